@@ -1,0 +1,61 @@
+/** Every limit of the product, with its unit in the name and its reason beside it. */
+export const limits = {
+  /** A contract: a person writes it. Checked before parsing; the YAML parser needs 9 s for 5 MB. */
+  contractSizeBytes: 256 * 1024,
+  /** Nesting of YAML and JSON, found by a scan before parsing: recursion ends the process long before memory does. */
+  nestingDepth: 64,
+  /** Problems in one answer: 200,000 of them would make 34 MB of text. */
+  problems: 20,
+  /** Materials of one contract. */
+  contractMaterials: 500,
+  /** Variables of one contract. */
+  contractEnvVars: 200,
+  /** Annotations of one contract or material. */
+  annotations: 50,
+  /** A name: of an organization, project, workflow, contract, token. DNS label (RFC 1123). */
+  nameLength: 63,
+  /** Free text that a user gives: team, description, reason. */
+  textLength: 256,
+  /** The value of a STRING material or of an annotation: it is carried inline in the statement. */
+  stringValueSizeBytes: 16 * 1024,
+  /** The value of an environment variable that a contract allows. */
+  envValueSizeBytes: 16 * 1024,
+  /** An SBOM is parsed as a whole; the largest real ones are about 50 MB. */
+  sbomSizeBytes: 64 * 1024 * 1024,
+  /** A statement: 10,000 materials are 1.8 MB. */
+  statementSizeBytes: 4 * 1024 * 1024,
+  /** A bundle: base64 of the statement, certificates and timestamps. */
+  bundleSizeBytes: 8 * 1024 * 1024,
+  /** A manifest or index from a registry (distribution specification, "Pushing Manifests": at least 4 MiB). */
+  manifestSizeBytes: 4 * 1024 * 1024,
+  /** An error answer of a registry or server, the part that is read at all. */
+  errorBodySizeBytes: 64 * 1024,
+  /** A key file. */
+  keySizeBytes: 64 * 1024,
+  /** The body of one API request: a bundle in JSON, twice escaped, with room. */
+  requestBodySizeBytes: 16 * 1024 * 1024,
+  /** Calls in one batch of the API. */
+  requestBatch: 10,
+  /** One page of a list. */
+  pageSize: 100,
+  /** Uploads larger than this go in one pass, hashed while they are sent; smaller ones are read, hashed and sent in one request. */
+  singleRequestUploadSizeBytes: 8 * 1024 * 1024,
+  /** Uploads at the same time, per client. */
+  uploadConcurrency: 4,
+  /** Tries of one request that may be repeated. */
+  attempts: 5,
+  /** A request without a body: until its answer begins. */
+  requestTimeoutMs: 30_000,
+  /** A body: between two pieces. There is no limit on the whole, so that slow links can finish. */
+  idleTimeoutMs: 60_000,
+  /** CUE evaluation, in a worker that is ended afterwards. */
+  cueTimeoutMs: 3_000,
+  /** WebAssembly memory of the CUE worker, in pages of 64 KiB. */
+  cueMemoryPages: 8_192,
+  /** A run that was opened and never pushed expires after this. */
+  runLifetimeMs: 24 * 60 * 60 * 1000,
+  /** A token, unless said otherwise. */
+  tokenLifetimeMs: 90 * 24 * 60 * 60 * 1000,
+  /** Requests in flight may finish for this long after a stop signal. */
+  drainTimeoutMs: 8_000,
+} as const;

@@ -1,0 +1,188 @@
+import * as z from 'zod';
+import { limits } from './limits.ts';
+import { Name, RunnerType, RunState } from './names.ts';
+
+/** What the control plane answers, shared by server, client and CLI. Keys are camelCase, times ISO 8601 UTC. */
+
+export const Text = z.string().trim().max(limits.textLength);
+export const Id = z.uuid();
+/** Keyset paging: `cursor` is opaque and comes from the answer before. */
+export const Page = z.strictObject({
+  limit: z.int().min(1).max(limits.pageSize).default(50),
+  cursor: z.string().max(256).optional(),
+});
+export type Paged<T> = { readonly items: readonly T[]; readonly nextCursor?: string | undefined };
+
+export type OrganizationView = { readonly id: string; readonly name: string; readonly createdAt: string };
+export type ContractView = {
+  readonly id: string;
+  readonly name: string;
+  readonly latestRevision: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  /** `project/workflow` of those bound to it. */
+  readonly workflows: readonly string[];
+};
+export type ContractRevisionView = {
+  readonly id: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly latestRevision: number;
+  readonly format: 'yaml' | 'json' | 'cue';
+  readonly body: string;
+  /** The normalised contract (core/contract.ts). */
+  readonly contract: unknown;
+  readonly createdAt: string;
+};
+export type WorkflowView = {
+  readonly id: string;
+  readonly name: string;
+  readonly project: string;
+  readonly team: string;
+  readonly contractName: string;
+  readonly contractRevision: number;
+  readonly createdAt: string;
+  readonly runsCount: number;
+  readonly lastRun: { readonly id: string; readonly state: RunState; readonly createdAt: string } | null;
+};
+export type RunView = {
+  readonly id: string;
+  readonly project: string;
+  readonly workflow: string;
+  readonly workflowId: string;
+  readonly state: RunState;
+  readonly contractRevision: number;
+  readonly createdAt: string;
+  readonly finishedAt: string | null;
+  readonly runnerType: RunnerType | null;
+  readonly runUrl: string | null;
+};
+export type MaterialView = {
+  readonly name: string;
+  readonly type: string;
+  /** As the introduction prints it: the text of a STRING, else `name@sha256:…`. */
+  readonly value: string;
+  readonly digest: string | null;
+  readonly sizeBytes: number | null;
+  readonly uploaded: boolean;
+  readonly annotations: Readonly<Record<string, string>>;
+};
+export type RunDescription = {
+  readonly workflow: Pick<WorkflowView, 'id' | 'name' | 'team' | 'project'> & {
+    readonly contractName: string;
+    readonly contractRevision: number;
+  };
+  readonly run: {
+    readonly id: string;
+    readonly state: RunState;
+    readonly reason: string | null;
+    readonly initializedAt: string;
+    readonly finishedAt: string | null;
+    readonly expiresAt: string;
+    readonly runnerType: RunnerType | null;
+    readonly runnerUrl: string | null;
+    /** False: only the client says so. */
+    readonly runnerAuthenticated: boolean;
+  };
+  readonly attestation: null | {
+    /** Of the bundle, as stored. */
+    readonly digest: string;
+    readonly payloadType: string;
+    readonly predicateType: string;
+    /** The judgement of the control plane now, against the keys that the organization trusts now. */
+    readonly verified: boolean;
+    readonly signer: string | null;
+    readonly verificationError: string | null;
+    readonly statement: unknown;
+    readonly bundle: unknown;
+    readonly materials: readonly MaterialView[];
+    readonly env: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
+};
+export type TokenView = {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: 'owner' | 'api' | 'service-account';
+  /** Service accounts: the one workflow that they may attest. */
+  readonly workflow: string | null;
+  readonly project: string | null;
+  readonly createdAt: string;
+  readonly expiresAt: string | null;
+  readonly revokedAt: string | null;
+  readonly lastUsedAt: string | null;
+};
+/** The only answer that ever carries the token itself. */
+export type CreatedToken = TokenView & { readonly token: string };
+export type PublicKeyView = {
+  readonly id: string;
+  readonly name: string;
+  readonly hint: string;
+  readonly type: string;
+  readonly pem: string;
+  readonly createdAt: string;
+};
+export type CasBackendView = {
+  readonly id: string;
+  readonly name: string;
+  readonly provider: 'layout' | 'oci';
+  readonly location: string;
+  readonly default: boolean;
+  readonly status: 'ok' | 'invalid';
+  readonly problem: string | null;
+  readonly createdAt: string;
+  readonly validatedAt: string | null;
+};
+
+export const wire = {
+  organizationCreate: z.strictObject({ name: Name }),
+  byName: z.strictObject({ name: Name }),
+  byId: z.strictObject({ id: Id }),
+  page: Page,
+  /** `body` is the file as it is; `format` from its name, else guessed. `name` wins over the name in the file. */
+  contractWrite: z.strictObject({
+    name: Name.optional(),
+    format: z.enum(['yaml', 'json', 'cue']),
+    body: z.string().max(limits.contractSizeBytes),
+  }),
+  contractDescribe: z.strictObject({ name: Name, revision: z.int().min(1).optional() }),
+  /** Without `contract`, one of the workflow's own name is made, empty. */
+  workflowCreate: z.strictObject({ name: Name, project: Name, team: Text.default(''), contract: Name.optional() }),
+  workflowList: Page.extend({ project: Name.optional() }),
+  workflowRef: z.strictObject({ name: Name, project: Name }),
+  workflowUpdate: z.strictObject({ name: Name, project: Name, team: Text.optional(), contract: Name.optional() }),
+  /** `workflow` is an id, or a name together with `project`. */
+  runList: Page.extend({ workflow: z.string().max(100).optional(), project: Name.optional(), state: RunState.optional() }),
+  runDescribe: z.strictObject({ id: Id }),
+  serviceAccountCreate: z.strictObject({ name: Name, workflow: Name, project: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
+  tokenCreate: z.strictObject({ name: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
+  keyTrust: z.strictObject({ name: Name, pem: z.string().max(limits.keySizeBytes) }),
+  casBackendAdd: z.strictObject({
+    name: Name,
+    /** `host[:port]/repository`; `insecure` allows http, for loopback only unless the server's configuration says otherwise. */
+    repo: z.string().max(512),
+    username: z.string().max(256).optional(),
+    password: z.string().max(16_384).optional(),
+    insecure: z.boolean().default(false),
+    default: z.boolean().default(true),
+  }),
+  attestationInit: z.strictObject({
+    workflow: Name.optional(),
+    project: Name.optional(),
+    contractRevision: z.int().min(1).optional(),
+    runner: z.strictObject({
+      type: RunnerType.optional(),
+      url: z
+        .url({ protocol: /^https?$/ })
+        .max(2048)
+        .optional(),
+      environment: Text.optional(),
+      workflowFilePath: z.string().max(1024).optional(),
+      authenticated: z.literal(false),
+    }),
+    idempotencyKey: z.string().min(16).max(128),
+  }),
+  attestationPush: z.strictObject({ runId: Id, bundle: z.string().max(limits.bundleSizeBytes) }),
+  attestationEnd: z.strictObject({ runId: Id, state: z.enum(['failed', 'cancelled']), reason: Text.default('') }),
+  artifactDescribe: z.strictObject({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256:<64 hex digits>') }),
+} as const;
