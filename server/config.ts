@@ -1,0 +1,87 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ChainloopError, type Problem } from '../core/errors.ts';
+import { type LogLevel, logLevels } from './log.ts';
+import { masterKeyProblem } from './secrets.ts';
+
+/** What the command line of `chainloop server` says: texts as they were typed. */
+export type ServerOptions = {
+  /** `HOST:PORT`; port 0 is a free one. Default 127.0.0.1:8080. */
+  readonly listen?: string | undefined;
+  /** Default `$XDG_DATA_HOME/chainloop`, or `~/.local/share/chainloop`. */
+  readonly dataDir?: string | undefined;
+  /** The origin that users reach the server by, when a proxy stands in front of it. */
+  readonly publicUrl?: string | undefined;
+  /** Lets tenants use registries on loopback and private addresses. */
+  readonly allowPrivateRegistries?: boolean | undefined;
+  readonly logLevel?: string | undefined;
+};
+
+export type ServerConfig = {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly publicUrl?: string | undefined;
+  readonly allowPrivateRegistries: boolean;
+  /** PostgreSQL; without it the embedded database in `dataDir`. */
+  readonly databaseUrl?: string | undefined;
+  readonly masterKey?: string | undefined;
+  readonly logLevel: LogLevel;
+};
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The configuration from options and environment (DATABASE_URL, CHAINLOOP_MASTER_KEY). Throws USAGE with every problem at once. */
+export function parseConfig(options: ServerOptions, env: Environment): ServerConfig {
+  const problems: Problem[] = [];
+  const report = (path: string, message: string): void => void problems.push({ path, message });
+
+  const address = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/i.exec(options.listen ?? '127.0.0.1:8080');
+  const host = address?.[1] ?? address?.[2] ?? '';
+  const port = Number(address?.[3]);
+  if (address === null || port > 65_535)
+    report('--listen', `must be HOST:PORT, such as 127.0.0.1:8080 or [::1]:0, not '${options.listen}'`);
+
+  const publicUrl = options.publicUrl === undefined ? undefined : originOf(options.publicUrl);
+  if (options.publicUrl !== undefined && publicUrl === undefined) {
+    report('--public-url', 'must be an http or https origin without path, user or query, such as https://chainloop.example.com');
+  }
+
+  const logLevel = logLevels.find((level) => level === (options.logLevel ?? 'info'));
+  if (logLevel === undefined) report('--log-level', `must be one of ${logLevels.join(', ')}, not '${options.logLevel}'`);
+
+  const databaseUrl = env.DATABASE_URL === '' ? undefined : env.DATABASE_URL;
+  if (databaseUrl !== undefined && !/^postgres(ql)?:\/\//.test(databaseUrl)) {
+    report('DATABASE_URL', 'must begin with postgresql://; leave it unset for the embedded database');
+  }
+  const masterKey = env.CHAINLOOP_MASTER_KEY === '' ? undefined : env.CHAINLOOP_MASTER_KEY;
+  const keyProblem = masterKeyProblem(masterKey);
+  if (keyProblem !== undefined) problems.push(keyProblem);
+
+  if (problems.length > 0 || logLevel === undefined) {
+    throw new ChainloopError('USAGE', `server: ${problems.map((problem) => `${problem.path} ${problem.message}`).join('; ')}`, {
+      problems,
+    });
+  }
+  return {
+    host,
+    port,
+    dataDir: resolve(options.dataDir ?? join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'chainloop')),
+    publicUrl,
+    allowPrivateRegistries: options.allowPrivateRegistries ?? false,
+    databaseUrl,
+    masterKey,
+    logLevel,
+  };
+}
+
+/** True when only this machine can connect. */
+export function isLoopbackHost(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+function originOf(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const plain = url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.pathname === '/' && url.search === '';
+  return plain && url.hash === '' && url.password === '' ? url.origin : undefined;
+}

@@ -1,0 +1,104 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ChainloopError, type Problem } from '../core/errors.ts';
+
+/**
+ * Secrets at rest: AES-256-GCM under one master key. `context` (organization and record) is authenticated with it, so that a
+ * sealed secret copied to another row does not open.
+ */
+export type Secrets = {
+  seal(secret: string, context: string): string;
+  /** STORAGE_UNAVAILABLE when it was sealed under another key, for another context, or was changed. */
+  open(sealed: string, context: string): string;
+};
+
+/** The bytes of a master key given as text: 32 bytes in base64 or hex. Undefined when it is neither. */
+export function parseMasterKey(text: string): Buffer | undefined {
+  const trimmed = text.trim();
+  const key = /^[0-9a-f]{64}$/i.test(trimmed) ? Buffer.from(trimmed, 'hex') : Buffer.from(trimmed, 'base64');
+  return key.length === 32 ? key : undefined;
+}
+
+/** The problem with a master key from the environment, or undefined: there is none, or it is fine. */
+export function masterKeyProblem(text: string | undefined): Problem | undefined {
+  if (text === undefined || parseMasterKey(text) !== undefined) return undefined;
+  return { path: 'CHAINLOOP_MASTER_KEY', message: 'must be 32 bytes in base64 or hex; make one with: openssl rand -base64 32' };
+}
+
+/** The key from the environment when it is given there, else the one in `DIR/master-key` (mode 0600), made at first use. */
+export async function openSecrets(options: { readonly dataDir: string; readonly masterKey?: string | undefined }): Promise<Secrets> {
+  const text = options.masterKey ?? (await keyFile(join(options.dataDir, 'master-key')));
+  const key = parseMasterKey(text);
+  if (key === undefined) {
+    const where = options.masterKey === undefined ? join(options.dataDir, 'master-key') : 'CHAINLOOP_MASTER_KEY';
+    throw new ChainloopError('USAGE', `master key: ${where} does not hold 32 bytes in base64 or hex; restore it from your backup`);
+  }
+  return createSecrets(key);
+}
+
+/** Sealed: `v1.<key id>.<nonce>.<ciphertext and tag>`; the key id tells which key is missing when it does not open. */
+export function createSecrets(key: Buffer): Secrets {
+  const keyId = createHash('sha256').update('chainloop key id').update(key).digest('hex').slice(0, 8);
+  const associated = (context: string): Buffer => Buffer.from(`v1.${keyId}.${context}`);
+  return {
+    seal(secret, context) {
+      const nonce = randomBytes(12);
+      const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(associated(context));
+      const sealed = Buffer.concat([cipher.update(secret, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+      return `v1.${keyId}.${nonce.toString('base64url')}.${sealed.toString('base64url')}`;
+    },
+    open(sealed, context) {
+      const [version, id, nonce = '', text = ''] = sealed.split('.');
+      if (version !== 'v1' || id !== keyId) {
+        throw unreadable(`it was encrypted with master key ${id}, and this server has ${keyId}; start the server with the former`);
+      }
+      const bytes = Buffer.from(text, 'base64url');
+      try {
+        const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce, 'base64url'), { authTagLength: 16 });
+        decipher.setAAD(associated(context)).setAuthTag(bytes.subarray(-16));
+        return Buffer.concat([decipher.update(bytes.subarray(0, -16)), decipher.final()]).toString('utf8');
+      } catch (cause) {
+        throw unreadable('it was changed or moved; set the credential again', cause);
+      }
+    },
+  };
+}
+
+function unreadable(what: string, cause?: unknown): ChainloopError {
+  return new ChainloopError('STORAGE_UNAVAILABLE', `stored credential: it cannot be decrypted: ${what}`, { cause });
+}
+
+/** Written whole, then linked to its name: of two servers that start at once, one wins and both read the same key. */
+async function keyFile(path: string): Promise<string> {
+  const present = await readKey(path);
+  if (present !== undefined) return present;
+  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(temporary, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+  try {
+    await link(temporary, path);
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  const made = await readKey(path);
+  if (made === undefined) throw new ChainloopError('USAGE', `master key: ${path} cannot be read`);
+  return made;
+}
+
+async function readKey(path: string): Promise<string | undefined> {
+  try {
+    const text = await readFile(path, 'utf8');
+    await chmod(path, 0o600);
+    return text;
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return undefined;
+    throw new ChainloopError('USAGE', `master key: ${path} cannot be read; check its owner and mode`, { cause: error });
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
