@@ -68,6 +68,8 @@ export type ErrorCode = keyof typeof errorTable;
 /** One thing that is wrong with an input, and where. `line` and `column` count from 1; `path` is `materials[2].name`. */
 export type Problem = {
   readonly message: string;
+  /** The file that line and column are of, where a caller knows it. */
+  readonly file?: string | undefined;
   readonly path?: string | undefined;
   readonly line?: number | undefined;
   readonly column?: number | undefined;
