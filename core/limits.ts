@@ -6,6 +6,8 @@ export const limits = {
   nestingDepth: 64,
   /** Problems in one answer: 200,000 of them would make 34 MB of text. */
   problems: 20,
+  /** Values (maps, lists, scalars) of one contract, an alias counting as what it stands for: 500 full materials are 6,000. */
+  contractValues: 20_000,
   /** Materials of one contract. */
   contractMaterials: 500,
   /** Variables of one contract. */
@@ -32,6 +34,10 @@ export const limits = {
   errorBodySizeBytes: 64 * 1024,
   /** A key file. */
   keySizeBytes: 64 * 1024,
+  /** scrypt of an encrypted cosign key: 128 N r. The strongest that cosign writes (N = 131,072, r = 8) needs half of it. */
+  scryptMemoryBytes: 256 * 1024 * 1024,
+  /** scrypt of an encrypted cosign key: passes over that memory. cosign writes 1. */
+  scryptPasses: 4,
   /** The body of one API request: a bundle in JSON, twice escaped, with room. */
   requestBodySizeBytes: 16 * 1024 * 1024,
   /** Calls in one batch of the API. */
@@ -46,6 +52,18 @@ export const limits = {
   attempts: 5,
   /** A request without a body: until its answer begins. */
   requestTimeoutMs: 30_000,
+  /** An upload that is complete, until the registry has hashed and moved it. */
+  commitTimeoutMs: 300_000,
+  /** All pauses between the tries of one operation. */
+  retryBudgetMs: 120_000,
+  /** Redirects that are followed for one download; registries need one or two. */
+  redirects: 5,
+  /** Pages of one list that a registry answers in several. */
+  registryPages: 100,
+  /** A Docker configuration file, or the answer of a credential helper. */
+  dockerConfigSizeBytes: 1024 * 1024,
+  /** A credential helper may ask a key chain or a cloud. */
+  credentialHelperTimeoutMs: 30_000,
   /** A body: between two pieces. There is no limit on the whole, so that slow links can finish. */
   idleTimeoutMs: 60_000,
   /** CUE evaluation, in a worker that is ended afterwards. */
