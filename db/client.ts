@@ -1,0 +1,99 @@
+import type { SQL } from 'drizzle-orm';
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
+import * as z from 'zod';
+import { ChainloopError } from '../core/errors.ts';
+import { openPglite } from './pglite.ts';
+import { openPostgres } from './postgres.ts';
+
+interface Rows extends PgQueryResultHKT {
+  readonly type: { readonly rows: this['row'][] };
+}
+
+/** A transaction, on either database. */
+export type Tx = PgDatabase<Rows>;
+
+/**
+ * Who a transaction is: its role and, for a request, its organization. Row-level security shows it nothing else, so a forgotten
+ * WHERE returns nothing instead of another organization's rows.
+ */
+export type Identity = { readonly role: 'chainloop_app'; readonly organizationId: string } | { readonly role: 'chainloop_system' };
+
+type Scope = {
+  /**
+   * One transaction. `fn` may be run again, when the database was lost before the commit was sent or chose this transaction as the
+   * victim of a deadlock: it must do nothing but query. Throws CONTROL_PLANE_UNREACHABLE when the database is lost.
+   */
+  run<T>(fn: (tx: Tx) => Promise<T>): Promise<T>;
+  /** One transaction that only reads: as `run`, and its answer does not wait for the commit. */
+  read<T>(fn: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * One statement in its own transaction, in one round trip, prepared under `name`. Select text, numbers and booleans only: what
+   * comes back is as the driver has it. Never repeated: CONTROL_PLANE_UNREACHABLE leaves open whether it happened.
+   */
+  statement<T extends Record<string, unknown>>(name: string, query: SQL): Promise<T[]>;
+};
+
+/** The rows of one organization. The first parameter of every query. */
+export type OrgScope = Scope & { readonly organizationId: string };
+
+/** For the few queries that are not of one organization: tokens by hash, organizations, expiry, metrics, settings. */
+export type SystemScope = Scope & { readonly system: true };
+
+/** A database of either kind, with its schema up to date. */
+export type Database = {
+  readonly kind: 'postgresql' | 'pglite';
+  /** Throws when the id is no UUID: ids come from the database, so that is a bug. */
+  scope(organizationId: string): OrgScope;
+  readonly system: SystemScope;
+  /** One round trip. Throws CONTROL_PLANE_UNREACHABLE. */
+  ping(): Promise<void>;
+  /** Lets what runs finish. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
+
+/** What each kind of database implements; the contracts are those of `Scope` and `Database`. */
+export type Driver = {
+  readonly kind: Database['kind'];
+  transaction<T>(identity: Identity, mode: 'write' | 'read', fn: (tx: Tx) => Promise<T>): Promise<T>;
+  statement<T extends Record<string, unknown>>(identity: Identity, name: string, query: SQL): Promise<T[]>;
+  ping(): Promise<void>;
+  close(): Promise<void>;
+};
+
+export type DatabaseOptions = {
+  /** PostgreSQL 15 or newer. */
+  readonly databaseUrl?: string | undefined;
+  /** PGlite in this folder, which no other process may have open. */
+  readonly dataDir?: string | undefined;
+  /** PGlite in memory, optionally from a dump of its data directory: a new one takes seconds. */
+  readonly memory?: boolean | Blob | undefined;
+};
+
+/**
+ * Opens the database and brings its schema up to date. Throws USAGE for a database that cannot be used as it is (the message says
+ * what to change), CONFLICT when another process holds the folder, CONTROL_PLANE_UNREACHABLE when PostgreSQL does not answer.
+ */
+export async function connect(options: DatabaseOptions): Promise<Database> {
+  const driver = await open(options);
+  const scope = (identity: Identity): Scope => ({
+    run: (fn) => driver.transaction(identity, 'write', fn),
+    read: (fn) => driver.transaction(identity, 'read', fn),
+    statement: (name, query) => driver.statement(identity, name, query),
+  });
+  return {
+    kind: driver.kind,
+    scope: (organizationId) => ({ organizationId, ...scope({ role: 'chainloop_app', organizationId: z.uuid().parse(organizationId) }) }),
+    system: { system: true, ...scope({ role: 'chainloop_system' }) },
+    ping: driver.ping,
+    close: driver.close,
+    [Symbol.asyncDispose]: driver.close,
+  };
+}
+
+function open({ databaseUrl, dataDir, memory }: DatabaseOptions): Promise<Driver> {
+  if (databaseUrl !== undefined) return openPostgres(databaseUrl);
+  if (dataDir !== undefined) return openPglite({ dataDir });
+  if (memory !== undefined && memory !== false) return openPglite({ snapshot: memory === true ? undefined : memory });
+  throw new ChainloopError('USAGE', 'database: none given; set DATABASE_URL, or give a data directory');
+}

@@ -1,0 +1,90 @@
+import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import type { Digest } from '../core/digest.ts';
+import type { Paged } from '../core/wire.ts';
+import type { OrgScope } from './client.ts';
+import { after, type Page, paged, position } from './page.ts';
+import { evidence, projects, runMaterials, runs, workflows } from './schema.ts';
+
+export type EvidenceRow = typeof evidence.$inferSelect;
+
+/** What has arrived, whole and verified. */
+export type Arrival = {
+  readonly digest: Digest;
+  readonly casBackendId: string;
+  readonly sizeBytes: number;
+  /** Unknown until the manifest says it. */
+  readonly mediaType?: string | undefined;
+  readonly fileName?: string | undefined;
+  readonly manifestDigest?: Digest | undefined;
+};
+
+/**
+ * Records what has arrived. The same bytes again change only what was not known before, and the place, so the blob and its
+ * manifest may be recorded in any order and any number of times.
+ */
+export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise<void> {
+  const { mediaType, fileName, manifestDigest } = arrival;
+  await scope.run((tx) =>
+    tx
+      .insert(evidence)
+      .values({ ...arrival, organizationId: scope.organizationId, mediaType: mediaType ?? 'application/octet-stream' })
+      .onConflictDoUpdate({
+        target: [evidence.organizationId, evidence.digest],
+        set: {
+          casBackendId: arrival.casBackendId,
+          ...(mediaType === undefined ? {} : { mediaType }),
+          ...(fileName === undefined ? {} : { fileName }),
+          ...(manifestDigest === undefined ? {} : { manifestDigest }),
+        },
+      }),
+  );
+}
+
+/** What of these has arrived. */
+export function findEvidence(scope: OrgScope, digests: readonly Digest[]): Promise<EvidenceRow[]> {
+  if (digests.length === 0) return Promise.resolve([]);
+  return scope.read((tx) =>
+    tx
+      .select()
+      .from(evidence)
+      .where(and(eq(evidence.organizationId, scope.organizationId), inArray(evidence.digest, [...digests]))),
+  );
+}
+
+/** A run that brought a digest. */
+export type UseRow = {
+  readonly id: string;
+  readonly workflowId: string;
+  readonly workflow: string;
+  readonly project: string;
+  readonly material: string;
+  readonly createdAt: Date;
+};
+
+/** The runs that brought this digest, newest first. Throws USAGE for a malformed cursor. */
+export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
+  const rows = await scope.read((tx) =>
+    tx
+      .select({
+        row: {
+          id: runs.id,
+          workflowId: runs.workflowId,
+          workflow: sql<string>`${workflows.name}`.as('workflow'),
+          project: sql<string>`${projects.name}`.as('project'),
+          // A run that brought the same bytes under two names is one use.
+          material: sql<string>`min(${runMaterials.name})`,
+          createdAt: runs.createdAt,
+        },
+        at: position(runs),
+      })
+      .from(runMaterials)
+      .innerJoin(runs, eq(runs.id, runMaterials.runId))
+      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
+      .innerJoin(projects, eq(projects.id, workflows.projectId))
+      .where(and(eq(runMaterials.organizationId, scope.organizationId), eq(runMaterials.digest, digest), after(runs, page.cursor)))
+      .groupBy(runs.id, workflows.name, projects.name)
+      .orderBy(desc(runs.createdAt), desc(runs.id))
+      .limit(page.limit + 1),
+  );
+  return paged(rows, page, (row) => row);
+}

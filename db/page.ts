@@ -1,0 +1,46 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { PgColumn } from 'drizzle-orm/pg-core';
+import * as z from 'zod';
+import { ChainloopError } from '../core/errors.ts';
+import type { Paged } from '../core/wire.ts';
+
+/** Newest first, by key and never by offset: the ten-thousandth page costs what the first does, and new rows shift nothing. */
+export type Page = { readonly limit: number; readonly cursor?: string | undefined };
+
+/** The last row of a page. The time is text, since a Date has no microseconds and would skip or repeat rows. */
+const Position = z.tuple([z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?$/), z.uuid()]);
+
+type Key = { readonly createdAt: PgColumn; readonly id: PgColumn };
+
+/** Selected beside the row, for `paged`. */
+export function position(key: Key): SQL<string> {
+  return sql<string>`${key.createdAt}::text`;
+}
+
+/** The condition for rows after the cursor. Throws USAGE for a cursor that no list gave. */
+export function after(key: Key, cursor: string | undefined): SQL | undefined {
+  if (cursor === undefined) return undefined;
+  const [at, id] = parseCursor(cursor);
+  return sql`(${key.createdAt}, ${key.id}) < (${at}::timestamptz, ${id}::uuid)`;
+}
+
+/** The page, of `limit + 1` rows: the one too many says that there is more. */
+export function paged<Row extends { readonly id: string }, T>(
+  rows: readonly { readonly row: Row; readonly at: string }[],
+  page: Page,
+  view: (row: Row) => T,
+): Paged<T> {
+  const shown = rows.slice(0, page.limit);
+  const last = shown.at(-1);
+  const items = shown.map(({ row }) => view(row));
+  if (rows.length <= page.limit || last === undefined) return { items };
+  return { items, nextCursor: Buffer.from(JSON.stringify([last.at, last.row.id])).toString('base64url') };
+}
+
+function parseCursor(cursor: string): z.infer<typeof Position> {
+  try {
+    return Position.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));
+  } catch (cause) {
+    throw new ChainloopError('USAGE', 'cursor: not one that a list gave; leave it out to begin at the first page', { cause });
+  }
+}

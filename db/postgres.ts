@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SQL } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { PgDialect } from 'drizzle-orm/pg-core';
+import pg from 'pg';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { Driver, Identity, Tx } from './client.ts';
+import { migratePostgres } from './migrate.ts';
+import { databaseRefusal } from './violation.ts';
+
+const dialect = new PgDialect({ casing: 'snake_case' });
+
+/**
+ * A pool of connections to PostgreSQL, each in pipeline mode: statements are sent without waiting for the answer to the one before,
+ * so that BEGIN costs no round trip of its own. A connection that is lost never ends the process.
+ */
+export async function openPostgres(databaseUrl: string): Promise<Driver> {
+  const config = {
+    connectionString: databaseUrl,
+    application_name: 'chainloop',
+    connectionTimeoutMillis: limits.databaseConnectTimeoutMs,
+    statement_timeout: limits.databaseStatementTimeoutMs,
+    // Longer than the server's own limit: this one is for a server that is gone without a word.
+    query_timeout: limits.databaseStatementTimeoutMs + 5_000,
+    keepAlive: true,
+  };
+  await reach(() => migratePostgres(config));
+  const pool = new pg.Pool({ ...config, pipeline: true, max: limits.databaseConnections });
+  // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  const databases = new WeakMap<pg.PoolClient, Tx>();
+  const database = (client: pg.PoolClient): Tx => {
+    const known = databases.get(client) ?? drizzle({ client, casing: 'snake_case' });
+    databases.set(client, known);
+    return known;
+  };
+
+  const driver: Driver = {
+    kind: 'postgresql',
+    async transaction(identity, mode, fn) {
+      for (let attempt = 1; ; attempt += 1) {
+        let committing = false;
+        const client = await reach(() => pool.connect());
+        try {
+          // Not awaited: it goes out with the first query of `fn`. If it fails, so does every query after it, since the transaction
+          // has begun by then.
+          const begun = client.query(`begin${mode === 'read' ? ' read only' : ''}; ${become(identity)}`);
+          begun.catch(() => {});
+          const result = await fn(database(client));
+          await begun;
+          committing = true;
+          const committed = client.query('commit');
+          if (mode === 'read') {
+            committed.then(() => client.release(), (error) => client.release(error));
+            return result;
+          }
+          await committed;
+          client.release();
+          return result;
+        } catch (error) {
+          await abandon(client, error);
+          if (committing || attempt === limits.attempts || !(isTransient(error) || isLost(error))) throw reported(error);
+        }
+      }
+    },
+    async statement(identity, name, query) {
+      const { sql: text, params } = dialect.sqlToQuery(query);
+      const client = await reach(() => pool.connect());
+      const [begun, answered, committed] = await Promise.allSettled([
+        client.query(`begin; ${become(identity)}`),
+        client.query({ name, text, values: params }),
+        client.query('commit'),
+      ]);
+      const failed = [begun, answered, committed].find((outcome) => outcome.status === 'rejected');
+      client.release(failed !== undefined && isLost(failed.reason));
+      if (answered.status === 'rejected' || failed !== undefined) throw reported(failed?.reason);
+      return answered.value.rows;
+    },
+    async ping() {
+      await reach(() => pool.query('select 1'), 1);
+    },
+    close: () => pool.end(),
+  };
+  return driver;
+}
+
+/** The id was checked to be a UUID when the scope was made. */
+function become(identity: Identity): string {
+  const organization = identity.role === 'chainloop_app' ? identity.organizationId : '';
+  return `set local role ${identity.role}; set local app.organization = '${organization}'`;
+}

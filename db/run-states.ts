@@ -1,0 +1,188 @@
+import { and, eq, sql } from 'drizzle-orm';
+import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
+import { type Digest, hexOf } from '../core/digest.ts';
+import type { OrgScope, SystemScope } from './client.ts';
+import { type RunContext, selectRun } from './runs.ts';
+import { contracts, runs, workflows } from './schema.ts';
+import { found } from './violation.ts';
+
+/**
+ * The life of a run: initialized → success | failed | cancelled | expired. Every step is a compare-and-set on the state, in the same
+ * statement as the counters of the workflow, so that counts are right whatever happens in between.
+ */
+
+export type NewRun = {
+  readonly workflowId: string;
+  /** The latest unless said otherwise. */
+  readonly contractRevision?: number | undefined;
+  readonly runner: RunnerContext;
+  readonly idempotencyKey: string;
+  readonly expiresAt: Date;
+};
+
+/** Opens a run; the same key of the same workflow gives the run that is there. Throws NOT_FOUND for the workflow or the revision. */
+export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
+  const { organizationId } = scope;
+  const { workflowId, contractRevision, runner, idempotencyKey, expiresAt } = run;
+  return scope.run(async (tx) => {
+    await tx.execute(sql`
+      with target as (
+        select w.id, r.id as revision_id
+        from workflows w
+        join contracts c on c.id = w.contract_id
+        join contract_revisions r on r.contract_id = c.id and r.revision = coalesce(${contractRevision ?? null}::int, c.latest_revision)
+        where w.org_id = ${organizationId}::uuid and w.id = ${workflowId}::uuid and w.deleted_at is null
+      ), opened as (
+        insert into runs (org_id, workflow_id, contract_revision_id, idempotency_key, expires_at,
+          runner_type, runner_url, runner_environment, runner_workflow_file_path, runner_authenticated)
+        select ${organizationId}::uuid, id, revision_id, ${idempotencyKey}, ${expiresAt.toISOString()}::timestamptz,
+          ${runner.type ?? null}, ${runner.url ?? null}, ${runner.environment ?? null}, ${runner.workflowFilePath ?? null}, ${runner.authenticated}
+        from target
+        on conflict (workflow_id, idempotency_key) do nothing
+        returning id, workflow_id, created_at
+      ), by_runner as (
+        insert into runner_counts as there (org_id, workflow_id, runner_type, runs)
+        select ${organizationId}::uuid, workflow_id, ${runner.type ?? ''}, 1 from opened
+        on conflict (workflow_id, runner_type) do update set runs = there.runs + 1
+      )
+      update workflows set runs_count = runs_count + 1, runs_initialized = runs_initialized + 1,
+        last_run_id = opened.id, last_run_state = 'initialized', last_run_at = opened.created_at
+      from opened where workflows.id = opened.workflow_id`);
+    const [there] = await tx
+      .select({ id: runs.id })
+      .from(runs)
+      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
+      .innerJoin(contracts, eq(contracts.id, workflows.contractId))
+      .where(
+        and(eq(runs.organizationId, organizationId), eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey)),
+      );
+    const what = contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
+    return found(await selectRun(tx, scope, found(there, what).id), what);
+  });
+}
+
+/** What the referee has found in a bundle that it accepts. */
+export type Attested = {
+  readonly bundleDigest: Digest;
+  readonly bundleSizeBytes: number;
+  readonly statementDigest: Digest;
+  readonly predicateType: string;
+  /** The name of the trusted key. */
+  readonly signer: string;
+  readonly materials: readonly CraftedMaterial[];
+};
+
+/**
+ * How a push ended. `accepted`: this call made the run a success. `same`: this very bundle had made it one before. `finished`: it
+ * had ended otherwise, as `state` says (`success`: with another bundle). `expired`: it was open for too long. `absent`: no such run.
+ */
+export type PushOutcome =
+  | { readonly type: 'accepted' | 'same' | 'expired' | 'absent' }
+  | { readonly type: 'finished'; readonly state: 'success' | 'failed' | 'cancelled' };
+
+/** Makes an open run a success, with its materials, in one statement. Never throws for the state of the run: see the outcome. */
+export async function pushRun(scope: OrgScope, id: string, attested: Attested, now: Date): Promise<PushOutcome> {
+  const at = now.toISOString();
+  const materials = JSON.stringify(
+    attested.materials.map((material) => ({ ...material, digest: material.digest === undefined ? undefined : hexOf(material.digest) })),
+  );
+  const [done] = await scope.statement<{ accepted: boolean }>(
+    'push_run',
+    sql`
+      with run as (
+        update runs set state = 'success', finished_at = ${at}::timestamptz,
+          bundle_digest = decode(${hexOf(attested.bundleDigest)}, 'hex'), bundle_size_bytes = ${attested.bundleSizeBytes}::int,
+          statement_digest = decode(${hexOf(attested.statementDigest)}, 'hex'),
+          predicate_type = ${attested.predicateType}, signer = ${attested.signer}
+        where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and expires_at > ${at}::timestamptz
+        returning id, org_id, workflow_id
+      ), brought as (
+        insert into run_materials (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations)
+        select run.org_id, run.id, m.name, m.type, decode(m.digest, 'hex'), m.value, m."fileName", m."sizeBytes", m.uploaded, m.tag, m.annotations
+        from run, json_to_recordset(${materials}::json) as m(name text, type text, digest text, value text, "fileName" text,
+          "sizeBytes" bigint, uploaded boolean, tag text, annotations jsonb)
+      ), counted as (
+        update workflows set runs_initialized = runs_initialized - 1, runs_success = runs_success + 1,
+          last_run_state = case when last_run_id = run.id then 'success' else last_run_state end
+        from run where workflows.id = run.workflow_id
+      )
+      select exists (select from run) as accepted`,
+  );
+  return done?.accepted === true ? { type: 'accepted' } : judge(scope, id, attested.bundleDigest);
+}
+
+/** The outcome of ending a run: `same` when it had ended that way before. */
+export type EndOutcome = Exclude<PushOutcome, { readonly type: 'accepted' }> | { readonly type: 'ended' };
+
+/** Ends an open run that will not be pushed. Never throws for the state of the run: see the outcome. */
+export async function endRun(
+  scope: OrgScope,
+  id: string,
+  end: { readonly state: 'failed' | 'cancelled'; readonly reason: string; readonly now: Date },
+): Promise<EndOutcome> {
+  const [done] = await scope.statement<{ ended: boolean }>(
+    'end_run',
+    sql`
+      with run as (
+        update runs set state = ${end.state}, finished_at = ${end.now.toISOString()}::timestamptz, reason = nullif(${end.reason}, '')
+        where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized'
+        returning id, workflow_id, state
+      ), counted as (
+        update workflows set runs_initialized = runs_initialized - 1,
+          runs_failed = runs_failed + (run.state = 'failed')::int, runs_cancelled = runs_cancelled + (run.state = 'cancelled')::int,
+          last_run_state = case when last_run_id = run.id then run.state else last_run_state end
+        from run where workflows.id = run.workflow_id
+      )
+      select exists (select from run) as ended`,
+  );
+  if (done?.ended === true) return { type: 'ended' };
+  const outcome = await judge(scope, id, undefined);
+  return outcome.type === 'finished' && outcome.state === end.state ? { type: 'same' } : outcome;
+}
+
+/**
+ * Expires runs that were open for too long, at most `limit` of them, and says how many. Several servers may do it at once: each
+ * takes other runs. Workflows are locked in the order of their ids, so that two of these never wait for each other.
+ */
+export async function expireRuns(system: SystemScope, now: Date, limit: number): Promise<number> {
+  const at = now.toISOString();
+  return system.run(async (tx) => {
+    const { rows } = await tx.execute<{ expired: number }>(sql`
+      with due as (
+        select id from runs where state = 'initialized' and expires_at <= ${at}::timestamptz
+        order by expires_at limit ${limit}::int for update skip locked
+      ), expired as (
+        update runs set state = 'expired', finished_at = ${at}::timestamptz from due where runs.id = due.id
+        returning runs.id, runs.workflow_id
+      ), ended as (
+        select workflow_id, count(*)::int as runs, array_agg(id) as ids from expired group by workflow_id
+      ), locked as (
+        select w.id from workflows w where w.id in (select workflow_id from ended) order by w.id for no key update
+      ), counted as (
+        update workflows set runs_initialized = runs_initialized - ended.runs, runs_expired = runs_expired + ended.runs,
+          last_run_state = case when last_run_id = any(ended.ids) then 'expired' else last_run_state end
+        from ended, locked where workflows.id = ended.workflow_id and locked.id = ended.workflow_id
+      )
+      select count(*)::int as expired from expired`);
+    return rows[0]?.expired ?? 0;
+  });
+}
+
+/** Why a run could not be moved. Asked after the attempt, in a statement of its own: the attempt's snapshot is from before it waited. */
+async function judge(
+  scope: OrgScope,
+  id: string,
+  bundleDigest: Digest | undefined,
+): Promise<Exclude<PushOutcome, { readonly type: 'accepted' }>> {
+  const [run] = await scope.read((tx) =>
+    tx
+      .select({ state: runs.state, bundleDigest: runs.bundleDigest })
+      .from(runs)
+      .where(and(eq(runs.organizationId, scope.organizationId), eq(runs.id, id))),
+  );
+  if (run === undefined) return { type: 'absent' };
+  // Still open, and yet refused: its time is over, and the sweep has not come by.
+  if (run.state === 'initialized' || run.state === 'expired') return { type: 'expired' };
+  if (run.state === 'success' && run.bundleDigest === bundleDigest) return { type: 'same' };
+  return { type: 'finished', state: run.state };
+}

@@ -1,0 +1,102 @@
+import { and, asc, desc, eq, getTableColumns, sql } from 'drizzle-orm';
+import type { Contract } from '../core/contract.ts';
+import type { RunState } from '../core/names.ts';
+import type { Paged } from '../core/wire.ts';
+import type { OrgScope, Tx } from './client.ts';
+import { after, type Page, paged, position } from './page.ts';
+import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
+import { found } from './violation.ts';
+
+/** A run with the names that lists show. */
+export type RunRow = typeof runs.$inferSelect & {
+  readonly workflow: string;
+  readonly project: string;
+  readonly contractRevision: number;
+};
+/** A run with all that it is judged by: the contract is the pinned revision. */
+export type RunContext = RunRow & {
+  readonly organization: string;
+  readonly team: string;
+  readonly contractName: string;
+  readonly contract: Contract;
+};
+export type MaterialRow = Omit<typeof runMaterials.$inferSelect, 'organizationId' | 'runId'>;
+
+export type RunFilter = {
+  readonly workflowId?: string | undefined;
+  /** The workflow's name; with `project` it is one workflow. */
+  readonly workflow?: string | undefined;
+  readonly project?: string | undefined;
+  readonly state?: RunState | undefined;
+};
+
+/** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
+export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
+  const { workflowId, workflow, project, state, cursor, limit } = page;
+  const rows = await scope.read((tx) =>
+    tx
+      .select({ row: listed, at: position(runs) })
+      .from(runs)
+      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
+      .innerJoin(projects, eq(projects.id, workflows.projectId))
+      .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
+      .where(
+        and(
+          eq(runs.organizationId, scope.organizationId),
+          workflowId === undefined ? undefined : eq(runs.workflowId, workflowId),
+          workflow === undefined ? undefined : eq(workflows.name, workflow),
+          project === undefined ? undefined : eq(projects.name, project),
+          state === undefined ? undefined : eq(runs.state, state),
+          after(runs, cursor),
+        ),
+      )
+      .orderBy(desc(runs.createdAt), desc(runs.id))
+      .limit(limit + 1),
+  );
+  return paged(rows, page, (row) => row);
+}
+
+/** One run with its contract: what the referee judges by. Throws NOT_FOUND. */
+export async function describeRun(scope: OrgScope, id: string): Promise<RunContext> {
+  const row = await scope.read((tx) => selectRun(tx, scope, id));
+  return found(row, `run ${id}`);
+}
+
+/** What a run brought, by name. Empty unless it is a success. */
+export function listMaterials(scope: OrgScope, runId: string): Promise<MaterialRow[]> {
+  const { organizationId: _, runId: __, ...columns } = getTableColumns(runMaterials);
+  return scope.read((tx) =>
+    tx
+      .select(columns)
+      .from(runMaterials)
+      .where(and(eq(runMaterials.organizationId, scope.organizationId), eq(runMaterials.runId, runId)))
+      .orderBy(asc(sql`${runMaterials.name} collate "C"`)),
+  );
+}
+
+/** The run within a transaction, or undefined. */
+export async function selectRun(tx: Tx, scope: OrgScope, id: string): Promise<RunContext | undefined> {
+  const [row] = await tx
+    .select({
+      ...listed,
+      organization: sql<string>`${organizations.name}`.as('organization'),
+      team: workflows.team,
+      contractName: sql<string>`${contracts.name}`.as('contract_name'),
+      contract: contractRevisions.content,
+    })
+    .from(runs)
+    .innerJoin(workflows, eq(workflows.id, runs.workflowId))
+    .innerJoin(projects, eq(projects.id, workflows.projectId))
+    .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
+    .innerJoin(contracts, eq(contracts.id, contractRevisions.contractId))
+    .innerJoin(organizations, eq(organizations.id, runs.organizationId))
+    .where(and(eq(runs.organizationId, scope.organizationId), eq(runs.id, id)));
+  return row;
+}
+
+const listed = {
+  ...getTableColumns(runs),
+  workflow: sql<string>`${workflows.name}`.as('workflow'),
+  project: sql<string>`${projects.name}`.as('project'),
+  contractRevision: contractRevisions.revision,
+};

@@ -1,0 +1,422 @@
+import { sql } from 'drizzle-orm';
+import {
+  type AnyPgColumn,
+  bigint,
+  boolean,
+  check,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgPolicy,
+  pgRole,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  unique,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core';
+import type { Contract } from '../core/contract.ts';
+import type { RunnerType, RunState } from '../core/names.ts';
+import { bytea, digest } from './columns.ts';
+
+/**
+ * The tables. Names, states and ownership are checked here, beneath the code: a row cannot point into another organization (foreign
+ * keys carry org_id), a run cannot go backwards, a contract revision cannot change. What drizzle cannot say (FORCE ROW LEVEL
+ * SECURITY, triggers, grants) is in migrations/0001_guards.sql. docs/database.md is the one-page account.
+ */
+
+/** The role of every request: sees the rows of one organization. Made in migrate.ts. */
+export const appRole = pgRole('chainloop_app').existing();
+/** The role of what is not of one organization: tokens by hash, expiry, metrics. Its grants are the list of what it may touch. */
+export const systemRole = pgRole('chainloop_system').existing();
+
+const id = () => uuid().primaryKey().defaultRandom();
+const instant = () => timestamp({ withTimezone: true, precision: 6, mode: 'date' });
+const createdAt = () => instant().notNull().defaultNow();
+const organization = () => uuid('org_id').notNull();
+
+/** A transaction without an organization has none: the setting is then absent, or empty. */
+const current = sql`(select nullif(current_setting('app.organization', true), '')::uuid)`;
+const own = (column: string) => sql`${sql.identifier(column)} = ${current}`;
+const tenantPolicy = (column = 'org_id') => pgPolicy('tenant', { for: 'all', to: appRole, using: own(column), withCheck: own(column) });
+const systemPolicy = () => pgPolicy('system', { for: 'all', to: systemRole, using: sql`true`, withCheck: sql`true` });
+/** core/names.ts, Name. */
+const named = (table: string, column: AnyPgColumn) =>
+  check(`${table}_name`, sql`length(${column}) <= 63 and ${column} ~ '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'`);
+
+export const organizations = pgTable(
+  'organizations',
+  { id: id(), name: text().notNull(), createdAt: createdAt() },
+  (t) => [unique('organizations_name_key').on(t.name), named('organizations', t.name), tenantPolicy('id'), systemPolicy()],
+);
+
+const ofOrganization = (table: string, column: AnyPgColumn) =>
+  foreignKey({ name: `${table}_organization`, columns: [column], foreignColumns: [organizations.id] });
+
+export const contracts = pgTable(
+  'contracts',
+  {
+    id: id(),
+    organizationId: organization(),
+    name: text().notNull(),
+    latestRevision: integer().notNull().default(1),
+    createdAt: createdAt(),
+    updatedAt: createdAt(),
+    /** Removed: hidden, but its revisions stay, since runs were judged by them. */
+    deletedAt: instant(),
+  },
+  (t) => [
+    ofOrganization('contracts', t.organizationId),
+    unique('contracts_owner').on(t.organizationId, t.id),
+    uniqueIndex('contracts_name_key').on(t.organizationId, t.name).where(sql`deleted_at is null`),
+    index('contracts_newest').on(t.organizationId, t.createdAt.desc(), t.id.desc()),
+    named('contracts', t.name),
+    tenantPolicy(),
+  ],
+);
+
+/** Immutable: a trigger refuses UPDATE and DELETE. */
+export const contractRevisions = pgTable(
+  'contract_revisions',
+  {
+    id: id(),
+    organizationId: organization(),
+    contractId: uuid().notNull(),
+    /** Counts from 1. */
+    revision: integer().notNull(),
+    format: text().$type<'yaml' | 'json' | 'cue'>().notNull(),
+    /** The file as it was given. */
+    body: text().notNull(),
+    /** What it says, normalised. */
+    content: jsonb().$type<Contract>().notNull(),
+    /** Of the content: two files that say the same have the same. */
+    contentDigest: digest().notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    foreignKey({
+      name: 'contract_revisions_contract',
+      columns: [t.organizationId, t.contractId],
+      foreignColumns: [contracts.organizationId, contracts.id],
+    }),
+    unique('contract_revisions_owner').on(t.organizationId, t.id),
+    unique('contract_revisions_number').on(t.contractId, t.revision),
+    check('contract_revisions_from_1', sql`${t.revision} >= 1`),
+    check('contract_revisions_format', sql`${t.format} in ('yaml', 'json', 'cue')`),
+    check('contract_revisions_digest', sql`octet_length(${t.contentDigest}) = 32`),
+    tenantPolicy(),
+  ],
+);
+
+export const projects = pgTable(
+  'projects',
+  { id: id(), organizationId: organization(), name: text().notNull(), createdAt: createdAt() },
+  (t) => [
+    ofOrganization('projects', t.organizationId),
+    unique('projects_owner').on(t.organizationId, t.id),
+    unique('projects_name_key').on(t.organizationId, t.name),
+    named('projects', t.name),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+export const workflows = pgTable(
+  'workflows',
+  {
+    id: id(),
+    organizationId: organization(),
+    projectId: uuid().notNull(),
+    contractId: uuid().notNull(),
+    name: text().notNull(),
+    team: text().notNull().default(''),
+    createdAt: createdAt(),
+    /** Removed: hidden, but its runs stay. */
+    deletedAt: instant(),
+    /** Counters, moved by the statement that moves the run, so that nothing ever counts rows. */
+    runsCount: integer().notNull().default(0),
+    runsInitialized: integer().notNull().default(0),
+    runsSuccess: integer().notNull().default(0),
+    runsFailed: integer().notNull().default(0),
+    runsCancelled: integer().notNull().default(0),
+    runsExpired: integer().notNull().default(0),
+    /** The run that was opened last. No foreign key: it would point in a circle. */
+    lastRunId: uuid(),
+    lastRunState: text().$type<RunState>(),
+    lastRunAt: instant(),
+  },
+  (t) => [
+    foreignKey({
+      name: 'workflows_project',
+      columns: [t.organizationId, t.projectId],
+      foreignColumns: [projects.organizationId, projects.id],
+    }),
+    foreignKey({
+      name: 'workflows_contract',
+      columns: [t.organizationId, t.contractId],
+      foreignColumns: [contracts.organizationId, contracts.id],
+    }),
+    unique('workflows_owner').on(t.organizationId, t.id),
+    uniqueIndex('workflows_name_key').on(t.projectId, t.name).where(sql`deleted_at is null`),
+    index('workflows_newest').on(t.organizationId, t.createdAt.desc(), t.id.desc()),
+    index('workflows_by_contract').on(t.contractId),
+    named('workflows', t.name),
+    check('workflows_team', sql`length(${t.team}) <= 256`),
+    check(
+      'workflows_counters',
+      sql`least(${t.runsInitialized}, ${t.runsSuccess}, ${t.runsFailed}, ${t.runsCancelled}, ${t.runsExpired}) >= 0
+      and ${t.runsCount} = ${t.runsInitialized} + ${t.runsSuccess} + ${t.runsFailed} + ${t.runsCancelled} + ${t.runsExpired}`,
+    ),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+/** Runs by runner, counted when a run is opened. An unrecognised runner is the empty text. */
+export const runnerCounts = pgTable(
+  'runner_counts',
+  {
+    organizationId: organization(),
+    workflowId: uuid().notNull(),
+    runnerType: text().$type<RunnerType | ''>().notNull(),
+    runs: integer().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.workflowId, t.runnerType] }),
+    foreignKey({
+      name: 'runner_counts_workflow',
+      columns: [t.organizationId, t.workflowId],
+      foreignColumns: [workflows.organizationId, workflows.id],
+    }),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+/** States only move from `initialized` to one of the others, once: a trigger refuses every other change of a run. */
+export const runs = pgTable(
+  'runs',
+  {
+    id: id(),
+    organizationId: organization(),
+    workflowId: uuid().notNull(),
+    /** The revision that this run is judged by; pinned when it is opened. */
+    contractRevisionId: uuid().notNull(),
+    state: text().$type<RunState>().notNull().default('initialized'),
+    /** The same key opens the same run, within a workflow. */
+    idempotencyKey: text().notNull(),
+    runnerType: text().$type<RunnerType>(),
+    runnerUrl: text(),
+    runnerEnvironment: text(),
+    runnerWorkflowFilePath: text(),
+    runnerAuthenticated: boolean().notNull().default(false),
+    createdAt: createdAt(),
+    expiresAt: instant().notNull(),
+    finishedAt: instant(),
+    /** Why it failed or was cancelled. */
+    reason: text(),
+    /** Of the bundle as stored. The bundle itself is in storage. */
+    bundleDigest: digest(),
+    bundleSizeBytes: integer(),
+    /** Of the payload that was signed. */
+    statementDigest: digest(),
+    predicateType: text(),
+    /** The name of the trusted key that signed it. */
+    signer: text(),
+  },
+  (t) => [
+    foreignKey({
+      name: 'runs_workflow',
+      columns: [t.organizationId, t.workflowId],
+      foreignColumns: [workflows.organizationId, workflows.id],
+    }),
+    foreignKey({
+      name: 'runs_contract_revision',
+      columns: [t.organizationId, t.contractRevisionId],
+      foreignColumns: [contractRevisions.organizationId, contractRevisions.id],
+    }),
+    unique('runs_owner').on(t.organizationId, t.id),
+    unique('runs_idempotency_key').on(t.workflowId, t.idempotencyKey),
+    index('runs_newest').on(t.organizationId, t.createdAt.desc(), t.id.desc()),
+    index('runs_newest_of_workflow').on(t.workflowId, t.createdAt.desc(), t.id.desc()),
+    index('runs_open').on(t.expiresAt).where(sql`state = 'initialized'`),
+    check('runs_state', sql`${t.state} in ('initialized', 'success', 'failed', 'cancelled', 'expired')`),
+    check('runs_finished', sql`(${t.state} = 'initialized') = (${t.finishedAt} is null)`),
+    check(
+      'runs_attested',
+      sql`(${t.state} = 'success') = (num_nonnulls(${t.bundleDigest}, ${t.bundleSizeBytes}, ${t.statementDigest}, ${t.predicateType}, ${t.signer}) = 5)
+      and (${t.state} = 'success' or num_nonnulls(${t.bundleDigest}, ${t.bundleSizeBytes}, ${t.statementDigest}, ${t.predicateType}, ${t.signer}) = 0)`,
+    ),
+    check('runs_digests', sql`octet_length(${t.bundleDigest}) = 32 and octet_length(${t.statementDigest}) = 32`),
+    check('runs_runner', sql`${t.runnerType} ~ '^[A-Z][A-Z_]{0,62}$'`),
+    check('runs_key', sql`length(${t.idempotencyKey}) between 16 and 128`),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+/** What a successful run brought, from its signed statement. Written by the statement that makes the run a success, never changed. */
+export const runMaterials = pgTable(
+  'run_materials',
+  {
+    organizationId: organization(),
+    runId: uuid().notNull(),
+    name: text().notNull(),
+    type: text().notNull(),
+    digest: digest(),
+    /** STRING: the text itself. */
+    value: text(),
+    fileName: text(),
+    sizeBytes: bigint({ mode: 'number' }),
+    /** The bytes are in the organization's storage. */
+    uploaded: boolean().notNull(),
+    tag: text(),
+    annotations: jsonb().$type<Readonly<Record<string, string>>>().notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.runId, t.name] }),
+    foreignKey({ name: 'run_materials_run', columns: [t.organizationId, t.runId], foreignColumns: [runs.organizationId, runs.id] }),
+    index('run_materials_by_digest').on(t.organizationId, t.digest),
+    named('run_materials', t.name),
+    check('run_materials_content', sql`(${t.type} = 'STRING') = (${t.value} is not null) and (${t.value} is not null or ${t.digest} is not null)`),
+    check('run_materials_digest', sql`octet_length(${t.digest}) = 32`),
+    check('run_materials_size', sql`${t.sizeBytes} >= 0`),
+    tenantPolicy(),
+  ],
+);
+
+/** Where an organization's bytes go. One is the default. */
+export const casBackends = pgTable(
+  'cas_backends',
+  {
+    id: id(),
+    organizationId: organization(),
+    name: text().notNull(),
+    provider: text().$type<'layout' | 'oci'>().notNull(),
+    /** A folder (layout), or `host[:port]/repository` (oci). */
+    location: text().notNull(),
+    /** Plain http. */
+    insecure: boolean().notNull().default(false),
+    /** Ciphertext: the server holds the key, the database never sees it. */
+    credentials: bytea(),
+    isDefault: boolean().notNull().default(false),
+    status: text().$type<'ok' | 'invalid'>().notNull(),
+    /** Why it is invalid. */
+    problem: text(),
+    createdAt: createdAt(),
+    validatedAt: instant(),
+  },
+  (t) => [
+    ofOrganization('cas_backends', t.organizationId),
+    unique('cas_backends_owner').on(t.organizationId, t.id),
+    unique('cas_backends_name_key').on(t.organizationId, t.name),
+    uniqueIndex('cas_backends_one_default').on(t.organizationId).where(sql`is_default`),
+    named('cas_backends', t.name),
+    check('cas_backends_provider', sql`${t.provider} in ('layout', 'oci')`),
+    check('cas_backends_status', sql`${t.status} in ('ok', 'invalid')`),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+/** What the gateway has seen arrive, whole and with that digest. The referee believes this, not the client. */
+export const evidence = pgTable(
+  'evidence',
+  {
+    organizationId: organization(),
+    digest: digest().notNull(),
+    casBackendId: uuid().notNull(),
+    sizeBytes: bigint({ mode: 'number' }).notNull(),
+    mediaType: text().notNull(),
+    fileName: text(),
+    /** Of the manifest that keeps the blob. Absent until that has arrived. */
+    manifestDigest: digest(),
+    uploadedAt: createdAt(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.organizationId, t.digest] }),
+    foreignKey({
+      name: 'evidence_cas_backend',
+      columns: [t.organizationId, t.casBackendId],
+      foreignColumns: [casBackends.organizationId, casBackends.id],
+    }),
+    index('evidence_by_cas_backend').on(t.casBackendId),
+    check('evidence_digests', sql`octet_length(${t.digest}) = 32 and octet_length(${t.manifestDigest}) = 32`),
+    check('evidence_size', sql`${t.sizeBytes} >= 0`),
+    tenantPolicy(),
+  ],
+);
+
+/** Only the SHA-256 of a token is here. */
+export const tokens = pgTable(
+  'tokens',
+  {
+    id: id(),
+    /** Absent for the owner token, which is of the instance. */
+    organizationId: uuid('org_id'),
+    kind: text().$type<'owner' | 'api' | 'service-account'>().notNull(),
+    name: text().notNull(),
+    hash: digest().notNull(),
+    /** Service accounts: the one workflow that they may attest. */
+    workflowId: uuid(),
+    createdAt: createdAt(),
+    /** Absent: never. */
+    expiresAt: instant(),
+    revokedAt: instant(),
+    lastUsedAt: instant(),
+  },
+  (t) => [
+    ofOrganization('tokens', t.organizationId),
+    foreignKey({
+      name: 'tokens_workflow',
+      columns: [t.organizationId, t.workflowId],
+      foreignColumns: [workflows.organizationId, workflows.id],
+    }),
+    unique('tokens_hash_key').on(t.hash),
+    uniqueIndex('tokens_api_name_key').on(t.organizationId, t.name).where(sql`kind = 'api' and revoked_at is null`),
+    uniqueIndex('tokens_service_account_name_key').on(t.workflowId, t.name).where(sql`kind = 'service-account' and revoked_at is null`),
+    index('tokens_newest').on(t.organizationId, t.createdAt.desc(), t.id.desc()),
+    named('tokens', t.name),
+    check('tokens_hash', sql`octet_length(${t.hash}) = 32`),
+    check(
+      'tokens_bound',
+      sql`case ${t.kind} when 'owner' then num_nonnulls(${t.organizationId}, ${t.workflowId}) = 0
+      when 'api' then ${t.organizationId} is not null and ${t.workflowId} is null
+      when 'service-account' then num_nonnulls(${t.organizationId}, ${t.workflowId}) = 2 else false end`,
+    ),
+    tenantPolicy(),
+    systemPolicy(),
+  ],
+);
+
+/** The signers that an organization trusts. */
+export const publicKeys = pgTable(
+  'public_keys',
+  {
+    id: id(),
+    organizationId: organization(),
+    name: text().notNull(),
+    /** base64 of the SHA-256 of the SPKI DER: how a bundle names the key. */
+    hint: text().notNull(),
+    type: text().notNull(),
+    pem: text().notNull(),
+    createdAt: createdAt(),
+  },
+  (t) => [
+    ofOrganization('public_keys', t.organizationId),
+    unique('public_keys_name_key').on(t.organizationId, t.name),
+    unique('public_keys_hint_key').on(t.organizationId, t.hint),
+    named('public_keys', t.name),
+    tenantPolicy(),
+  ],
+);
+
+/** Facts of the instance that are made once, such as its id. Only the system role reads them. */
+export const settings = pgTable(
+  'settings',
+  { key: text().primaryKey(), value: text().notNull(), createdAt: createdAt() },
+  () => [systemPolicy()],
+);
