@@ -80,6 +80,20 @@ export const limits = {
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */
   databaseStatementTimeoutMs: 15_000,
+  /** Headers of one request to the gateway, all together. */
+  headerSizeBytes: 16 * 1024,
+  /** The name of a file: what file systems take. */
+  fileNameLength: 255,
+  /** What one manifest may refer to: each is looked up. */
+  manifestEntries: 1_000,
+  /** Tags in one answer of the gateway. */
+  tagsPageSize: 1_000,
+  /** Open uploads of one organization: each may hold a file on disk. */
+  openUploads: 1_000,
+  /** An upload that nobody continues is forgotten after this, and its space freed. */
+  uploadLifetimeMs: 24 * 60 * 60 * 1000,
+  /** A client that sends on after a refusal: so long it may, to read the answer. */
+  lingerTimeoutMs: 2_000,
   /** Requests in flight may finish for this long after a stop signal. */
   drainTimeoutMs: 8_000,
 } as const;

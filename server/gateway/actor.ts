@@ -1,0 +1,18 @@
+/** An organization, as its storage and its records are found. */
+export type GatewayOrganization = { readonly id: string; readonly name: string };
+
+/** Who asks. The owner token is of the instance: the organization is the one in the path. */
+export type GatewayActor =
+  | { readonly kind: 'owner' }
+  | { readonly kind: 'api' | 'service-account'; readonly organization: GatewayOrganization };
+
+/** What a request wants to do: one word for each rule. */
+export type Action = 'ping' | 'statBlob' | 'readBlob' | 'uploadBlob' | 'readManifest' | 'writeManifest' | 'list' | 'delete';
+
+/** A CI job brings evidence, and sees none: it asks whether its own file is there already, uploads it, and describes it. */
+const serviceAccountActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob', 'writeManifest']);
+
+/** True when a credential of that kind may do it inside its own organization. */
+export function mayDo(kind: GatewayActor['kind'], action: Action): boolean {
+  return kind !== 'service-account' || serviceAccountActions.has(action);
+}

@@ -1,0 +1,50 @@
+import type { Digest } from '../../core/digest.ts';
+import { DistributionError } from './errors.ts';
+import { digestIn, type Exchange, send, sendBody } from './exchange.ts';
+
+/** HEAD and GET of a blob (distribution specification, "Pulling blobs"), with one byte range. */
+export async function answerBlob(exchange: Exchange, digestText: string): Promise<void> {
+  const digest = digestIn(digestText);
+  const { request, response, storage } = exchange;
+  const headers = { 'docker-content-digest': digest, 'content-type': 'application/octet-stream', 'accept-ranges': 'bytes' };
+  if (request.method === 'HEAD') {
+    const stat = await storage.stat(digest);
+    if (stat === undefined) throw blobUnknown(digest);
+    return send(exchange, 200, { ...headers, 'content-length': String(stat.sizeBytes) });
+  }
+  const range = await rangeOf(exchange, digest);
+  const reader = await storage.fetch(digest, range);
+  if (reader === undefined) throw blobUnknown(digest);
+  const length = range?.length ?? reader.sizeBytes;
+  if (range === undefined) {
+    response.writeHead(200, { ...headers, 'content-length': String(length), etag: `"${digest}"` });
+  } else {
+    const last = range.offset + length - 1;
+    const contentRange = `bytes ${range.offset}-${last}/${reader.sizeBytes}`;
+    response.writeHead(206, { ...headers, 'content-length': String(length), 'content-range': contentRange });
+  }
+  await sendBody(exchange, reader.body);
+}
+
+function blobUnknown(digest: Digest): DistributionError {
+  return new DistributionError('BLOB_UNKNOWN', `blob unknown to registry: ${digest}`, { detail: { digest } });
+}
+
+/** One range (RFC 9110, "Byte Ranges"); several, or a malformed one, are ignored as the RFC allows. */
+async function rangeOf({ request, storage }: Exchange, digest: Digest): Promise<{ offset: number; length: number } | undefined> {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(request.headers.range ?? '');
+  if (match === null || match[0] === 'bytes=-') return undefined;
+  const stat = await storage.stat(digest);
+  if (stat === undefined) throw blobUnknown(digest);
+  const { sizeBytes } = stat;
+  const [, first = '', last = ''] = match;
+  const offset = first === '' ? Math.max(0, sizeBytes - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? sizeBytes - 1 : Math.min(Number(last), sizeBytes - 1);
+  if (end < offset) {
+    throw new DistributionError('SIZE_INVALID', `the range is outside of the ${sizeBytes} bytes of ${digest}`, {
+      status: 416,
+      headers: { 'content-range': `bytes */${sizeBytes}` },
+    });
+  }
+  return { offset, length: end - offset + 1 };
+}

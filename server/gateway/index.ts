@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { limits } from '../../core/limits.ts';
+import type { Storage } from '../storage/storage.ts';
+import { type GatewayActor, type GatewayOrganization, mayDo } from './actor.ts';
+import { answerBlob } from './blobs.ts';
+import { listReferrers, listTags } from './discovery.ts';
+import { DistributionError, distributionErrorOf, nameUnknown } from './errors.ts';
+import { type Evidence, type Exchange, sendJson, type Traffic } from './exchange.ts';
+import { answerManifest, putManifest } from './manifests.ts';
+import { refuse } from './refusal.ts';
+import { actionOf, parseRoute, type Route } from './route.ts';
+import { continueUpload, startUpload } from './uploads.ts';
+
+export type GatewayDependencies = {
+  /** Who the `Authorization` header speaks for. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, RATE_LIMITED, STORAGE_UNAVAILABLE. */
+  authenticate(authorization: string | undefined): Promise<GatewayActor>;
+  /** The organization of that name, for an owner, who may enter any. */
+  findOrganization(name: string): Promise<GatewayOrganization | undefined>;
+  /** Its storage. One object for each organization while the server runs: the layout on disk counts on it. */
+  storageFor(organization: GatewayOrganization): Promise<Storage>;
+  /** Remembers that evidence arrived for an organization. Called again for the same digest, with more known about it. */
+  recordEvidence(evidence: Evidence): Promise<void>;
+  /** One call for each request that has ended. */
+  readonly metrics?: { request(sample: GatewaySample): void } | undefined;
+  readonly log: { error(fields: object, message: string): void };
+  /** For tests. Default: limits.idleTimeoutMs. */
+  readonly idleTimeoutMs?: number | undefined;
+};
+
+/** What one request did. `route` is `none` for a path that leads nowhere; `status` is 499 when the client left before the answer. */
+export type GatewaySample = Traffic & {
+  readonly route: Route['type'] | 'none';
+  readonly method: string;
+  readonly status: number;
+  readonly durationMs: number;
+};
+
+export type Gateway = {
+  /** Answers a request for `/v2` or below. Never rejects. */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** Refuses new requests, waits for those under way for limits.drainTimeoutMs, then cuts them off. Uploads can be resumed afterwards. */
+  close(): Promise<void>;
+};
+
+/**
+ * What the HTTP server in front of the gateway needs. Node would end every request after five minutes: an upload takes as long as it
+ * takes, and the gateway ends it when nothing arrives. Large pieces spare CPU.
+ */
+export const gatewayServerOptions = {
+  requestTimeout: 0,
+  headersTimeout: limits.requestTimeoutMs,
+  maxHeaderSize: limits.headerSizeBytes,
+  highWaterMark: 256 * 1024,
+  noDelay: true,
+} as const;
+
+/**
+ * The OCI distribution API (specification 1.1) in front of the storage of an organization: `/v2/<organization>/…` is its one
+ * repository. Nothing is deleted here, and nothing is answered about an organization to somebody else.
+ */
+export function createGateway(dependencies: GatewayDependencies): Gateway {
+  const underWay = new Map<ServerResponse, Promise<void>>();
+  let closing = false;
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const startedMs = performance.now();
+    const requestId = randomUUID();
+    const traffic: Traffic = { receivedBytes: 0, sentBytes: 0 };
+    const { route, query } = parseRoute(request.url ?? '/');
+    response.setHeader('docker-distribution-api-version', 'registry/2.0');
+    response.setHeader('x-request-id', requestId);
+    try {
+      if (closing)
+        throw new DistributionError('UNAVAILABLE', 'the control plane is stopping: try again', { headers: { 'retry-after': '1' } });
+      await dispatch(dependencies, { request, response, query, traffic }, route);
+    } catch (error) {
+      const refusal = distributionErrorOf(error);
+      const gone = response.socket === null || response.socket.destroyed;
+      if (refusal === undefined && !gone) dependencies.log.error({ error, requestId, route: route?.type }, 'gateway: internal error');
+      await refuse(request, response, refusal ?? new DistributionError('UNKNOWN', `internal error; request id ${requestId}`));
+    } finally {
+      dependencies.metrics?.request({
+        ...traffic,
+        route: route?.type ?? 'none',
+        method: request.method ?? '',
+        status: response.writableFinished || response.writableEnded ? response.statusCode : 499,
+        durationMs: performance.now() - startedMs,
+      });
+    }
+  }
+
+  return {
+    handle(request, response) {
+      const done = answer(request, response).finally(() => underWay.delete(response));
+      underWay.set(response, done);
+      return done;
+    },
+    async close() {
+      closing = true;
+      const cut = setTimeout(() => {
+        for (const response of underWay.keys()) response.destroy();
+      }, limits.drainTimeoutMs);
+      await Promise.all(underWay.values());
+      clearTimeout(cut);
+    },
+  };
+}
+
+type Arrival = Pick<Exchange, 'request' | 'response' | 'query' | 'traffic'>;
+
+async function dispatch(dependencies: GatewayDependencies, arrival: Arrival, route: Route | undefined): Promise<void> {
+  // 1. Who asks: before anything is said about anything.
+  const actor = await dependencies.authenticate(arrival.request.headers.authorization);
+  if (route === undefined) throw nameUnknown();
+  const action = actionOf(route, arrival.request.method ?? '');
+  if (route.type === 'ping') {
+    if (action === undefined) throw unsupported();
+    return sendJson(arrival, {});
+  }
+  // 2. Where: another organization is the same as none.
+  const organization = await organizationOf(dependencies, actor, route.organization);
+  if (organization === undefined) throw nameUnknown();
+  // 3. What.
+  if (action === undefined || action === 'delete') throw unsupported();
+  if (!mayDo(actor.kind, action))
+    throw new DistributionError('DENIED', 'a service account may only upload evidence: use an API token to read it');
+  const storage = await dependencies.storageFor(organization);
+  const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
+  const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
+  const exchange: Exchange = { ...arrival, actor, organization, storage, record, idleTimeoutMs };
+  switch (route.type) {
+    case 'blob':
+      return answerBlob(exchange, route.digest);
+    case 'uploads':
+      return startUpload(exchange);
+    case 'upload':
+      return continueUpload(exchange, route.session);
+    case 'manifest':
+      return action === 'writeManifest' ? putManifest(exchange, route.reference) : answerManifest(exchange, route.reference);
+    case 'tags':
+      return listTags(exchange);
+    case 'referrers':
+      return listReferrers(exchange, route.digest);
+  }
+}
+
+async function organizationOf(
+  dependencies: GatewayDependencies,
+  actor: GatewayActor,
+  name: string,
+): Promise<GatewayOrganization | undefined> {
+  if (actor.kind === 'owner') return dependencies.findOrganization(name);
+  return actor.organization.name === name ? actor.organization : undefined;
+}
+
+function unsupported(): DistributionError {
+  return new DistributionError(
+    'UNSUPPORTED',
+    'this registry does not do that: evidence is never deleted, and only added as the specification says',
+  );
+}

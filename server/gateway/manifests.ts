@@ -1,0 +1,123 @@
+import { type Digest, digestOf, hexOf, isDigest } from '../../core/digest.ts';
+import { limits } from '../../core/limits.ts';
+import {
+  artifactTypes,
+  isTag,
+  type ManifestContent,
+  mediaTypeOf,
+  parseManifest,
+  tagPrefixes,
+  titleAnnotation,
+} from '../storage/manifest.ts';
+import { DistributionError } from './errors.ts';
+import { type Exchange, receiveAll, send } from './exchange.ts';
+
+/** HEAD and GET of a manifest ("Pulling manifests"). */
+export async function answerManifest(exchange: Exchange, reference: string): Promise<void> {
+  const unknown = new DistributionError('MANIFEST_UNKNOWN', 'manifest unknown to registry', { detail: { reference } });
+  if (!isTag(reference) && !isDigest(reference)) throw unknown;
+  const manifest = await exchange.storage.getManifest(reference);
+  if (manifest === undefined) throw unknown;
+  const { digest, mediaType, bytes } = manifest;
+  const headers = { 'docker-content-digest': digest, 'content-type': mediaType, etag: `"${digest}"` };
+  send(exchange, 200, { ...headers, 'content-length': String(bytes.byteLength) }, bytes);
+}
+
+/** PUT of a manifest ("Pushing manifests"): checked, then stored as it is. */
+export async function putManifest(exchange: Exchange, reference: string): Promise<void> {
+  const { request, actor, organization } = exchange;
+  assertMayWrite(reference);
+  const bytes = await receiveAll(exchange, limits.manifestSizeBytes, 'the manifest');
+  const digest = digestOf(bytes);
+  if (isDigest(reference) && reference !== digest)
+    throw new DistributionError('DIGEST_INVALID', `the manifest is ${digest}, not ${reference}`);
+  const content = parseManifest(bytes);
+  if (content === undefined) throw invalid('it is neither an OCI image manifest nor an OCI image index');
+  const mediaType = mediaTypeOf(content);
+  const contentType = request.headers['content-type']?.split(';')[0]?.trim();
+  if (contentType !== undefined && contentType !== mediaType) throw invalid(`it says ${mediaType}, and Content-Type says ${contentType}`);
+
+  const material = materialOf(content);
+  if (material === undefined && actor.kind === 'service-account') {
+    throw new DistributionError('DENIED', `a service account may only push manifests with artifactType ${artifactTypes.material}`);
+  }
+  if (reference.startsWith(tagPrefixes.material) && reference !== `${tagPrefixes.material}${material && hexOf(material.digest)}`) {
+    throw invalid(`the tag ${tagPrefixes.material}<hex> must name the digest of the one layer of a material`);
+  }
+  if (actor.kind === 'service-account' && isTag(reference) && !reference.startsWith(tagPrefixes.material)) {
+    throw new DistributionError('DENIED', `a service account may only push the tag ${tagPrefixes.material}<sha256 hex of the file>`);
+  }
+  await assertComplete(exchange, content);
+
+  const evidenceManifest = await store(exchange, reference, mediaType, bytes);
+  if (material !== undefined) await exchange.record({ ...material, manifestDigest: evidenceManifest });
+  send(exchange, 201, {
+    location: `/v2/${organization.name}/manifests/${reference}`,
+    'docker-content-digest': digest,
+    ...(content.subject === undefined ? {} : { 'oci-subject': content.subject.digest }),
+  });
+
+  function assertMayWrite(target: string): void {
+    if (!isTag(target) && !isDigest(target)) throw invalid('the reference is neither a tag nor a digest');
+    if (!target.startsWith(tagPrefixes.attestation)) return;
+    throw new DistributionError('DENIED', `the tags ${tagPrefixes.attestation}… are written by the control plane only`);
+  }
+}
+
+/**
+ * A material's tag stays with the first manifest that it named: a later job with the same bytes under another file name cannot change
+ * what earlier attestations refer to. Its own manifest is kept by digest. Answers the manifest that stands for the material.
+ */
+async function store({ storage }: Exchange, reference: string, mediaType: string, bytes: Buffer): Promise<Digest> {
+  const first = reference.startsWith(tagPrefixes.material) ? await storage.getManifest(reference) : undefined;
+  if (first === undefined) return storage.putManifest(reference, mediaType, bytes);
+  const digest = digestOf(bytes);
+  if (first.digest !== digest) await storage.putManifest(digest, mediaType, bytes);
+  return first.digest;
+}
+
+/** The evidence that a material's manifest describes, or undefined: it is another manifest. MANIFEST_INVALID when it is a bad one. */
+function materialOf({ artifactType, layers, subject }: ManifestContent) {
+  if (artifactType !== artifactTypes.material) return undefined;
+  const [layer, ...more] = layers ?? [];
+  if (layer === undefined || more.length > 0 || subject !== undefined) throw invalid('a material has exactly one layer, and no subject');
+  const fileName = layer.annotations?.[titleAnnotation];
+  if (fileName === undefined || !isBaseName(fileName)) {
+    throw invalid(`the layer of a material needs the annotation ${titleAnnotation}, a file name without a folder`);
+  }
+  return { digest: layer.digest, sizeBytes: layer.size, fileName, mediaType: layer.mediaType };
+}
+
+/** Tools write files of that name: no folder, no control or text-direction character, nothing hidden in it. */
+function isBaseName(text: string): boolean {
+  if (text === '.' || text === '..' || Buffer.byteLength(text) > limits.fileNameLength) return false;
+  return /^[^/\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+$/u.test(text);
+}
+
+/** Everything that the manifest refers to is here, with that size. A subject may come later (distribution specification, "Pushing manifests with subject"). */
+async function assertComplete({ storage }: Exchange, { config, layers = [], manifests = [] }: ManifestContent): Promise<void> {
+  const blobs = config === undefined ? layers : [config, ...layers];
+  if (blobs.length + manifests.length > limits.manifestEntries) throw invalid(`it refers to more than ${limits.manifestEntries} others`);
+  const missing: Digest[] = [];
+  for (const { digest, size } of [...blobs, ...manifests]) {
+    const stat = await storage.stat(digest);
+    const found = stat ?? (manifests.length === 0 ? undefined : await manifestStat(storage, digest));
+    if (found === undefined) missing.push(digest);
+    else if (found.sizeBytes !== size) throw invalid(`${digest} has ${found.sizeBytes} bytes, and the manifest says ${size}`);
+  }
+  if (missing.length === 0) return;
+  const listed = missing.slice(0, limits.problems);
+  throw new DistributionError('MANIFEST_BLOB_UNKNOWN', `upload what the manifest refers to first: ${listed.join(', ')}`, {
+    detail: { digests: listed },
+  });
+}
+
+/** In a registry, a manifest is no blob. */
+async function manifestStat(storage: Exchange['storage'], digest: Digest): Promise<{ sizeBytes: number } | undefined> {
+  const manifest = await storage.getManifest(digest);
+  return manifest === undefined ? undefined : { sizeBytes: manifest.bytes.byteLength };
+}
+
+function invalid(reason: string): DistributionError {
+  return new DistributionError('MANIFEST_INVALID', `the manifest is not acceptable: ${reason}`);
+}

@@ -1,0 +1,115 @@
+import { Buffer } from 'node:buffer';
+import * as z from 'zod';
+import { type Digest, digestOf, isDigest } from '../../core/digest.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import type { Descriptor } from './storage.ts';
+
+export const mediaTypes = {
+  manifest: 'application/vnd.oci.image.manifest.v1+json',
+  index: 'application/vnd.oci.image.index.v1+json',
+  /** What a manifest has for a configuration when it has none (image specification, "Guidance for an Empty Descriptor"). */
+  empty: 'application/vnd.oci.empty.v1+json',
+} as const;
+
+/** What our manifests are about. */
+export const artifactTypes = {
+  material: 'application/vnd.chainloop.material.v1',
+  bundle: 'application/vnd.dev.sigstore.bundle.v0.3+json',
+} as const;
+
+/** Tags: `material-<hex of the evidence>` and `attestation-<hex of the bundle>`. Both name content, so they never move. */
+export const tagPrefixes = { material: 'material-', attestation: 'attestation-' } as const;
+
+/** The file name of a layer (image specification, "Pre-Defined Annotation Keys"). */
+export const titleAnnotation = 'org.opencontainers.image.title';
+
+export const emptyConfig = Buffer.from('{}');
+export const emptyDescriptor = {
+  mediaType: mediaTypes.empty,
+  digest: digestOf(emptyConfig),
+  size: emptyConfig.byteLength,
+} as const satisfies Descriptor;
+
+/** A tag (distribution specification, "Pulling manifests"). It cannot be `.` or `..`, and has no separator: it is safe as a file name. */
+export function isTag(text: string): boolean {
+  return /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/.test(text);
+}
+
+const DigestText = z.custom<Digest>(isDigest, 'must be sha256:<64 lower-case hex digits>');
+const Annotations = z.record(z.string(), z.string());
+const Entry = z.object({
+  mediaType: z.string().min(1),
+  digest: DigestText,
+  size: z.int().min(0),
+  artifactType: z.string().optional(),
+  annotations: Annotations.optional(),
+});
+
+/** An OCI image manifest or index, or Docker's of the same shape: the parts that a registry acts on. */
+const ManifestContent = z.object({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  artifactType: z.string().optional(),
+  config: Entry.optional(),
+  layers: z.array(Entry).optional(),
+  manifests: z.array(Entry).optional(),
+  subject: Entry.optional(),
+  annotations: Annotations.optional(),
+});
+export type ManifestContent = z.infer<typeof ManifestContent>;
+
+/** The manifest in the bytes, or undefined: they are something else. */
+export function parseManifest(bytes: Uint8Array): ManifestContent | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+  const parsed = ManifestContent.safeParse(value);
+  if (!parsed.success) return undefined;
+  const { config, layers, manifests } = parsed.data;
+  return (manifests === undefined) === (config !== undefined && layers !== undefined) ? parsed.data : undefined;
+}
+
+/** What the manifest says it is; one without `mediaType` is known by its shape. */
+export function mediaTypeOf(content: ManifestContent): string {
+  return content.mediaType ?? (content.manifests === undefined ? mediaTypes.manifest : mediaTypes.index);
+}
+
+/** How the referrers API lists it (distribution specification, "Listing Referrers"): without an artifact type, by its configuration's. */
+export function descriptorOf(content: ManifestContent, bytes: Uint8Array): Descriptor {
+  const artifactType = content.artifactType ?? content.config?.mediaType;
+  return {
+    mediaType: mediaTypeOf(content),
+    digest: digestOf(bytes),
+    size: bytes.byteLength,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(content.annotations === undefined ? {} : { annotations: content.annotations }),
+  };
+}
+
+/** Throws USAGE unless the reference is a tag or a digest. */
+export function assertReference(reference: string): void {
+  if (!isDigest(reference) && !isTag(reference)) {
+    throw new ChainloopError('USAGE', 'manifest: the reference is neither a tag nor sha256:<64 hex digits>');
+  }
+}
+
+/** The bytes of an artifact manifest: one layer, the empty configuration. The same input gives the same bytes. */
+export function artifactManifest(options: {
+  readonly artifactType: string;
+  readonly layer: Descriptor;
+  readonly subject?: Descriptor | undefined;
+}): Uint8Array {
+  const { artifactType, layer, subject } = options;
+  const content = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.manifest,
+    artifactType,
+    config: emptyDescriptor,
+    layers: [layer],
+    ...(subject === undefined ? {} : { subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size } }),
+  };
+  return Buffer.from(JSON.stringify(content));
+}
