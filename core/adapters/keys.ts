@@ -1,0 +1,151 @@
+import { createPrivateKey, createPublicKey, generateKeyPair as generate, type KeyObject, sign } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { ChainloopError } from '../errors.ts';
+import { hashOf, hintOf, keyType } from '../key.ts';
+import { limits } from '../limits.ts';
+import { type PemBlock, pemBlocks, pemBytes } from '../pem.ts';
+import type { Signer } from '../ports.ts';
+import { cosignLabels, decryptCosignKey } from './cosign-key.ts';
+
+/** The environment, as process.env has it. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+const generateKeys = promisify(generate);
+
+/**
+ * A new ECDSA P-256 key pair: SPKI and PKCS#8 PEM. With a password the private key is encrypted (PBES2, AES-256-CBC, and OpenSSL's
+ * PBKDF2, whose 2,048 rounds ask for a long password). KEY_PASSWORD when the password is empty.
+ */
+export async function generateKeyPair(
+  options: { readonly password?: string | undefined } = {},
+): Promise<{ readonly privateKeyPem: string; readonly publicKeyPem: string }> {
+  const { password } = options;
+  if (password === '') throw new ChainloopError('KEY_PASSWORD', 'key: the password is empty; give one, or none at all');
+  const { privateKey, publicKey } = await generateKeys('ec', { namedCurve: 'P-256' });
+  const encryption = password === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: password };
+  return {
+    privateKeyPem: privateKey.export({ type: 'pkcs8', format: 'pem', ...encryption }).toString(),
+    publicKeyPem: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+  };
+}
+
+/**
+ * A signer with the private key at `reference`: a path, or `env://VAR`. `password` is such a reference too, never the password itself;
+ * it is read only when the key is encrypted. PKCS#8 (encrypted or not), SEC1 EC, and encrypted cosign keys; P-256 and Ed25519.
+ * KEY_INVALID, KEY_PASSWORD, FILE_NOT_FOUND, FILE_UNREADABLE, LIMIT_EXCEEDED. No message repeats a key, a password, or what may be one.
+ */
+export async function loadSigner(
+  reference: string,
+  options: { readonly env: Env; readonly password?: string | undefined },
+): Promise<Signer> {
+  const text = await readSecret(reference, 'signing key', options.env);
+  const key = await decodePrivateKey(privateKeyBlock(text), () => passwordFor(options));
+  const type = keyType(key);
+  const publicKey = createPublicKey(key);
+  const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  const verification = { type: 'publicKey', hint: hintOf(publicKey), publicKeyPem } as const;
+  return {
+    async sign(pae) {
+      return { signature: new Uint8Array(sign(hashOf(type), pae, key)), verification };
+    },
+  };
+}
+
+/** The password at a reference: a path (one line break at its end is not part of it) or `env://VAR`. Codes as `loadSigner`. */
+export async function readPassword(reference: string, env: Env): Promise<string> {
+  const text = await readSecret(reference, 'signing password', env);
+  return reference.startsWith(environment) ? text : text.replace(/\r?\n$/, '');
+}
+
+const environment = 'env://';
+
+async function readSecret(reference: string, what: string, env: Env): Promise<string> {
+  if (!reference.startsWith(environment)) return readSecretFile(reference, what);
+  const variable = reference.slice(environment.length);
+  const value = env[variable];
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable) || value === undefined) {
+    throw new ChainloopError('USAGE', `${what}: env:// must name an environment variable that is set`);
+  }
+  return value;
+}
+
+/**
+ * Reads from any file that can be read to its end, pipes included: `--key <(vault read …)`. A path is repeated only when it ends like
+ * the name of a key file: whoever mistakes the option may have given the secret itself.
+ */
+async function readSecretFile(path: string, what: string): Promise<string> {
+  if (path.includes('-----BEGIN')) throw new ChainloopError('USAGE', `${what}: this is the key itself; give a path, or env://VARIABLE`);
+  const shown = /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
+  try {
+    await using file = await open(path, 'r');
+    const chunks: Buffer[] = [];
+    let sizeBytes = 0;
+    for await (const chunk of file.createReadStream({ autoClose: false, end: limits.keySizeBytes })) {
+      const bytes = Buffer.from(chunk);
+      chunks.push(bytes);
+      sizeBytes += bytes.byteLength;
+    }
+    if (sizeBytes <= limits.keySizeBytes) return Buffer.concat(chunks).toString('utf8');
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'ENOENT' || code === 'ENAMETOOLONG' || code === 'ENOTDIR' || code === 'ERR_INVALID_ARG_VALUE') {
+      throw new ChainloopError('FILE_NOT_FOUND', `${what}: ${shown}no such file; give a path, or env://VARIABLE`);
+    }
+    throw new ChainloopError('FILE_UNREADABLE', `${what}: ${shown}the file cannot be read (${String(code)})`);
+  }
+  throw new ChainloopError('LIMIT_EXCEEDED', `${what}: ${shown}the file is larger than ${limits.keySizeBytes} bytes`);
+}
+
+async function passwordFor(options: { readonly env: Env; readonly password?: string | undefined }): Promise<string> {
+  if (options.password !== undefined) return readPassword(options.password, options.env);
+  throw new ChainloopError('KEY_PASSWORD', 'signing key: it is encrypted and no password was given; set CHAINLOOP_SIGNING_PASSWORD');
+}
+
+/** The one private key of a file. `openssl ecparam -genkey` writes the curve before it, in a block of its own. */
+function privateKeyBlock(text: string): PemBlock {
+  const blocks = pemBlocks(text).filter((block) => block.label !== 'EC PARAMETERS');
+  const [block, ...others] = blocks;
+  if (block === undefined) throw invalid('no PEM block was found; a private key begins with -----BEGIN PRIVATE KEY----- or the like');
+  if (others.length > 0) throw invalid(`the file has ${blocks.length} PEM blocks; give one private key`);
+  return block;
+}
+
+async function decodePrivateKey(block: PemBlock, password: () => Promise<string>): Promise<KeyObject> {
+  if (cosignLabels.includes(block.label)) return decryptCosignKey(pemBytes(block), await password());
+  switch (block.label) {
+    case 'ENCRYPTED PRIVATE KEY':
+      return decryptKey(block.text, await password());
+    case 'EC PRIVATE KEY':
+    case 'PRIVATE KEY':
+      // RFC 1421 headers: how OpenSSL encrypted a SEC1 key before PKCS#8.
+      return block.text.includes('Proc-Type: 4,ENCRYPTED') ? decryptKey(block.text, await password()) : readKey(block.text);
+    case 'PUBLIC KEY':
+      throw invalid('this is a public key; give the private one');
+    case 'CERTIFICATE':
+      throw invalid('this is a certificate; give the private key');
+    default:
+      throw invalid(`'${block.label}' is not supported; use PKCS#8 (openssl pkcs8 -topk8), SEC1 EC, or a cosign key`);
+  }
+}
+
+function readKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    throw invalid('the private key is damaged and cannot be decoded');
+  }
+}
+
+function decryptKey(pem: string, passphrase: string): KeyObject {
+  try {
+    return createPrivateKey({ key: pem, passphrase });
+  } catch {
+    // A wrong password shows as bad padding or, now and then, as bytes that are no key: OpenSSL cannot tell it from damage.
+    throw new ChainloopError('KEY_PASSWORD', 'signing key: the password does not open the key; it is wrong, or the file is damaged');
+  }
+}
+
+function invalid(message: string): ChainloopError {
+  return new ChainloopError('KEY_INVALID', `signing key: ${message}`);
+}
