@@ -5,8 +5,9 @@ import { ChainloopError } from '../core/errors.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres } from './postgres.ts';
 
+type RowsOf<Row> = { readonly rows: Row[] };
 interface Rows extends PgQueryResultHKT {
-  readonly type: { readonly rows: this['row'][] };
+  readonly type: RowsOf<this['row']>;
 }
 
 /** A transaction, on either database. */

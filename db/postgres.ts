@@ -53,7 +53,10 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
           committing = true;
           const committed = client.query('commit');
           if (mode === 'read') {
-            committed.then(() => client.release(), (error) => client.release(error));
+            committed.then(
+              () => client.release(),
+              () => client.release(true),
+            );
             return result;
           }
           await committed;
@@ -84,6 +87,59 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     close: () => pool.end(),
   };
   return driver;
+}
+
+/** Ends a transaction that failed, so that its connection can be used again, or closes the connection. */
+async function abandon(client: pg.PoolClient, error: unknown): Promise<void> {
+  if (isLost(error)) return client.release(true);
+  await client.query('rollback').then(
+    () => client.release(),
+    () => client.release(true),
+  );
+}
+
+/** Tries until it works or the time to connect is over: a PostgreSQL that restarts is back in a second. */
+async function reach<T>(attempt: () => Promise<T>, attempts = Number.POSITIVE_INFINITY): Promise<T> {
+  const deadline = performance.now() + limits.databaseConnectTimeoutMs;
+  for (let count = 1; ; count += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isLost(error) || count >= attempts || performance.now() > deadline) throw reported(error);
+      await sleep(25 + 75 * Math.random());
+    }
+  }
+}
+
+/** The connection is gone, or never was: there is no SQLSTATE, or one that ends the session (57P0x, 08xxx, 53300). */
+function isLost(error: unknown): boolean {
+  if (error instanceof ChainloopError) return false;
+  const refusal = databaseRefusal(error);
+  return refusal === undefined ? isNetwork(error) : /^(57P0[1-4]|08...|53300)$/.test(refusal.state);
+}
+
+/** What Node and pg say, in no common form, when a connection fails. */
+function isNetwork(error: unknown): boolean {
+  for (let inner = error; inner instanceof Error; inner = inner.cause) {
+    if (inner instanceof AggregateError && inner.errors.some(isNetwork)) return true;
+    if ('code' in inner && typeof inner.code === 'string' && /^E[A-Z_]{4,}$/.test(inner.code)) return true;
+    if (/^(Connection terminated|timeout exceeded|timeout expired|Client (was closed|has encountered)|Query read timeout)/.test(inner.message)) return true;
+  }
+  return false;
+}
+
+/** Rolled back by PostgreSQL and right the next time: serialization failure, deadlock. */
+function isTransient(error: unknown): boolean {
+  const state = databaseRefusal(error)?.state;
+  return state === '40001' || state === '40P01';
+}
+
+/** The error for the caller: a lost database is temporary, and which one it was stays in the cause. */
+function reported(error: unknown): unknown {
+  if (!isLost(error) && !isTransient(error)) return error;
+  return new ChainloopError('CONTROL_PLANE_UNREACHABLE', 'control plane: its database does not answer; try again in a moment', {
+    cause: error,
+  });
 }
 
 /** The id was checked to be a UUID when the scope was made. */
