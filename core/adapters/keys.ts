@@ -63,8 +63,8 @@ const environment = 'env://';
 async function readSecret(reference: string, what: string, env: Env): Promise<string> {
   if (!reference.startsWith(environment)) return readSecretFile(reference, what);
   const variable = reference.slice(environment.length);
-  const value = env[variable];
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(variable) || value === undefined) {
+  const value = Object.hasOwn(env, variable) ? env[variable] : undefined;
+  if (value === undefined) {
     throw new ChainloopError('USAGE', `${what}: env:// must name an environment variable that is set`);
   }
   return value;
