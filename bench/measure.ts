@@ -32,7 +32,12 @@ export function peakOf(pid: number): number | undefined {
   }
 }
 
-export type Command = { readonly program: string; readonly args: readonly string[]; readonly env?: NodeJS.ProcessEnv; readonly before?: () => Promise<void> };
+export type Command = {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  readonly before?: () => Promise<void>;
+};
 
 /** Runs a command to its end, output thrown away. Throws when it fails, with what it said. */
 export async function measure(command: Command): Promise<Sample> {

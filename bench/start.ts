@@ -7,6 +7,12 @@ export async function* start(project: string): AsyncGenerator<Row> {
   const bundle = join(project, 'dist', 'cli.js');
   for (const args of [['--version'], ['--help'], ['attestation', '--help']]) {
     const result = await pairs({ program: process.execPath, args: [bundle, ...args] }, node, 11);
-    yield { name: `G8 chainloop ${args.join(' ')}`, ours: seconds(result.a), reference: `node -e 0: ${seconds(result.b)}`, ratio: result.ratio, goal: '<= 1.3' };
+    yield {
+      name: `G8 chainloop ${args.join(' ')}`,
+      ours: seconds(result.a),
+      reference: `node -e 0: ${seconds(result.b)}`,
+      ratio: result.ratio,
+      goal: '<= 1.3',
+    };
   }
 }
