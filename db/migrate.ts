@@ -39,7 +39,11 @@ end $$`;
  * message says what an administrator has to run.
  */
 export async function migratePostgres(connection: { readonly connectionString: string }): Promise<void> {
-  const client = new pg.Client({ connectionString: connection.connectionString, application_name: 'chainloop migrate', connectionTimeoutMillis: 5_000 });
+  const client = new pg.Client({
+    connectionString: connection.connectionString,
+    application_name: 'chainloop migrate',
+    connectionTimeoutMillis: 5_000,
+  });
   client.on('error', () => {});
   try {
     await client.connect();

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SQL } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { PgDialect } from 'drizzle-orm/pg-core';
 import pg from 'pg';
@@ -123,7 +122,10 @@ function isNetwork(error: unknown): boolean {
   for (let inner = error; inner instanceof Error; inner = inner.cause) {
     if (inner instanceof AggregateError && inner.errors.some(isNetwork)) return true;
     if ('code' in inner && typeof inner.code === 'string' && /^E[A-Z_]{4,}$/.test(inner.code)) return true;
-    if (/^(Connection terminated|timeout exceeded|timeout expired|Client (was closed|has encountered)|Query read timeout)/.test(inner.message)) return true;
+    if (
+      /^(Connection terminated|timeout exceeded|timeout expired|Client (was closed|has encountered)|Query read timeout)/.test(inner.message)
+    )
+      return true;
   }
   return false;
 }

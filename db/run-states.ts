@@ -53,10 +53,9 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
       .from(runs)
       .innerJoin(workflows, eq(workflows.id, runs.workflowId))
       .innerJoin(contracts, eq(contracts.id, workflows.contractId))
-      .where(
-        and(eq(runs.organizationId, organizationId), eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey)),
-      );
-    const what = contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
+      .where(and(eq(runs.organizationId, organizationId), eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey)));
+    const what =
+      contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
     return found(await selectRun(tx, scope, found(there, what).id), what);
   });
 }

@@ -47,11 +47,12 @@ const systemPolicy = () => pgPolicy('system', { for: 'all', to: systemRole, usin
 const named = (table: string, column: AnyPgColumn) =>
   check(`${table}_name`, sql`length(${column}) <= 63 and ${column} ~ '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'`);
 
-export const organizations = pgTable(
-  'organizations',
-  { id: id(), name: text().notNull(), createdAt: createdAt() },
-  (t) => [unique('organizations_name_key').on(t.name), named('organizations', t.name), tenantPolicy('id'), systemPolicy()],
-);
+export const organizations = pgTable('organizations', { id: id(), name: text().notNull(), createdAt: createdAt() }, (t) => [
+  unique('organizations_name_key').on(t.name),
+  named('organizations', t.name),
+  tenantPolicy('id'),
+  systemPolicy(),
+]);
 
 const ofOrganization = (table: string, column: AnyPgColumn) =>
   foreignKey({ name: `${table}_organization`, columns: [column], foreignColumns: [organizations.id] });
@@ -281,7 +282,10 @@ export const runMaterials = pgTable(
     foreignKey({ name: 'run_materials_run', columns: [t.organizationId, t.runId], foreignColumns: [runs.organizationId, runs.id] }),
     index('run_materials_by_digest').on(t.organizationId, t.digest),
     named('run_materials', t.name),
-    check('run_materials_content', sql`(${t.type} = 'STRING') = (${t.value} is not null) and (${t.value} is not null or ${t.digest} is not null)`),
+    check(
+      'run_materials_content',
+      sql`(${t.type} = 'STRING') = (${t.value} is not null) and (${t.value} is not null or ${t.digest} is not null)`,
+    ),
     check('run_materials_digest', sql`octet_length(${t.digest}) = 32`),
     check('run_materials_size', sql`${t.sizeBytes} >= 0`),
     tenantPolicy(),
@@ -415,8 +419,6 @@ export const publicKeys = pgTable(
 );
 
 /** Facts of the instance that are made once, such as its id. Only the system role reads them. */
-export const settings = pgTable(
-  'settings',
-  { key: text().primaryKey(), value: text().notNull(), createdAt: createdAt() },
-  () => [systemPolicy()],
-);
+export const settings = pgTable('settings', { key: text().primaryKey(), value: text().notNull(), createdAt: createdAt() }, () => [
+  systemPolicy(),
+]);

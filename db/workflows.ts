@@ -36,7 +36,10 @@ export function createWorkflow(scope: OrgScope, workflow: NewWorkflow): Promise<
     scope.run(async (tx) => {
       const contractId = typeof contract === 'string' ? await lockContract(tx, scope, contract) : await ensureContract(tx, scope, contract);
       const projectId = await ensureProject(tx, scope, project);
-      const [made] = await tx.insert(workflows).values({ organizationId, projectId, contractId, name, team }).returning({ id: workflows.id });
+      const [made] = await tx
+        .insert(workflows)
+        .values({ organizationId, projectId, contractId, name, team })
+        .returning({ id: workflows.id });
       const [row] = await selectWorkflows(tx).where(eq(workflows.id, found(made, `workflow '${name}'`).id));
       return found(row, `workflow '${name}'`).row;
     }),
