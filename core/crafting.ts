@@ -49,6 +49,8 @@ export type GitHead = {
   readonly authorEmail?: string | undefined;
   readonly date?: string | undefined;
   readonly message?: string | undefined;
+  /** Of a merge commit only: a pull request of GitHub is built on one, and its second parent is the commit that was proposed. */
+  readonly parents?: readonly string[] | undefined;
   readonly remotes: readonly { readonly name: string; readonly url: string }[];
 };
 
@@ -72,3 +74,8 @@ export type Crafting = {
   readonly start: CraftingStart;
   readonly materials: readonly CraftedMaterial[];
 };
+
+/** What a material is, as people read it: the text of a STRING, else `name@sha256:…`. */
+export function materialValue(material: CraftedMaterial): string {
+  return material.digest === undefined ? (material.value ?? '') : `${material.fileName ?? material.name}@${material.digest}`;
+}
