@@ -7,7 +7,7 @@ export const limits = {
   /** Problems in one answer: 200,000 of them would make 34 MB of text. */
   problems: 20,
   /** Values (maps, lists, scalars) of one contract, an alias counting as what it stands for: 500 full materials are 6,000. */
-  contractValues: 20_000,
+  contractValues: 10_000,
   /** Materials of one contract. */
   contractMaterials: 500,
   /** Variables of one contract. */
@@ -66,9 +66,15 @@ export const limits = {
   credentialHelperTimeoutMs: 30_000,
   /** A body: between two pieces. There is no limit on the whole, so that slow links can finish. */
   idleTimeoutMs: 60_000,
-  /** CUE evaluation, in a worker that is ended afterwards. */
+  /** Reading one contract in a process of its own (CUE; large YAML), from the moment that the process is ready. */
   cueTimeoutMs: 3_000,
-  /** WebAssembly memory of the CUE worker, in pages of 64 KiB. */
+  /** The start of that process: 0.5 s on a quiet machine. */
+  cueStartTimeoutMs: 20_000,
+  /** Such processes at the same time, per server; each may use all the memory below. */
+  cueConcurrency: 2,
+  /** YAML up to this size is parsed in the server's own process: the worst such text takes less than 50 ms, 256 KiB take up to 2 s. */
+  inlineYamlSizeBytes: 4 * 1024,
+  /** WebAssembly memory of the process, in pages of 64 KiB. */
   cueMemoryPages: 8_192,
   /** A run that was opened and never pushed expires after this. */
   runLifetimeMs: 24 * 60 * 60 * 1000,

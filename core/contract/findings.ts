@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { limits } from '../limits.ts';
 import { didYouMean } from '../nearest.ts';
 import { type Finding, printable } from '../source/place.ts';
 
@@ -15,8 +16,9 @@ export function schemaFindings(schema: z.ZodType, value: unknown): SchemaFinding
     switch (issue.code) {
       case 'unrecognized_keys': {
         const known = knownKeys(schema, path);
-        return issue.keys.map((key) => ({
-          message: `unknown key '${printable(key)}'${didYouMean(key, known) || `; known are ${known.join(', ')}`}`,
+        // Guesses cost time, and no more than this many are shown.
+        return issue.keys.map((key, index) => ({
+          message: `unknown key '${printable(key)}'${index < limits.problems ? didYouMean(key, known) || `; known are ${known.join(', ')}` : ''}`,
           path: [...path, key],
           of: 'key',
         }));

@@ -51,10 +51,10 @@ export function formatPath(path: readonly PropertyKey[]): string {
     .join('');
 }
 
-/** Text from outside, short and without what a terminal would act on. */
-export function printable(text: string): string {
+/** Text from outside, cut short and without what a terminal would act on. */
+export function printable(text: string, maxLength = 60): string {
   const clean = text.replaceAll(unprintable, '\uFFFD').replaceAll(/\s/g, ' ');
-  return clean.length > 60 ? `${clean.slice(0, 60)}…` : clean;
+  return clean.length > maxLength ? `${clean.slice(0, maxLength)}…` : clean;
 }
 
 /** Controls, bidirectional marks, line separators, and a byte order mark that is not at the beginning: what makes text read unlike it is. */
