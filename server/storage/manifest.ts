@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer';
 import * as z from 'zod';
 import { type Digest, digestOf, isDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
@@ -36,20 +35,22 @@ export function isTag(text: string): boolean {
 }
 
 const DigestText = z.custom<Digest>(isDigest, 'must be sha256:<64 lower-case hex digits>');
+/** RFC 6838, section 4.2; it becomes a header, so nothing else may be in it. */
+const MediaType = z.string().regex(/^[\w!#$&^.+-]{1,127}\/[\w!#$&^.+-]{1,127}$/, 'must be a media type');
 const Annotations = z.record(z.string(), z.string());
 const Entry = z.object({
-  mediaType: z.string().min(1),
+  mediaType: MediaType,
   digest: DigestText,
   size: z.int().min(0),
-  artifactType: z.string().optional(),
+  artifactType: MediaType.optional(),
   annotations: Annotations.optional(),
 });
 
 /** An OCI image manifest or index, or Docker's of the same shape: the parts that a registry acts on. */
 const ManifestContent = z.object({
   schemaVersion: z.literal(2),
-  mediaType: z.string().optional(),
-  artifactType: z.string().optional(),
+  mediaType: MediaType.optional(),
+  artifactType: MediaType.optional(),
   config: Entry.optional(),
   layers: z.array(Entry).optional(),
   manifests: z.array(Entry).optional(),

@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, digestOf, hexOf, isDigest, parseDigest } from '../../core/digest.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { diskError, ifPresent, isPresent, sweep, writeDurably } from './disk.ts';
+import { openLayoutIndex } from './layout-index.ts';
+import { createLayoutUploads } from './layout-uploads.ts';
+import { assertReference, descriptorOf, isTag, mediaTypeOf, parseManifest } from './manifest.ts';
+import type { BlobStat, Descriptor, Manifest, Storage } from './storage.ts';
+
+export type LayoutStorage = Storage & {
+  /** Brings index.json up to date now; otherwise it follows by itself, about half a second later. */
+  flushIndex(): Promise<void>;
+};
+
+/** Drafts of small files live for milliseconds: an older one was left by a crash. */
+const draftLifetimeMs = 10 * 60 * 1000;
+
+/**
+ * An OCI image layout (image specification, "Image Layout") in a folder, made when it does not exist. Open it once in one process at a
+ * time: others may read it meanwhile, with any tool.
+ *
+ *     oci-layout, index.json      as the specification says; index.json follows with a short delay (layout-index.ts)
+ *     blobs/sha256/<hex>          blobs and manifests, complete and verified, or not there
+ *     .chainloop/tags/<tag>       the descriptor that a tag names: the truth about tags
+ *     .chainloop/untagged/<hex>   the descriptor of a manifest that was put by digest
+ *     .chainloop/referrers/<hex of the subject>/<hex>   empty: this manifest refers to that one
+ *     .chainloop/uploads/<session>, .chainloop/drafts/  what is not visible yet
+ *
+ * A kill at any moment leaves each file old or new; drafts are swept at the next opening.
+ */
+export async function openLayout(
+  directory: string,
+  options: { readonly now?: () => Date; readonly onError?: (error: unknown) => void } = {},
+): Promise<LayoutStorage> {
+  const now = options.now ?? (() => new Date());
+  const state = join(directory, '.chainloop');
+  const blobs = join(directory, 'blobs', 'sha256');
+  const drafts = join(state, 'drafts');
+  const uploadsFolder = join(state, 'uploads');
+  const marker = join(directory, 'oci-layout');
+  const blobPath = (digest: Digest): string => join(blobs, hexOf(digest));
+  try {
+    for (const folder of [blobs, drafts, uploadsFolder, join(state, 'tags'), join(state, 'untagged'), join(state, 'referrers')]) {
+      await mkdir(folder, { recursive: true });
+    }
+    await sweep(drafts, new Date(now().getTime() - draftLifetimeMs));
+  } catch (error) {
+    throw diskError(error, `storage: ${directory} cannot be opened`);
+  }
+  if (!(await isPresent(marker))) await writeDurably(marker, JSON.stringify({ imageLayoutVersion: '1.0.0' }), drafts);
+  const index = await openLayoutIndex({ directory, state, temporary: drafts, onError: options.onError });
+  const uploads = createLayoutUploads({ folder: uploadsFolder, blobPath, now });
+
+  async function statBlob(digest: Digest): Promise<BlobStat | undefined> {
+    const found = await ifPresent(stat(blobPath(digest)));
+    return found?.isFile() === true ? { sizeBytes: found.size } : undefined;
+  }
+
+  async function digestOfTag(tag: string): Promise<Digest | undefined> {
+    const text = await ifPresent(readFile(join(state, 'tags', tag), 'utf8'));
+    const digest = text === undefined ? undefined : /"digest":"(sha256:[0-9a-f]{64})"/.exec(text)?.[1];
+    return isDigest(digest) ? digest : undefined;
+  }
+
+  return {
+    type: 'layout',
+    ...uploads,
+    stat: statBlob,
+    async fetch(digest, { offset = 0, length } = {}) {
+      const found = await statBlob(digest);
+      if (found === undefined) return undefined;
+      const { sizeBytes } = found;
+      const isWhole = offset === 0 && (length === undefined || length >= sizeBytes);
+      const end = length === undefined ? sizeBytes : Math.min(sizeBytes, offset + length);
+      const body = isWhole ? readVerified(blobPath(digest), digest) : readRange(blobPath(digest), offset, end);
+      return { sizeBytes, verified: isWhole, body };
+    },
+    async putManifest(reference, mediaType, bytes) {
+      assertReference(reference);
+      const digest = digestOf(bytes);
+      if (isDigest(reference) && reference !== digest) {
+        throw new ChainloopError('DIGEST_MISMATCH', `manifest: the bytes are ${digest}, not ${reference}`);
+      }
+      if ((await statBlob(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
+      const content = parseManifest(bytes);
+      const described = content && descriptorOf(content, bytes);
+      if (content?.subject !== undefined) {
+        const folder = join(state, 'referrers', hexOf(content.subject.digest));
+        await mkdir(folder, { recursive: true });
+        await writeDurably(join(folder, hexOf(digest)), '', drafts);
+      }
+      // Last, because from here on it is found.
+      const entry = { mediaType, digest, size: bytes.byteLength, ...(described?.artifactType && { artifactType: described.artifactType }) };
+      if (isDigest(reference)) await index.put('untagged', hexOf(digest), JSON.stringify(entry));
+      else
+        await index.put('tags', reference, JSON.stringify({ ...entry, annotations: { 'org.opencontainers.image.ref.name': reference } }));
+      return digest;
+    },
+    async getManifest(reference) {
+      assertReference(reference);
+      const digest = isDigest(reference) ? reference : await digestOfTag(reference);
+      return digest === undefined ? undefined : readManifest(blobPath(digest), digest);
+    },
+    async tags({ n, last } = {}) {
+      const names = (await readdir(join(state, 'tags'))).filter(isTag).sort();
+      const start = last === undefined ? 0 : names.findIndex((name) => name > last);
+      return start < 0 ? [] : names.slice(start, n === undefined ? undefined : start + n);
+    },
+    async referrers(subject) {
+      const folder = join(state, 'referrers', hexOf(subject));
+      const found: Descriptor[] = [];
+      for (const name of ((await ifPresent(readdir(folder))) ?? []).sort()) {
+        const digest = parseDigest(`sha256:${name}`);
+        const manifest = await readManifest(blobPath(digest), digest);
+        const content = manifest && parseManifest(manifest.bytes);
+        if (manifest !== undefined && content !== undefined) found.push(descriptorOf(content, manifest.bytes));
+      }
+      return found;
+    },
+    flushIndex: () => index.flush(),
+    close: () => index.close(),
+  };
+}
+
+/** The manifest, or undefined: there is nothing, or what is there is no manifest. DIGEST_MISMATCH when the file was changed. */
+async function readManifest(path: string, digest: Digest): Promise<Manifest | undefined> {
+  const found = await ifPresent(stat(path));
+  if (found === undefined || !found.isFile() || found.size > limits.manifestSizeBytes) return undefined;
+  const bytes = await readFile(path);
+  if (digestOf(bytes) !== digest) throw corrupt(digest);
+  const content = parseManifest(bytes);
+  return content === undefined ? undefined : { digest, mediaType: mediaTypeOf(content), bytes };
+}
+
+const pieceSizeBytes = 512 * 1024;
+
+async function* readRange(path: string, start: number, end: number): AsyncGenerator<Uint8Array> {
+  if (end > start) yield* createReadStream(path, { start, end: end - 1, highWaterMark: pieceSizeBytes });
+}
+
+/** Holds each piece back until the next one is there, and the last one until the digest is right. */
+async function* readVerified(path: string, digest: Digest): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256');
+  let held: Uint8Array | undefined;
+  for await (const piece of createReadStream(path, { highWaterMark: pieceSizeBytes })) {
+    if (held !== undefined) yield held;
+    hash.update(piece);
+    held = piece;
+  }
+  if (hash.digest('hex') !== hexOf(digest)) throw corrupt(digest);
+  if (held !== undefined) yield held;
+}
+
+function corrupt(digest: Digest): ChainloopError {
+  return new ChainloopError('DIGEST_MISMATCH', `storage: ${digest} was changed on disk; restore it from a backup, or upload it again`);
+}
