@@ -28,7 +28,8 @@ begin
       exception when duplicate_object or unique_violation then null;
       end;
     end if;
-    if not pg_has_role(current_user, name, 'member') then
+    -- Since version 16 to be a member is not to be allowed to become it.
+    if not pg_has_role(current_user, name, case when current_setting('server_version_num')::int < 160000 then 'member' else 'set' end) then
       execute format('grant %I to %I', name, current_user);
     end if;
   end loop;
