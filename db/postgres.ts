@@ -121,7 +121,7 @@ function isLost(error: unknown): boolean {
 function isNetwork(error: unknown): boolean {
   for (let inner = error; inner instanceof Error; inner = inner.cause) {
     if (inner instanceof AggregateError && inner.errors.some(isNetwork)) return true;
-    if ('code' in inner && typeof inner.code === 'string' && /^E[A-Z_]{4,}$/.test(inner.code)) return true;
+    if ('code' in inner && typeof inner.code === 'string' && /^E(?!RR_)[A-Z]{4,}$/.test(inner.code)) return true;
     if (
       /^(Connection terminated|timeout exceeded|timeout expired|Client (was closed|has encountered)|Query read timeout)/.test(inner.message)
     )
