@@ -75,7 +75,7 @@ async function serviceAccount(url: string, operator: NodeJS.ProcessEnv): Promise
   const response = await fetch(`${url}/trpc/serviceAccount.create`, {
     method: 'POST',
     headers: {
-      authorization: `Bearer ${operator['CHAINLOOP_TOKEN'] ?? ''}`,
+      authorization: `Bearer ${operator.CHAINLOOP_TOKEN ?? ''}`,
       'x-chainloop-organization': 'bench',
       'content-type': 'application/json',
     },
