@@ -43,7 +43,7 @@ export async function evaluateCue(text: string): Promise<unknown> {
 export async function parseYamlApart(text: string): Promise<NamedContract> {
   const answer = await ask({ format: 'yaml', text });
   if (answer.type !== 'contract') throw new Error(`contract process: unexpected answer '${answer.type}'`);
-  return { name: answer.name, contract: answer.contract };
+  return { ...(answer.name === undefined ? {} : { name: answer.name }), contract: answer.contract };
 }
 
 async function ask(question: ContractQuestion): Promise<ContractMessage> {
