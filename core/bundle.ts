@@ -197,7 +197,11 @@ function refuse(findings: readonly Finding[]): ChainloopError {
 }
 
 function describe(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'unrecognized_keys') return `has unknown keys: ${issue.keys.slice(0, 5).map(printable).join(', ')}`;
+  if (issue.code === 'unrecognized_keys')
+    return `has unknown keys: ${issue.keys
+      .slice(0, 5)
+      .map((key) => printable(key))
+      .join(', ')}`;
   if (issue.code === 'invalid_type') return issue.input === undefined ? 'is missing' : `must be ${issue.expected}`;
   return issue.message;
 }

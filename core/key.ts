@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 import { ChainloopError } from './errors.ts';
-import { pemBlocks, pemBytes } from './pem.ts';
+import { pemBlocks, pemBytes, pemText } from './pem.ts';
 
 /** The two key types that every Sigstore tool verifies alike. P-384 and RSA are not among them: tools disagree on the hash. */
 export type KeyType = 'ecdsa-p256' | 'ed25519';
@@ -26,12 +26,11 @@ export function parsePublicKey(text: string): PublicKey {
   const der = pemBytes(block);
   const key = readKey(der);
   const type = keyType(key);
-  const exported = key.export({ type: 'spki', format: 'der' });
   // OpenSSL ignores what follows the structure, and keeps a compressed point: one key would then have several hints.
-  if (!exported.equals(der) || exported.byteLength !== spkiSizeBytes[type]) {
+  if (der.byteLength !== encodings[type].sizeBytes || !Buffer.from(der).toString('hex').startsWith(encodings[type].header)) {
     throw invalid('the key is not in its canonical encoding; convert it: openssl pkey -pubin -in FILE -ec_conv_form uncompressed');
   }
-  return { type, hint: hintOf(key), pem: key.export({ type: 'spki', format: 'pem' }).toString(), key };
+  return { type, hint: digest(der), pem: pemText('PUBLIC KEY', der), key };
 }
 
 /** The hint of the public key in a PEM text: base64 of the SHA-256 of its SPKI DER. KEY_INVALID as `parsePublicKey`. */
@@ -41,9 +40,7 @@ export function keyHint(text: string): string {
 
 /** The hint of a public key object. */
 export function hintOf(publicKey: KeyObject): string {
-  return createHash('sha256')
-    .update(publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('base64');
+  return digest(publicKey.export({ type: 'spki', format: 'der' }));
 }
 
 /** The type of a public or private key. KEY_INVALID when it is neither P-256 nor Ed25519. */
@@ -65,8 +62,15 @@ export function hashOf(type: KeyType): 'sha256' | null {
   }
 }
 
-/** P-256: RFC 5480 with an uncompressed point. Ed25519: RFC 8410. */
-const spkiSizeBytes: Record<KeyType, number> = { 'ecdsa-p256': 91, ed25519: 44 };
+/** How each SPKI begins, in hex, and its size. P-256: RFC 5480, with an uncompressed point (04). Ed25519: RFC 8410, section 4. */
+const encodings: Record<KeyType, { readonly header: string; readonly sizeBytes: number }> = {
+  'ecdsa-p256': { header: '3059301306072a8648ce3d020106082a8648ce3d03010703420004', sizeBytes: 91 },
+  ed25519: { header: '302a300506032b6570032100', sizeBytes: 44 },
+};
+
+function digest(der: Uint8Array): string {
+  return createHash('sha256').update(der).digest('base64');
+}
 
 function readKey(der: Uint8Array): KeyObject {
   try {

@@ -30,3 +30,12 @@ export function pemBytes(block: PemBlock): Uint8Array {
   const body = block.text.slice(`-----BEGIN ${block.label}-----`.length, block.text.lastIndexOf('-----END '));
   return new Uint8Array(Buffer.from(body, 'base64'));
 }
+
+/** A block of bytes, in lines of 64 characters (RFC 7468, section 3: the strict form). */
+export function pemText(label: string, bytes: Uint8Array): string {
+  const lines =
+    Buffer.from(bytes)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+}
