@@ -1,0 +1,121 @@
+import { open, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import * as z from 'zod';
+import { type Digest, digestOf, hexOf } from '../../digest.ts';
+import { ChainloopError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import { isTag } from '../../reference.ts';
+import { Descriptor } from './manifests.ts';
+
+/** An image in a folder: `oci:DIR[:TAG]`, or the path of a folder with `oci-layout` in it. */
+export type LayoutReference = { readonly directory: string; readonly tag?: string | undefined };
+
+const refName = 'org.opencontainers.image.ref.name';
+const Layout = z.looseObject({ imageLayoutVersion: z.string().startsWith('1.') });
+const Index = z.looseObject({ manifests: z.array(Descriptor) });
+const Manifest = z.looseObject({ schemaVersion: z.literal(2), mediaType: z.string().optional() });
+
+/** The layout that a text names, or undefined when it is a reference to a registry. */
+export async function parseLayoutReference(text: string): Promise<LayoutReference | undefined> {
+  const explicit = text.startsWith('oci:');
+  const path = explicit ? text.slice('oci:'.length) : text;
+  if (path === '' || path.includes('\0')) return undefined;
+  if (explicit) {
+    const colon = path.lastIndexOf(':');
+    const tag = colon > 0 ? path.slice(colon + 1) : '';
+    // `C:\image` has a colon, too, but no tag has a backslash or slash.
+    return isTag(tag) && !(await isFolder(path)) ? { directory: path.slice(0, colon), tag } : { directory: path };
+  }
+  return (await exists(join(path, 'oci-layout'))) ? { directory: path } : undefined;
+}
+
+/**
+ * The digest of the one image in an OCI image layout (OCI image specification, "Image Layout"), or of the one with that tag; the bytes
+ * of its manifest are verified. IMAGE_NOT_FOUND, DIGEST_MISMATCH, or USAGE when it is no layout or several images could be meant.
+ */
+export async function resolveInLayout(
+  reference: LayoutReference,
+): Promise<{ readonly repository: string; readonly tag?: string; readonly digest: Digest; readonly mediaType: string }> {
+  const { directory, tag } = reference;
+  if (!(await isFolder(directory))) throw new ChainloopError('IMAGE_NOT_FOUND', `OCI layout ${directory}: there is no such folder`);
+  await readJson(directory, 'oci-layout', Layout);
+  const { manifests } = await readJson(directory, 'index.json', Index);
+  const names = manifests.map(({ annotations }) => annotations?.[refName]).filter((name) => name !== undefined);
+  const matching = tag === undefined ? manifests : manifests.filter(({ annotations }) => tagOf(annotations?.[refName]) === tag);
+  // The same image under several names is one image.
+  const digests = new Set(matching.map(({ digest }) => digest));
+  const chosen = matching[0];
+  const choices = names.length === 0 ? 'its images have no names' : `it has ${names.slice(0, 10).join(', ')}`;
+  if (chosen === undefined)
+    throw new ChainloopError(
+      'IMAGE_NOT_FOUND',
+      `OCI layout ${directory}: ${tag === undefined ? 'it is empty' : `no image is named ${tag}; ${choices}`}`,
+    );
+  if (digests.size > 1)
+    throw new ChainloopError('USAGE', `OCI layout ${directory}: it has several images; choose one with oci:${directory}:TAG (${choices})`);
+
+  const path = join('blobs', 'sha256', hexOf(chosen.digest));
+  const bytes = await read(directory, path);
+  if (digestOf(bytes) !== chosen.digest || bytes.byteLength !== chosen.size)
+    throw new ChainloopError('DIGEST_MISMATCH', `OCI layout ${directory}: ${path} is not what its name says; make the layout again`);
+  const manifest = parse(directory, path, bytes, Manifest);
+  const name = tag ?? tagOf(chosen.annotations?.[refName]);
+  return {
+    repository: basename(resolve(directory)),
+    digest: chosen.digest,
+    mediaType: manifest.mediaType ?? chosen.mediaType,
+    ...(name === undefined ? {} : { tag: name }),
+  };
+}
+
+/** Some tools write the whole reference into the annotation, others the tag alone. */
+function tagOf(name: string | undefined): string | undefined {
+  const tag = name?.slice(name.lastIndexOf('/') + 1);
+  return tag?.slice(tag.lastIndexOf(':') + 1);
+}
+
+async function readJson<T>(directory: string, name: string, schema: z.ZodType<T>): Promise<T> {
+  return parse(directory, name, await read(directory, name), schema);
+}
+
+function parse<T>(directory: string, name: string, bytes: Uint8Array, schema: z.ZodType<T>): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    value = undefined;
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ChainloopError('USAGE', `OCI layout ${directory}: ${name} is not what the OCI image specification says; make the layout again`);
+}
+
+async function read(directory: string, name: string): Promise<Uint8Array> {
+  const path = join(directory, name);
+  try {
+    await using file = await open(path, 'r');
+    const { size } = await file.stat();
+    if (size > limits.manifestSizeBytes)
+      throw new ChainloopError('LIMIT_EXCEEDED', `OCI layout ${directory}: ${name} is larger than ${limits.manifestSizeBytes} bytes`);
+    return await file.readFile();
+  } catch (error) {
+    if (error instanceof ChainloopError) throw error;
+    throw new ChainloopError('USAGE', `OCI layout ${directory}: ${name} cannot be read; is the folder an OCI image layout?`, {
+      cause: error,
+    });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
