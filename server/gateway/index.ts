@@ -65,7 +65,7 @@ export function createGateway(dependencies: GatewayDependencies): Gateway {
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const startedMs = performance.now();
-    const requestId = randomUUID();
+    const requestId = String(response.getHeader('x-request-id') ?? randomUUID());
     const traffic: Traffic = { receivedBytes: 0, sentBytes: 0 };
     const { route, query } = parseRoute(request.url ?? '/');
     response.setHeader('docker-distribution-api-version', 'registry/2.0');

@@ -1,14 +1,7 @@
 import { type Digest, digestOf, hexOf, isDigest } from '../../core/digest.ts';
 import { limits } from '../../core/limits.ts';
-import {
-  artifactTypes,
-  isTag,
-  type ManifestContent,
-  mediaTypeOf,
-  parseManifest,
-  tagPrefixes,
-  titleAnnotation,
-} from '../storage/manifest.ts';
+import { isTag } from '../../core/reference.ts';
+import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPrefixes, titleAnnotation } from '../storage/manifest.ts';
 import { DistributionError } from './errors.ts';
 import { type Exchange, receiveAll, send } from './exchange.ts';
 

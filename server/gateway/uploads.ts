@@ -31,9 +31,9 @@ export async function continueUpload(exchange: Exchange, session: string): Promi
       await storage.cancelUpload(session);
       return send(exchange, 204, {});
     case 'PATCH': {
-      const { offset } = await atOffset(exchange, session);
+      const upload = await atOffset(exchange, session);
       try {
-        return sendUpload(exchange, 202, await storage.append(session, offset, receive(exchange)));
+        return sendUpload(exchange, 202, await storage.append(upload.session, upload.offset, receive(exchange)));
       } catch (error) {
         throw isChainloopError(error, 'CONFLICT') ? outOfOrder(exchange, await storage.uploadStatus(session)) : error;
       }

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { type Digest, digestOf, hexOf, isDigest, parseDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import { isTag } from '../../core/reference.ts';
 import { diskError, ifPresent, isPresent, sweep, writeDurably } from './disk.ts';
 import { openLayoutIndex } from './layout-index.ts';
 import { createLayoutUploads } from './layout-uploads.ts';
-import { assertReference, descriptorOf, isTag, mediaTypeOf, parseManifest } from './manifest.ts';
+import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './manifest.ts';
 import type { BlobStat, Descriptor, Manifest, Storage } from './storage.ts';
 
 export type LayoutStorage = Storage & {

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type Digest, digestOf, isDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
+import { isTag } from '../../core/reference.ts';
 import type { Descriptor } from './storage.ts';
 
 export const mediaTypes = {
@@ -28,11 +29,6 @@ export const emptyDescriptor = {
   digest: digestOf(emptyConfig),
   size: emptyConfig.byteLength,
 } as const satisfies Descriptor;
-
-/** A tag (distribution specification, "Pulling manifests"). It cannot be `.` or `..`, and has no separator: it is safe as a file name. */
-export function isTag(text: string): boolean {
-  return /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/.test(text);
-}
 
 const DigestText = z.custom<Digest>(isDigest, 'must be sha256:<64 lower-case hex digits>');
 /** RFC 6838, section 4.2; it becomes a header, so nothing else may be in it. */

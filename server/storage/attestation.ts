@@ -1,0 +1,52 @@
+import { type Digest, digestOf, hexOf } from '../../core/digest.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { artifactManifest, artifactTypes, emptyConfig, emptyDescriptor, mediaTypes, tagPrefixes } from './manifest.ts';
+import { type Descriptor, pushBlob, type Storage } from './storage.ts';
+
+/**
+ * Stores an attestation: the bundle as a blob, a manifest tagged `attestation-<hex of the bundle>`, and one manifest whose subject is each
+ * of the given manifests (those of the output materials), so that whoever has the evidence finds the attestation (distribution
+ * specification, "Listing Referrers"). The same again changes nothing. Throws EVIDENCE_MISSING when a subject is not there.
+ */
+export async function storeAttestation(storage: Storage, bundle: Uint8Array, subjects: readonly Digest[] = []): Promise<Digest> {
+  const digest = digestOf(bundle);
+  const layer = { mediaType: artifactTypes.bundle, digest, size: bundle.byteLength };
+  // 1. What the manifests refer to.
+  await pushBlob(storage, emptyConfig, emptyDescriptor.digest);
+  await pushBlob(storage, bundle, digest);
+  // 2. One manifest for each subject.
+  for (const subject of new Set(subjects)) {
+    const manifest = artifactManifest({ artifactType: artifactTypes.bundle, layer, subject: await subjectOf(storage, subject) });
+    await storage.putManifest(digestOf(manifest), mediaTypes.manifest, manifest);
+  }
+  // 3. The tag last: where it is, everything is.
+  await storage.putManifest(attestationTag(digest), mediaTypes.manifest, artifactManifest({ artifactType: artifactTypes.bundle, layer }));
+  return digest;
+}
+
+/** The tag of the attestation with that bundle. */
+export function attestationTag(bundle: Digest): string {
+  return `${tagPrefixes.attestation}${hexOf(bundle)}`;
+}
+
+/** The bytes of a stored bundle, verified, or undefined: it is not there. LIMIT_EXCEEDED when it is no bundle by its size. */
+export async function readBundle(storage: Storage, digest: Digest): Promise<Uint8Array | undefined> {
+  const reader = await storage.fetch(digest);
+  if (reader === undefined) return undefined;
+  if (reader.sizeBytes > limits.bundleSizeBytes) {
+    throw new ChainloopError('LIMIT_EXCEEDED', `attestation ${digest}: it has ${reader.sizeBytes} bytes, more than a bundle may have`);
+  }
+  const pieces: Uint8Array[] = [];
+  for await (const piece of reader.body) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+async function subjectOf(storage: Storage, digest: Digest): Promise<Descriptor> {
+  const manifest = await storage.getManifest(digest);
+  if (manifest !== undefined) return { mediaType: manifest.mediaType, digest, size: manifest.bytes.byteLength };
+  throw new ChainloopError(
+    'EVIDENCE_MISSING',
+    `attestation: the manifest ${digest} of an output material is not in storage; add the material again`,
+  );
+}

@@ -1,0 +1,294 @@
+import { createHash, type Hash, randomUUID } from 'node:crypto';
+import * as z from 'zod';
+import { createRegistryClient, type RegistryClientOptions, type Upload as UpstreamUpload } from '../../core/adapters/oci/client.ts';
+import { TokenRenewed } from '../../core/adapters/oci/session.ts';
+import { type Digest, hexOf, isDigest } from '../../core/digest.ts';
+import { ChainloopError, isChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { Secrets } from '../secrets.ts';
+import { assertReference, mediaTypeOf, parseManifest } from './manifest.ts';
+import type { BlobReader, Storage, Upload } from './storage.ts';
+import { createTurns, nothing, type Turns } from './turns.ts';
+
+/** A last piece up to this size goes with the request that ends the upload: one request less for small evidence. */
+const lastPieceSizeBytes = 2 * 1024 * 1024;
+
+/**
+ * What a session says: where the upload is in the registry. Sealed, because some registries take that address for a credential, and bound
+ * to the organization; so any replica of the server can go on with it.
+ */
+const SealedUpload = z.tuple([z.string(), z.url(), z.int().min(0)]);
+
+/** An upload that this process knows. `hash` saw the first `hashedBytes`; it vouches for the whole only when it saw all. */
+type Session = {
+  readonly id: string;
+  readonly turns: Turns;
+  readonly hash: Hash;
+  hashedBytes: number;
+  upstream: UpstreamUpload;
+  /** The last request broke: the registry has to be asked where the upload stands. */
+  uncertain: boolean;
+  usedAtMs: number;
+};
+
+/**
+ * Storage in a repository of any OCI registry. Bytes go from the job to the registry as they come, through one hash; nothing is kept here.
+ * The client repeats what can be repeated; the bytes of an upload cannot, so that when the registry fails in the middle the job is told to
+ * resume.
+ */
+export function createRegistryStorage(options: {
+  readonly client: Omit<RegistryClientOptions, 'advice'>;
+  readonly organizationId: string;
+  readonly secrets: Secrets;
+  readonly now?: (() => Date) | undefined;
+}): Storage {
+  const client = createRegistryClient({
+    ...options.client,
+    advice: 'set new credentials with: chainloop cas-backend add oci --username … --password …',
+  });
+  const { secrets } = options;
+  const now = options.now ?? (() => new Date());
+  const context = `upload:${options.organizationId}:${client.origin}/${client.repository}`;
+  const sessions = new Map<string, Session>();
+
+  function publicUpload({ id, upstream }: Session): Upload {
+    const sealed = secrets.seal(JSON.stringify([id, upstream.location.href, upstream.offset]), context);
+    // A sealed secret is text that a path can hold.
+    return { session: Buffer.from(sealed).toString('latin1'), offset: upstream.offset };
+  }
+
+  /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
+  async function find(sealed: string): Promise<Session> {
+    const [id, location, offset] = unseal(sealed);
+    let session = sessions.get(id);
+    if (session === undefined) {
+      session = newSession(id, { location: new URL(location), offset }, now().getTime());
+      session.uncertain = true;
+      sessions.set(id, session);
+    }
+    session.usedAtMs = now().getTime();
+    if (session.uncertain) await ask(session);
+    return session;
+  }
+
+  function unseal(sealed: string): z.infer<typeof SealedUpload> {
+    try {
+      return SealedUpload.parse(JSON.parse(secrets.open(Buffer.from(sealed, 'latin1'), context)));
+    } catch {
+      throw unknownUpload();
+    }
+  }
+
+  async function ask(session: Session): Promise<void> {
+    const status = await client.upload.status(session.upstream);
+    if (status === undefined) {
+      sessions.delete(session.id);
+      throw unknownUpload();
+    }
+    session.upstream = status;
+    session.uncertain = false;
+  }
+
+  function forgetOld(): void {
+    const oldest = now().getTime() - limits.uploadLifetimeMs;
+    for (const [id, { usedAtMs }] of sessions) if (usedAtMs < oldest) sessions.delete(id);
+  }
+
+  /** Streams the body into the registry. A body that breaks off ends the request in order, so that the registry keeps what it got. */
+  async function send(session: Session, body: AsyncIterable<Uint8Array>): Promise<void> {
+    let failure: { readonly error: unknown } | undefined;
+    let sentBytes = 0;
+    const { offset } = session.upstream;
+    async function* read(): AsyncGenerator<Uint8Array> {
+      try {
+        for await (const piece of body) {
+          hash(session, offset + sentBytes, piece);
+          sentBytes += piece.byteLength;
+          yield piece;
+        }
+      } catch (error) {
+        failure = { error };
+      }
+    }
+    session.uncertain = true;
+    try {
+      const after = await client.upload.append(session.upstream, { read });
+      session.upstream = after;
+      session.uncertain = after.offset !== offset + sentBytes;
+    } catch (error) {
+      // The bytes that went with the old token are gone; the client has a new one.
+      if (!(error instanceof TokenRenewed)) throw error;
+      throw new ChainloopError('REGISTRY_UNAVAILABLE', 'upload: the registry wanted a new token; resume the upload', { cause: error });
+    }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async function commit(session: Session, digest: Digest, last: Uint8Array): Promise<void> {
+    hash(session, session.upstream.offset, last);
+    const sizeBytes = session.upstream.offset + last.byteLength;
+    const isHashed = session.hashedBytes === sizeBytes;
+    const found = isHashed ? session.hash.copy().digest('hex') : hexOf(digest);
+    if (found !== hexOf(digest)) {
+      sessions.delete(session.id);
+      await client.upload.cancel(session.upstream);
+      throw new ChainloopError('DIGEST_MISMATCH', `upload: the ${sizeBytes} bytes are sha256:${found}, not ${digest}; send them again`);
+    }
+    session.uncertain = true;
+    try {
+      // The registry compares as well; where not all went through this process, it alone does.
+      await client.upload.commit(session.upstream, digest, last.byteLength === 0 ? {} : { body: last });
+    } catch (error) {
+      // The answer may be all that was lost.
+      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE') || (await client.headBlob(digest)) === undefined) throw error;
+    }
+    sessions.delete(session.id);
+  }
+
+  return {
+    type: 'registry',
+    stat: (digest) => client.headBlob(digest),
+    async fetch(digest, { offset = 0, length } = {}) {
+      try {
+        const { sizeBytes, body } = await client.fetchBlob(digest, { offset });
+        const isWhole = offset === 0 && (length === undefined || length >= sizeBytes);
+        return {
+          sizeBytes,
+          verified: isWhole,
+          body: isWhole ? heldBack(body) : firstBytes(body, length ?? sizeBytes),
+        } satisfies BlobReader;
+      } catch (error) {
+        if (isChainloopError(error, 'NOT_FOUND')) return undefined;
+        throw error;
+      }
+    },
+    async beginUpload() {
+      forgetOld();
+      if (sessions.size >= limits.openUploads) {
+        throw new ChainloopError('RATE_LIMITED', `upload: ${limits.openUploads} uploads are open; finish or cancel some first`);
+      }
+      const session = newSession(randomUUID(), await client.upload.open(), now().getTime());
+      sessions.set(session.id, session);
+      return publicUpload(session);
+    },
+    async uploadStatus(sealed) {
+      return publicUpload(await find(sealed));
+    },
+    async append(sealed, offset, body) {
+      const { turns } = await find(sealed);
+      return turns.take(body, async (input) => {
+        const session = await find(sealed);
+        if (session.upstream.offset !== offset) {
+          throw new ChainloopError(
+            'CONFLICT',
+            `upload: it is at offset ${session.upstream.offset}, not ${offset}; send the bytes from there`,
+          );
+        }
+        await send(session, input);
+        return publicUpload(session);
+      });
+    },
+    async finish(sealed, digest, body) {
+      const { turns } = await find(sealed);
+      return turns.take(body ?? nothing(), async (input) => {
+        const session = await find(sealed);
+        const { last, rest } = await takeLast(input);
+        if (rest !== undefined) await send(session, rest);
+        if (session.uncertain) await ask(session);
+        const sizeBytes = session.upstream.offset + last.byteLength;
+        await commit(session, digest, last);
+        return { sizeBytes };
+      });
+    },
+    async cancelUpload(sealed) {
+      const session = await find(sealed);
+      await session.turns.take(nothing(), async () => {
+        sessions.delete(session.id);
+        await client.upload.cancel(session.upstream);
+      });
+    },
+    putManifest(reference, mediaType, bytes) {
+      assertReference(reference);
+      return client.putManifest(reference, mediaType, bytes);
+    },
+    async getManifest(reference) {
+      assertReference(reference);
+      const manifest = await client.getManifest(reference);
+      const content = manifest && parseManifest(manifest.bytes);
+      return manifest && content && { ...manifest, mediaType: mediaTypeOf(content) };
+    },
+    async tags({ n, last } = {}) {
+      const found: string[] = [];
+      // Registries page as they like; we answer what was asked for.
+      for (let cursor = last; n === undefined || found.length < n; cursor = found.at(-1)) {
+        const page = await client.tags({ count: limits.tagsPageSize, ...(cursor === undefined ? {} : { last: cursor }) });
+        const fresh = page.filter((tag) => cursor === undefined || tag > cursor).sort();
+        if (fresh.length === 0) break;
+        found.push(...fresh);
+      }
+      return found.slice(0, n);
+    },
+    async referrers(digest) {
+      const found = await client.referrers(digest);
+      return found.flatMap((one) => (isDigest(one.digest) ? [{ ...one, digest: one.digest }] : []));
+    },
+    async close() {
+      client.close();
+    },
+  };
+}
+
+function newSession(id: string, upstream: UpstreamUpload, usedAtMs: number): Session {
+  return { id, turns: createTurns(), hash: createHash('sha256'), hashedBytes: 0, upstream, uncertain: false, usedAtMs };
+}
+
+/** Feeds the hash with what follows on what it saw; bytes that are sent a second time are not hashed a second time. */
+function hash(session: Session, offset: number, piece: Uint8Array): void {
+  const seen = session.hashedBytes - offset;
+  if (seen < 0 || seen >= piece.byteLength) return;
+  session.hash.update(piece.subarray(seen));
+  session.hashedBytes = offset + piece.byteLength;
+}
+
+/** A small body in memory as `last`; of a larger one everything as `rest`. */
+async function takeLast(
+  body: AsyncIterable<Uint8Array>,
+): Promise<{ readonly last: Uint8Array; readonly rest: AsyncIterable<Uint8Array> | undefined }> {
+  const pieces = body[Symbol.asyncIterator]();
+  const first: Uint8Array[] = [];
+  let sizeBytes = 0;
+  while (sizeBytes <= lastPieceSizeBytes) {
+    const next = await pieces.next();
+    if (next.done === true) return { last: Buffer.concat(first), rest: undefined };
+    first.push(next.value);
+    sizeBytes += next.value.byteLength;
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield* first;
+    yield* { [Symbol.asyncIterator]: () => pieces };
+  }
+  return { last: Buffer.alloc(0), rest: all() };
+}
+
+/** The client throws after the last byte when the digest is wrong; so the last piece waits for that. */
+async function* heldBack(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array | undefined;
+  for await (const piece of body) {
+    if (held !== undefined) yield held;
+    held = piece;
+  }
+  if (held !== undefined) yield held;
+}
+
+async function* firstBytes(body: AsyncIterable<Uint8Array>, length: number): AsyncGenerator<Uint8Array> {
+  let left = length;
+  if (left === 0) return;
+  for await (const piece of body) {
+    yield piece.subarray(0, left);
+    left -= piece.byteLength;
+    if (left <= 0) return;
+  }
+}
+
+function unknownUpload(): ChainloopError {
+  return new ChainloopError('NOT_FOUND', 'upload: there is no such upload (any more); start a new one');
+}
