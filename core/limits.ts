@@ -22,6 +22,14 @@ export const limits = {
   stringValueSizeBytes: 16 * 1024,
   /** The value of an environment variable that a contract allows. */
   envValueSizeBytes: 16 * 1024,
+  /** A file of the crafting state: the contract, the variables and the commit, or one material. */
+  stateSizeBytes: 8 * 1024 * 1024,
+  /** An answer of git, or a file of its folder: packed-refs of a large repository are the largest. */
+  gitOutputSizeBytes: 16 * 1024 * 1024,
+  /** Remotes of a checkout that are recorded. */
+  gitRemotes: 20,
+  /** One question to git; it reads an index or a configuration, never the network. */
+  gitTimeoutMs: 10_000,
   /** An SBOM is parsed as a whole; the largest real ones are about 50 MB. */
   sbomSizeBytes: 64 * 1024 * 1024,
   /** A statement: 10,000 materials are 1.8 MB. */

@@ -33,7 +33,7 @@ const GitSubject = z.strictObject({
       parents: z.array(z.string().max(64)).max(64).optional(),
       remotes: z
         .array(z.strictObject({ name: Label, url: z.string().max(2048) }))
-        .max(50)
+        .max(limits.gitRemotes)
         .optional(),
     })
     .optional(),
