@@ -52,9 +52,8 @@ export function createRegistryStorage(options: {
   const sessions = new Map<string, Session>();
 
   function publicUpload({ id, upstream }: Session): Upload {
-    const sealed = secrets.seal(JSON.stringify([id, upstream.location.href, upstream.offset]), context);
     // A sealed secret is text that a path can hold.
-    return { session: Buffer.from(sealed).toString('latin1'), offset: upstream.offset };
+    return { session: secrets.seal(JSON.stringify([id, upstream.location.href, upstream.offset]), context), offset: upstream.offset };
   }
 
   /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
@@ -73,7 +72,7 @@ export function createRegistryStorage(options: {
 
   function unseal(sealed: string): z.infer<typeof SealedUpload> {
     try {
-      return SealedUpload.parse(JSON.parse(secrets.open(Buffer.from(sealed, 'latin1'), context)));
+      return SealedUpload.parse(JSON.parse(secrets.open(sealed, context)));
     } catch {
       throw unknownUpload();
     }
