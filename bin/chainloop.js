@@ -1,0 +1,52 @@
+#!/usr/bin/env node
+// Plain JavaScript that old versions of Node read too: it finds a Node that can run the rest.
+import { existsSync } from 'node:fs';
+
+const needed = 24;
+
+if (Number(process.versions.node.split('.')[0]) < needed) {
+  await runWith(await installedNode());
+} else {
+  // A checkout runs its sources; the package carries a bundle.
+  const sources = new URL('../cli/main.ts', import.meta.url);
+  const { main } = await import(existsSync(sources) ? sources.href : new URL('../dist/cli.js', import.meta.url).href);
+  process.exitCode = await main(process.argv.slice(2));
+}
+
+/** The Node that npm installed beside this package, or undefined. */
+async function installedNode() {
+  const { createRequire } = await import('node:module');
+  const windows = process.platform === 'win32';
+  try {
+    const require = createRequire(import.meta.url);
+    const description = require.resolve(`node-${windows ? 'win' : process.platform}-${process.arch}/package.json`);
+    if (Number(require(description).version.split('.')[0]) < needed) return undefined;
+    const { dirname, join } = await import('node:path');
+    const program = join(dirname(description), 'bin', windows ? 'node.exe' : 'node');
+    return existsSync(program) ? program : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs this same command with that program, passing signals on, and ends as it ends. */
+async function runWith(program) {
+  if (program === undefined) {
+    process.stderr.write(`ERR Node ${needed} or newer is needed, this is ${process.version}; install it from https://nodejs.org\n`);
+    process.exitCode = 2;
+    return;
+  }
+  const { spawn } = await import('node:child_process');
+  const child = spawn(program, process.argv.slice(1), { stdio: 'inherit' });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    process.stderr.write(`ERR ${program} cannot be started: ${error.message}\n`);
+    process.exitCode = 1;
+  });
+  child.on('exit', (code, signal) => {
+    for (const name of signals) process.removeAllListeners(name);
+    if (signal === null) process.exitCode = code ?? 1;
+    else process.kill(process.pid, signal);
+  });
+}

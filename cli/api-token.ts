@@ -1,0 +1,40 @@
+import { command, count, group, requiredText } from './command.ts';
+import { connect } from './connect.ts';
+import { print } from './context.ts';
+import { collect, pageFlags } from './paging.ts';
+import { printCreated, tokensTable } from './tokens.ts';
+
+export const apiToken = group('api-token', 'tokens for operators and their scripts', [
+  command({
+    name: 'create',
+    about: 'create a token that may do everything in this organization',
+    examples: ['chainloop api-token create --name dashboards --expires-in-days 30'],
+    flags: { name: requiredText('<name>', 'what to call it'), expiresInDays: count('<days>', 'its lifetime (default 90)') },
+    run: async (context, flags) => {
+      const created = await (await connect(context)).apiToken.create.mutate(flags);
+      printCreated(context, created, 'API token');
+    },
+  }),
+  command({
+    name: 'ls',
+    about: 'list the API tokens',
+    examples: ['chainloop api-token ls'],
+    flags: pageFlags,
+    run: async (context, flags) => {
+      const client = await connect(context);
+      const page = await collect(context, flags, (page) => client.apiToken.list.query(page));
+      print(context, page, () => [tokensTable(page.items, new Date())]);
+    },
+  }),
+  command({
+    name: 'revoke',
+    about: 'make an API token unusable, at once',
+    examples: ['chainloop api-token revoke --id 32f2af08-0839-40f8-9f77-c9f856b87351'],
+    flags: { id: requiredText('<id>', 'the token') },
+    run: async (context, { id }) => {
+      const revoked = await (await connect(context)).apiToken.revoke.mutate({ id });
+      context.log.info('API token revoked!');
+      print(context, revoked, () => [tokensTable([revoked], new Date())]);
+    },
+  }),
+]);

@@ -1,0 +1,176 @@
+import { ChainloopError, type Problem } from '../core/errors.ts';
+import type { Context } from './context.ts';
+
+/** One option of a command. Its long name is its key in the command's flags, in kebab case. */
+export type Flag<T> = {
+  readonly about: string;
+  /** `<value>`; without one the flag is a switch. */
+  readonly hint?: string | undefined;
+  readonly short?: string | undefined;
+  readonly required: boolean;
+  readonly repeatable: boolean;
+  /** The value from what was typed: undefined, a text, several, or true. Throws USAGE. */
+  readonly read: (given: unknown, long: string) => T;
+};
+export type Flags = Readonly<Record<string, Flag<unknown>>>;
+export type Values<F extends Flags> = { readonly [K in keyof F]: F[K] extends Flag<infer T> ? T : never };
+type FlagOptions = { readonly short?: string };
+
+/** A text that may be left out. An empty one counts as left out, as from an unset variable in a script. */
+export function text(hint: string, about: string, { short }: FlagOptions = {}): Flag<string | undefined> {
+  return { about, hint, short, required: false, repeatable: false, read: textOf };
+}
+
+/** A text that must be given. */
+export function requiredText(hint: string, about: string, { short }: FlagOptions = {}): Flag<string> {
+  return { about, hint, short, required: true, repeatable: false, read: (given) => textOf(given) ?? '' };
+}
+
+/** An option that may be given several times. */
+export function texts(hint: string, about: string, { short }: FlagOptions = {}): Flag<readonly string[]> {
+  return {
+    about: `${about} (may be repeated)`,
+    hint,
+    short,
+    required: false,
+    repeatable: true,
+    read: (given) => (Array.isArray(given) ? given.filter((item) => typeof item === 'string') : []),
+  };
+}
+
+/** `name=value`, several times; the same name twice is an error. */
+export function pairs(about: string): Flag<Readonly<Record<string, string>>> {
+  const list = texts('<name=value>', about);
+  const read = (given: unknown, long: string): Readonly<Record<string, string>> => {
+    const read = new Map<string, string>();
+    for (const pair of list.read(given, long)) {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new ChainloopError('USAGE', `--${long}: write it as name=value`);
+      if (read.has(pair.slice(0, at))) throw new ChainloopError('USAGE', `--${long}: '${pair.slice(0, at)}' is given twice`);
+      read.set(pair.slice(0, at), pair.slice(at + 1));
+    }
+    return Object.fromEntries(read);
+  };
+  return { ...list, read };
+}
+
+/** A whole number from 1. */
+export function count(hint: string, about: string): Flag<number | undefined> {
+  const read = (given: unknown, long: string): number | undefined => {
+    const value = textOf(given);
+    if (value === undefined) return undefined;
+    if (!/^[1-9]\d{0,8}$/.test(value)) throw new ChainloopError('USAGE', `--${long}: '${value}' is not a whole number from 1`);
+    return Number(value);
+  };
+  return { about, hint, required: false, repeatable: false, read };
+}
+
+/** One of a few words. */
+export function oneOf<const T extends string>(words: readonly T[], about: string): Flag<T | undefined> {
+  const read = (given: unknown, long: string): T | undefined => {
+    const value = textOf(given);
+    const word = words.find((candidate) => candidate === value);
+    if (value !== undefined && word === undefined)
+      throw new ChainloopError('USAGE', `--${long}: '${value}' is not one of ${words.join(', ')}`);
+    return word;
+  };
+  return { about, hint: `<${words.join('|')}>`, required: false, repeatable: false, read };
+}
+
+/** On when it is given. */
+export function toggle(about: string): Flag<boolean> {
+  return { about, required: false, repeatable: false, read: (given) => given === true };
+}
+
+function textOf(given: unknown): string | undefined {
+  return typeof given === 'string' && given !== '' ? given : undefined;
+}
+
+/** What `chainloop --output` takes, for each command: the first is the default. */
+export type OutputFormat = 'table' | 'json' | 'statement' | 'attestation';
+
+/** A command that does something. */
+export type Command = {
+  readonly type: 'command';
+  readonly name: string;
+  readonly about: string;
+  /** Whole command lines, as one would type them. */
+  readonly examples: readonly [string, ...string[]];
+  /** What the examples do not say. */
+  readonly details?: string | undefined;
+  readonly flags: Flags;
+  /** Arguments without a dash: `<key>`, `[artifact...]`. */
+  readonly operands: readonly string[];
+  readonly outputs: readonly OutputFormat[];
+  readonly invoke: (context: Context, given: Readonly<Record<string, unknown>>, operands: readonly string[]) => Promise<void>;
+};
+
+/** A noun with its verbs. */
+export type Group = {
+  readonly type: 'group';
+  readonly name: string;
+  readonly about: string;
+  readonly commands: readonly (Command | Group)[];
+};
+
+/** A command from its definition; `run` gets the values that its flags were declared with. */
+export function command<F extends Flags>(definition: {
+  readonly name: string;
+  readonly about: string;
+  readonly examples: readonly [string, ...string[]];
+  readonly details?: string;
+  readonly flags: F;
+  readonly operands?: readonly string[];
+  readonly outputs?: readonly OutputFormat[];
+  readonly run: (context: Context, flags: Values<F>, operands: readonly string[]) => Promise<void>;
+}): Command {
+  const { run, flags, operands = [], outputs = ['table', 'json'], ...rest } = definition;
+  return {
+    ...rest,
+    type: 'command',
+    flags,
+    operands,
+    outputs,
+    invoke: (context, given, typed) => run(context, readFlags(flags, given), typed),
+  };
+}
+
+export function group(name: string, about: string, commands: readonly (Command | Group)[]): Group {
+  return { type: 'group', name, about, commands };
+}
+
+/** `contractRevision` is `--contract-revision`. */
+export function longName(key: string): string {
+  return key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** All values, or USAGE with everything that is missing or malformed. */
+function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unknown>>): Values<F> {
+  const problems: Problem[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [key, flag] of Object.entries(flags)) {
+    const long = longName(key);
+    if (flag.required && textOf(given[key]) === undefined) {
+      problems.push({ message: `--${long} ${flag.hint ?? ''} is missing: ${flag.about}` });
+      continue;
+    }
+    try {
+      values[key] = flag.read(given[key], long);
+    } catch (error) {
+      if (!(error instanceof ChainloopError)) throw error;
+      problems.push({ message: error.message });
+    }
+  }
+  const [first, ...others] = problems;
+  if (first !== undefined) {
+    throw new ChainloopError('USAGE', others.length === 0 ? first.message : `${problems.length} options are missing or malformed`, {
+      problems: others.length === 0 ? [] : problems,
+    });
+  }
+  if (isComplete(flags, values)) return values;
+  throw new Error('a flag was not read');
+}
+
+function isComplete<F extends Flags>(flags: F, values: object): values is Values<F> {
+  return Object.keys(flags).every((key) => key in values);
+}

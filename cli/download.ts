@@ -1,0 +1,137 @@
+import { randomBytes } from 'node:crypto';
+import { constants, unlinkSync } from 'node:fs';
+import { type FileHandle, link, lstat, open, realpath, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, hexOf } from '../core/digest.ts';
+import { ChainloopError } from '../core/errors.ts';
+
+/** Letters that mean nothing to any shell, terminal or file system, and not a dot or dash in front. */
+const harmless = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,199}$/;
+/** Names that Windows keeps for devices, with any extension. */
+const device = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)/i;
+
+/** True when a file may be called that, whoever says so. */
+export function isHarmlessName(name: string): boolean {
+  return harmless.test(name) && !device.test(name) && !name.endsWith('.');
+}
+
+/** The name to save evidence under: what it was called at its upload, if that is harmless, else its digest. */
+export function downloadName(fileName: string, digest: Digest): string {
+  return isHarmlessName(fileName) ? fileName : `sha256-${hexOf(digest)}`;
+}
+
+/**
+ * Saves a body whose end is only reached when it is verified. Until then it is in a new temporary file of the same directory; then it
+ * gets its name in one step. Throws FILE_EXISTS when there is something of that name, unless `force` replaces it; FILE_NOT_FOUND and
+ * FILE_UNREADABLE for the directory; DISK_FULL. Whatever fails, nothing is left behind.
+ */
+export async function saveDownload(
+  directory: string,
+  name: string,
+  body: () => AsyncIterable<Uint8Array>,
+  { force }: { readonly force: boolean },
+): Promise<void> {
+  const target = join(directory, name);
+  if (!force && (await exists(target))) throw alreadyThere(target);
+  const temporary = join(directory, `.chainloop-${randomBytes(8).toString('hex')}.part`);
+  const interrupted = removeWhenInterrupted(temporary);
+  try {
+    await writeNew(temporary, body);
+    if (force) await rename(temporary, target);
+    else await giveName(temporary, target);
+  } catch (error) {
+    throw asOperatingError(error, target);
+  } finally {
+    await rm(temporary, { force: true });
+    interrupted.forget();
+  }
+}
+
+/** The directory as an absolute path without links. */
+export async function targetDirectory(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (cause) {
+    throw new ChainloopError('FILE_NOT_FOUND', `download: the directory ${path} does not exist; create it first`, { cause });
+  }
+}
+
+async function writeNew(path: string, body: () => AsyncIterable<Uint8Array>): Promise<void> {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+  await using file = await open(path, O_WRONLY | O_CREAT | O_EXCL | (O_NOFOLLOW ?? 0));
+  for await (const piece of body()) await writeAll(file, piece);
+  await file.sync();
+}
+
+async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {
+  for (let offset = 0; offset < piece.byteLength; ) {
+    const { bytesWritten } = await file.write(piece, offset);
+    offset += bytesWritten;
+  }
+}
+
+/** A link fails when the name is taken, a rename would replace it. Where there are no links, the name is taken first. */
+async function giveName(temporary: string, target: string): Promise<void> {
+  try {
+    await link(temporary, target);
+  } catch (error) {
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(codeOf(error))) throw error;
+    await (await open(target, 'wx')).close();
+    await rename(temporary, target);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function removeWhenInterrupted(path: string): { forget(): void } {
+  const remove = (signal: NodeJS.Signals) => {
+    try {
+      unlinkSync(path);
+    } catch {
+      // It was not made yet, or has its name already.
+    }
+    forget();
+    process.kill(process.pid, signal);
+  };
+  const forget = () => {
+    process.off('SIGINT', remove);
+    process.off('SIGTERM', remove);
+  };
+  process.on('SIGINT', remove);
+  process.on('SIGTERM', remove);
+  return { forget };
+}
+
+function alreadyThere(target: string, cause?: unknown): ChainloopError {
+  return new ChainloopError('FILE_EXISTS', `download: ${target} exists; choose another --name or --path, or replace it with --force`, {
+    cause,
+  });
+}
+
+function asOperatingError(error: unknown, target: string): unknown {
+  switch (codeOf(error)) {
+    case 'EEXIST':
+      return alreadyThere(target, error);
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new ChainloopError('DISK_FULL', `download: no space left for ${target}; make room, and try again`, { cause: error });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'EISDIR':
+    case 'ENOTDIR':
+    case 'ENOTEMPTY':
+      return new ChainloopError('FILE_UNREADABLE', `download: ${target} cannot be written (${codeOf(error)})`, { cause: error });
+    default:
+      return error;
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}

@@ -1,0 +1,56 @@
+import type { RegistryClient } from '../core/adapters/oci/client.ts';
+import { ChainloopError } from '../core/errors.ts';
+import type { EvidenceFile, EvidenceStore } from '../core/ports.ts';
+import { authenticatedSettings, connect } from './connect.ts';
+import type { Context } from './context.ts';
+import { version } from './release.ts';
+import { type Progress, startProgress } from './terminal/progress.ts';
+
+/** The organization whose evidence is meant: the token's own, or the one that was chosen. Throws USAGE when there is none. */
+export async function evidenceOrganization(context: Context): Promise<string> {
+  const { organization } = await context.settings();
+  const actor = await (await connect(context)).auth.whoami.query();
+  const name = actor.organization ?? organization;
+  if (name !== undefined) return name;
+  throw new ChainloopError(
+    'USAGE',
+    'no organization is chosen; name one with --organization, or keep one with: chainloop org use --name NAME',
+  );
+}
+
+/** The gateway of the control plane, as a registry with one repository for the organization. Close it afterwards. */
+export async function openGateway(context: Context, organization: string): Promise<RegistryClient> {
+  const [{ url, token }, { createRegistryClient }] = await Promise.all([
+    authenticatedSettings(context),
+    import('../core/adapters/oci/client.ts'),
+  ]);
+  return createRegistryClient({
+    origin: url,
+    repository: organization,
+    credentials: { type: 'bearer', token },
+    userAgent: `chainloop/${version}`,
+    advice: 'check the token: chainloop auth whoami',
+  });
+}
+
+/** The evidence storage behind the gateway, showing on stderr how far each upload is. */
+export async function openEvidenceStore(client: RegistryClient, { stderr, log }: Pick<Context, 'stderr' | 'log'>): Promise<EvidenceStore> {
+  const { createEvidenceStore } = await import('../core/adapters/oci/evidence-store.ts');
+  const shown = new Map<EvidenceFile, Progress>();
+  const store = createEvidenceStore({ client, onProgress: (file, sentBytes) => shown.get(file)?.update(sentBytes) });
+  return {
+    async upload(file) {
+      const progress = startProgress(stderr, { label: file.fileName, totalBytes: file.sizeBytes });
+      shown.set(file, progress);
+      try {
+        const uploaded = await store.upload(file);
+        if (!uploaded.existed) progress.done(`${file.fileName}@${uploaded.digest}`);
+        else log.info('in storage already, nothing was sent', { name: `${file.fileName}@${uploaded.digest}` });
+        return uploaded;
+      } finally {
+        progress.clear();
+        shown.delete(file);
+      }
+    },
+  };
+}

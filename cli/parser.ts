@@ -1,0 +1,98 @@
+import { CommanderError, Command as Parser } from 'commander';
+import { ChainloopError } from '../core/errors.ts';
+import { type Command, type Group, longName } from './command.ts';
+
+/** The command that was asked for, and what was typed behind it. */
+export type Invocation = {
+  readonly command: Command;
+  readonly given: Readonly<Record<string, unknown>>;
+  readonly operands: readonly string[];
+  readonly globals: Globals;
+};
+/** Options of every command. */
+export type Globals = {
+  readonly output?: string | undefined;
+  readonly url?: string | undefined;
+  readonly organization?: string | undefined;
+};
+
+/** What there is at the top, loaded or only by name: names are enough for suggestions. */
+export type Noun = { readonly name: string; readonly alias?: string | undefined; readonly about: string };
+
+/**
+ * Finds the command in a command line. Prints help and gives undefined when help was asked for. Throws USAGE for what is mistyped,
+ * with the nearest thing that exists.
+ */
+export function parseCommandLine(
+  nouns: readonly Noun[],
+  loaded: Group | Command | undefined,
+  argv: readonly string[],
+): Invocation | undefined {
+  let found: Invocation | undefined;
+  const program = new Parser('chainloop')
+    .option('--output <format>', 'table, json, or what the command offers beside them')
+    .option('--url <origin>', 'the control plane (CHAINLOOP_URL)')
+    .option('--organization <name>', 'the organization (CHAINLOOP_ORGANIZATION)')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: true })
+    // What commander would print of an error is said by reportFailure instead.
+    .configureOutput({ outputError: () => undefined });
+  const attach = (parent: Parser, node: Command | Group, alias?: string): void => {
+    const parser = parent.command(node.name).description(node.about);
+    if (alias !== undefined) parser.alias(alias);
+    if (node.type === 'group') {
+      for (const child of node.commands) attach(parser, child);
+      return;
+    }
+    for (const operand of node.operands) parser.argument(operand);
+    for (const [key, flag] of Object.entries(node.flags)) {
+      const syntax = [flag.short, `--${longName(key)}${flag.hint === undefined ? '' : ` ${flag.hint}`}`].filter(
+        (part) => part !== undefined,
+      );
+      const about = flag.required ? `${flag.about} (required)` : flag.about;
+      if (flag.repeatable) parser.option(syntax.join(', '), about, (value: string, before: string[]) => [...before, value], []);
+      else parser.option(syntax.join(', '), about);
+    }
+    parser.addHelpText('after', helpAfter(node));
+    parser.action(() => {
+      const { output, url, organization }: Record<string, unknown> = program.opts();
+      found = {
+        command: node,
+        given: parser.opts(),
+        operands: parser.args,
+        globals: { output: str(output), url: str(url), organization: str(organization) },
+      };
+    });
+  };
+  for (const noun of nouns) {
+    if (loaded?.name === noun.name) attach(program, loaded, noun.alias);
+    else program.command(noun.name).description(noun.about);
+  }
+  try {
+    program.parse(argv, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return undefined;
+    throw new ChainloopError('USAGE', usageMessage(error, argv), { cause: error });
+  }
+  return found;
+}
+
+/** Commander's own words, without its prefix, on one line, and without the value of a mistyped option: it may be a password. */
+function usageMessage(error: CommanderError, argv: readonly string[]): string {
+  if (error.code === 'commander.help') return `'chainloop ${argv.filter((word) => !word.startsWith('-')).join(' ')}' needs a command`;
+  return error.message
+    .replace(/^error: /, '')
+    .replace(/'(--[^'=]*)=[^']*'/, "'$1'")
+    .replaceAll(/\s*\n\s*/g, ' ');
+}
+
+function helpAfter({ examples, details, outputs }: Command): string {
+  const formats = outputs.length > 2 ? `\n--output takes ${outputs.join(', ')}.\n` : '';
+  return `${details === undefined ? '' : `\n${details}\n`}${formats}\nExamples:\n${examples.map((line) => `  $ ${line}\n`).join('')}`;
+}
+
+function str(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}

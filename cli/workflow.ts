@@ -1,0 +1,108 @@
+import type { WorkflowView } from '../core/wire.ts';
+import { command, group, requiredText, text } from './command.ts';
+import { connect } from './connect.ts';
+import { print } from './context.ts';
+import { contract } from './contract.ts';
+import { collect, pageFlags } from './paging.ts';
+import { run } from './run.ts';
+import type { Table } from './terminal/table.ts';
+import { formatTime } from './terminal/time.ts';
+
+const name = requiredText('<name>', 'the workflow');
+const project = requiredText('<name>', 'its project');
+
+export const workflow = group('workflow', 'workflows, their contracts and their runs', [
+  command({
+    name: 'ls',
+    about: 'list the workflows, with how often they ran and how the last run ended',
+    examples: ['chainloop workflow ls', 'chainloop workflow ls --project bedrock --output json'],
+    flags: { project: text('<name>', 'only this project'), ...pageFlags },
+    run: async (context, flags) => {
+      const client = await connect(context);
+      const page = await collect(context, flags, (page) => client.workflow.list.query({ ...page, project: flags.project }));
+      print(context, page, () => [listTable(page.items)]);
+    },
+  }),
+  command({
+    name: 'create',
+    about: 'create a workflow, bound to a contract',
+    examples: ['chainloop workflow create --name release --project bedrock --team core --contract release'],
+    details: 'The project is created when it is new. Without --contract, an empty contract of the same name is made.',
+    flags: {
+      name,
+      project,
+      team: text('<name>', 'who is responsible for it'),
+      contract: text('<name>', 'the contract that binds its runs'),
+    },
+    run: async (context, { name, project, team, contract }) => {
+      const created = await (await connect(context)).workflow.create.mutate({ name, project, team, contract });
+      context.log.info('Workflow created!');
+      print(context, created, () => [describeTable(created)]);
+    },
+  }),
+  command({
+    name: 'update',
+    about: 'change the team or the contract of a workflow',
+    examples: ['chainloop workflow update --name release --project bedrock --contract release-strict'],
+    flags: {
+      name,
+      project,
+      team: text('<name>', 'who is responsible for it'),
+      contract: text('<name>', 'the contract that binds its runs'),
+    },
+    run: async (context, { name, project, team, contract }) => {
+      const updated = await (await connect(context)).workflow.update.mutate({ name, project, team, contract });
+      context.log.info('Workflow updated!');
+      print(context, updated, () => [describeTable(updated)]);
+    },
+  }),
+  command({
+    name: 'describe',
+    about: 'show one workflow',
+    examples: ['chainloop workflow describe --name release --project bedrock'],
+    flags: { name, project },
+    run: async (context, { name, project }) => {
+      const found = await (await connect(context)).workflow.describe.query({ name, project });
+      print(context, found, () => [describeTable(found)]);
+    },
+  }),
+  command({
+    name: 'delete',
+    about: 'remove a workflow; the records of its runs stay',
+    examples: ['chainloop workflow delete --name release --project bedrock'],
+    flags: { name, project },
+    run: async (context, { name, project }) => {
+      await (await connect(context)).workflow.remove.mutate({ name, project });
+      context.log.info('Workflow deleted!');
+      print(context, { name, project, deleted: true }, () => []);
+    },
+  }),
+  contract,
+  run,
+]);
+
+function listTable(workflows: readonly WorkflowView[]): Table {
+  return {
+    header: ['ID', 'NAME', 'PROJECT', 'TEAM', 'CREATED AT', '# RUNS', 'LAST RUN STATUS'],
+    rows: workflows.map(({ id, name, project, team, createdAt, runsCount, lastRun }) => [
+      ...[id, name, project, team, formatTime(createdAt), String(runsCount), lastRun?.state ?? ''],
+    ]),
+    right: [5],
+  };
+}
+
+function describeTable(workflow: WorkflowView): Table {
+  return {
+    title: 'Workflow',
+    rows: [
+      ['ID', workflow.id],
+      ['Name', workflow.name],
+      ['Team', workflow.team],
+      ['Project', workflow.project],
+      ['Created At', formatTime(workflow.createdAt)],
+      ['Contract', `${workflow.contractName} (revision ${workflow.contractRevision})`],
+      ['Runs', String(workflow.runsCount)],
+      ['Last Run', workflow.lastRun === null ? '' : `${workflow.lastRun.state}, ${formatTime(workflow.lastRun.createdAt)}`],
+    ],
+  };
+}

@@ -1,0 +1,62 @@
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build, type Metafile, type Plugin } from 'esbuild';
+
+// `npm run build`: what the package ships. dist/ is flat, because code finds its files (migrations, the CUE worker) beside itself.
+// The same sources give the same bytes.
+
+const root = join(import.meta.dirname, '..');
+const dist = join(root, 'dist');
+
+/** Packages with files of their own (WebAssembly, schemas), or that load code by name: they stay packages. */
+const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats', 'ajv-formats-draft2019'];
+
+/**
+ * Commander imports all of node:process, which makes Node open its standard streams, and node:child_process, for subcommands that are
+ * other programs, which we have not. Together 5 ms of each start.
+ */
+const leanCommander: Plugin = {
+  name: 'lean commander',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:(process|child_process)$/ }, ({ path, importer }) =>
+      importer.includes('node_modules/commander/') ? { path, namespace: 'lean' } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'lean' }, ({ path }) => ({
+      contents: path === 'node:process' ? 'export default globalThis.process;' : 'export default {};',
+    }));
+  },
+};
+
+await rm(dist, { recursive: true, force: true });
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts' },
+  outdir: 'dist',
+  chunkNames: '[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node24',
+  external,
+  plugins: [leanCommander],
+  // CommonJS packages inside ask for Node's modules by require.
+  banner: { js: `const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);` },
+  metafile: true,
+  logLevel: 'warning',
+});
+await cp(join(root, 'db', 'migrations'), join(dist, 'migrations'), { recursive: true });
+await writeFile(join(dist, 'LICENSES.txt'), await licences(metafile));
+
+/** The licences of all packages that are inside the bundle: they ask to be passed on. */
+async function licences({ inputs }: Metafile): Promise<string> {
+  const names = Object.keys(inputs).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []);
+  const texts = [...new Set(names)].sort().map(async (name) => {
+    const folder = join(root, 'node_modules', name);
+    const { version, license }: { version: string; license?: string } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+    const file = (await readdir(folder)).sort().find((entry) => /^(licen[cs]e|copying)/i.test(entry));
+    const text = file === undefined ? '' : await readFile(join(folder, file), 'utf8');
+    return `${'='.repeat(80)}\n${name} ${version} (${license ?? 'see below'})\n\n${text.trim()}\n\n`;
+  });
+  return (await Promise.all(texts)).join('');
+}
