@@ -7,10 +7,19 @@ export type GatewayActor =
   | { readonly kind: 'api' | 'service-account'; readonly organization: GatewayOrganization };
 
 /** What a request wants to do: one word for each rule. */
-export type Action = 'ping' | 'statBlob' | 'readBlob' | 'uploadBlob' | 'readManifest' | 'writeManifest' | 'list' | 'delete';
+export type Action =
+  | 'ping'
+  | 'statBlob'
+  | 'readBlob'
+  | 'uploadBlob'
+  | 'statManifest'
+  | 'readManifest'
+  | 'writeManifest'
+  | 'list'
+  | 'delete';
 
 /** A CI job brings evidence, and sees none: it asks whether its own file is there already, uploads it, and describes it. */
-const serviceAccountActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob', 'writeManifest']);
+const serviceAccountActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob', 'statManifest', 'writeManifest']);
 
 /** True when a credential of that kind may do it inside its own organization. */
 export function mayDo(kind: GatewayActor['kind'], action: Action): boolean {

@@ -5,8 +5,9 @@ import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPre
 import { DistributionError } from './errors.ts';
 import { type Exchange, receiveAll, send } from './exchange.ts';
 
-/** HEAD and GET of a manifest ("Pulling manifests"). */
+/** HEAD and GET of a manifest ("Pulling manifests"). A service account may ask whether a material is described already. */
 export async function answerManifest(exchange: Exchange, reference: string): Promise<void> {
+  if (exchange.actor.kind === 'service-account' && !reference.startsWith(tagPrefixes.material)) throw denied();
   const unknown = new DistributionError('MANIFEST_UNKNOWN', 'manifest unknown to registry', { detail: { reference } });
   if (!isTag(reference) && !isDigest(reference)) throw unknown;
   const manifest = await exchange.storage.getManifest(reference);
@@ -109,6 +110,10 @@ async function assertComplete({ storage }: Exchange, { config, layers = [], mani
 async function manifestStat(storage: Exchange['storage'], digest: Digest): Promise<{ sizeBytes: number } | undefined> {
   const manifest = await storage.getManifest(digest);
   return manifest === undefined ? undefined : { sizeBytes: manifest.bytes.byteLength };
+}
+
+function denied(): DistributionError {
+  return new DistributionError('DENIED', 'a service account may only ask for its own materials: use an API token to read');
 }
 
 function invalid(reason: string): DistributionError {

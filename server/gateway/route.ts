@@ -59,7 +59,7 @@ const methods: Readonly<Record<Route['type'], Readonly<Record<string, Action>>>>
   blob: { HEAD: 'statBlob', GET: 'readBlob', DELETE: 'delete' },
   uploads: { POST: 'uploadBlob' },
   upload: { GET: 'uploadBlob', PATCH: 'uploadBlob', PUT: 'uploadBlob', DELETE: 'uploadBlob' },
-  manifest: { HEAD: 'readManifest', GET: 'readManifest', PUT: 'writeManifest', DELETE: 'delete' },
+  manifest: { HEAD: 'statManifest', GET: 'readManifest', PUT: 'writeManifest', DELETE: 'delete' },
   tags: { GET: 'list' },
   referrers: { GET: 'list' },
 };

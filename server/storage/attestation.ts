@@ -1,7 +1,8 @@
+import { emptyConfig } from '../../core/adapters/oci/evidence-store.ts';
 import { type Digest, digestOf, hexOf } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
-import { artifactManifest, artifactTypes, emptyConfig, emptyDescriptor, mediaTypes, tagPrefixes } from './manifest.ts';
+import { artifactManifest, artifactTypes, emptyDescriptor, mediaTypes, tagPrefixes } from './manifest.ts';
 import { type Descriptor, pushBlob, type Storage } from './storage.ts';
 
 /**
@@ -13,7 +14,7 @@ export async function storeAttestation(storage: Storage, bundle: Uint8Array, sub
   const digest = digestOf(bundle);
   const layer = { mediaType: artifactTypes.bundle, digest, size: bundle.byteLength };
   // 1. What the manifests refer to.
-  await pushBlob(storage, emptyConfig, emptyDescriptor.digest);
+  await pushBlob(storage, emptyConfig.bytes, emptyDescriptor.digest);
   await pushBlob(storage, bundle, digest);
   // 2. One manifest for each subject.
   for (const subject of new Set(subjects)) {

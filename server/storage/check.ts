@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { emptyConfig } from '../../core/adapters/oci/evidence-store.ts';
 import { digestOf } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
-import { artifactManifest, emptyConfig, emptyDescriptor, mediaTypes } from './manifest.ts';
+import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
 import { pushBlob, type Storage } from './storage.ts';
 
 /** What a storage can do. `referrers`: attestations are found from their subjects. */
@@ -15,7 +16,7 @@ export async function checkStorage(storage: Storage): Promise<StorageCheck> {
   // New bytes each time: what is there already would prove nothing.
   const bytes = Buffer.from(`chainloop writes this to see whether it can: ${randomBytes(16).toString('hex')}\n`);
   const layer = { mediaType: 'text/plain', digest: digestOf(bytes), size: bytes.byteLength };
-  await pushBlob(storage, emptyConfig, emptyDescriptor.digest);
+  await pushBlob(storage, emptyConfig.bytes, emptyDescriptor.digest);
   await pushBlob(storage, bytes, layer.digest);
   const reader = await storage.fetch(layer.digest);
   if (reader === undefined) throw notKept('a blob');

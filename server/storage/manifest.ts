@@ -1,19 +1,19 @@
 import * as z from 'zod';
+import { emptyConfig, materialArtifactType } from '../../core/adapters/oci/evidence-store.ts';
+import { imageIndexType, imageManifestType } from '../../core/adapters/oci/manifests.ts';
 import { type Digest, digestOf, isDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { isTag } from '../../core/reference.ts';
 import type { Descriptor } from './storage.ts';
 
 export const mediaTypes = {
-  manifest: 'application/vnd.oci.image.manifest.v1+json',
-  index: 'application/vnd.oci.image.index.v1+json',
-  /** What a manifest has for a configuration when it has none (image specification, "Guidance for an Empty Descriptor"). */
-  empty: 'application/vnd.oci.empty.v1+json',
+  manifest: imageManifestType,
+  index: imageIndexType,
 } as const;
 
 /** What our manifests are about. */
 export const artifactTypes = {
-  material: 'application/vnd.chainloop.material.v1',
+  material: materialArtifactType,
   bundle: 'application/vnd.dev.sigstore.bundle.v0.3+json',
 } as const;
 
@@ -23,12 +23,12 @@ export const tagPrefixes = { material: 'material-', attestation: 'attestation-' 
 /** The file name of a layer (image specification, "Pre-Defined Annotation Keys"). */
 export const titleAnnotation = 'org.opencontainers.image.title';
 
-export const emptyConfig = Buffer.from('{}');
-export const emptyDescriptor = {
-  mediaType: mediaTypes.empty,
-  digest: digestOf(emptyConfig),
-  size: emptyConfig.byteLength,
-} as const satisfies Descriptor;
+/** The configuration of a manifest that has none (image specification, "Guidance for an Empty Descriptor"). */
+export const emptyDescriptor: Descriptor = {
+  mediaType: emptyConfig.mediaType,
+  digest: digestOf(emptyConfig.bytes),
+  size: emptyConfig.bytes.byteLength,
+};
 
 const DigestText = z.custom<Digest>(isDigest, 'must be sha256:<64 lower-case hex digits>');
 /** RFC 6838, section 4.2; it becomes a header, so nothing else may be in it. */
