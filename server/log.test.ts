@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLog } from './log.ts';
-import { createToken } from './tokens.ts';
+import { makeToken } from './tokens.ts';
 
 test('no planted secret reaches the log, whatever field or message it is in', () => {
   const lines: string[] = [];
   const log = createLog('trace', { write: (line: string) => lines.push(line) });
-  const { token } = createToken('owner');
+  const { token } = makeToken('owner');
   const canaries = [token, 'CANARY-basic', 'CANARY-url', 'CANARYsigned', 'CANARY-key', 'CANARY-password'];
   log.info({ headers: { authorization: `Bearer ${token}` }, note: `with ${token}` }, `token ${token}`);
   log.warn({ error: new Error(`Basic CANARY-basic from https://user:CANARY-url@registry.test/x?X-Amz-Signature=CANARYsigned&b=1`) });

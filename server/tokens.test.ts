@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createToken, hashToken, parseToken, type TokenKind, tokenOf } from './tokens.ts';
+import { hashToken, makeToken, parseToken, type TokenKind, tokenOf } from './tokens.ts';
 
 const kinds: readonly TokenKind[] = ['owner', 'api', 'service-account'];
 
 test('a created token parses to its kind, and its hash is that of its text', () => {
   for (const kind of kinds) {
-    const { token, hash } = createToken(kind);
+    const { token, hash } = makeToken(kind);
     assert.deepEqual(parseToken(token), { kind });
     assert.deepEqual(hashToken(token), hash);
     assert.match(token, /^chl_[oas]_/);
@@ -14,7 +14,7 @@ test('a created token parses to its kind, and its hash is that of its text', () 
 });
 
 test('a token with any one character changed is refused without a look-up', () => {
-  const { token } = createToken('api');
+  const { token } = makeToken('api');
   for (let i = 0; i < token.length; i++) {
     const other = token[i] === 'x' ? 'y' : 'x';
     assert.equal(parseToken(token.slice(0, i) + other + token.slice(i + 1)), undefined, `at ${i}`);
@@ -22,7 +22,7 @@ test('a token with any one character changed is refused without a look-up', () =
 });
 
 test('what is no token is refused, however long it is', () => {
-  for (const text of ['', 'chl_', 'x'.repeat(1024 * 1024), `chl_o_${'A'.repeat(49)}`, createToken('owner').token.toUpperCase()]) {
+  for (const text of ['', 'chl_', 'x'.repeat(1024 * 1024), `chl_o_${'A'.repeat(49)}`, makeToken('owner').token.toUpperCase()]) {
     assert.equal(parseToken(text), undefined);
   }
 });

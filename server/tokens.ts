@@ -1,5 +1,6 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { type Digest, digestOf } from '../core/digest.ts';
 
 /** Who a token speaks for. The letter is in the token, so that a secret scanner can tell what leaked. */
 const letters = { owner: 'o', api: 'a', 'service-account': 's' } as const;
@@ -12,7 +13,7 @@ const checksumLength = 6;
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /** A new token and what is kept of it. The token is shown once and never stored. */
-export function createToken(kind: TokenKind): { readonly token: string; readonly hash: Buffer } {
+export function makeToken(kind: TokenKind): { readonly token: string; readonly hash: Digest } {
   const body = `chl_${letters[kind]}_${randomBytes(32).toString('base64url')}`;
   const token = body + checksum(body);
   return { token, hash: hashToken(token) };
@@ -31,8 +32,8 @@ export function parseToken(text: string): { readonly kind: TokenKind } | undefin
 }
 
 /** What is stored and looked up: SHA-256 is enough, because 32 random bytes cannot be guessed. */
-export function hashToken(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
+export function hashToken(token: string): Digest {
+  return digestOf(token);
 }
 
 /**

@@ -1,0 +1,84 @@
+import { createTRPCClient, httpLink, splitLink, type TRPCClient } from '@trpc/client';
+import { ChainloopError } from '../core/errors.ts';
+import type { AppRouter } from '../server/router.ts';
+import { type Connection, createFetch } from './connection.ts';
+import { translated } from './translated.ts';
+
+export type ApiOptions = {
+  /** The control plane, as in CHAINLOOP_URL. */
+  readonly url: string;
+  readonly token: string;
+  /** By name. Needed with the owner token, which belongs to no organization. */
+  readonly organization?: string | undefined;
+  /** Sent along, so that a refusal between different versions can say so. */
+  readonly version?: string | undefined;
+  /** How long a call may be retried, all attempts together. */
+  readonly retryBudgetMs?: number | undefined;
+  /** Sends the token over plain http to other machines too (CHAINLOOP_INSECURE=1). Whoever listens on the way can then use it. */
+  readonly insecure?: boolean | undefined;
+};
+
+/** Every procedure of the control plane, typed. Calls throw ChainloopError with the server's code and problems. */
+export type Api = TRPCClient<AppRouter>;
+
+const defaultRetryBudgetMs = 60_000;
+
+/** Mutations that give the same result when they are sent twice: they carry their own key, or end in a state. */
+const repeatable: ReadonlySet<string> = new Set(['attestation.init', 'attestation.push', 'attestation.end']);
+
+/**
+ * A client of the control plane. Throws USAGE for a URL that is not an http or https origin, or a token that would travel in clear.
+ * Calls are retried within the budget: what may be repeated after any failure of the connection or 408, 429, 502, 503, 504; anything
+ * else only when the server cannot have done it.
+ */
+export function createApi(options: ApiOptions): Api {
+  const connection: Connection = {
+    origin: originOf(options),
+    version: options.version ?? '',
+    retryBudgetMs: options.retryBudgetMs ?? defaultRetryBudgetMs,
+    serverVersion: '',
+  };
+  const headers = {
+    authorization: `Bearer ${options.token}`,
+    ...(options.organization !== undefined && { 'x-chainloop-organization': options.organization }),
+    ...(options.version !== undefined && { 'x-chainloop-version': options.version }),
+  };
+  const link = (fetch: ReturnType<typeof createFetch>) =>
+    // POST for queries too: their input may be a contract, which no URL can hold.
+    httpLink<AppRouter>({ url: `${connection.origin}/trpc`, headers, fetch, methodOverride: 'POST' });
+  const client = createTRPCClient<AppRouter>({
+    links: [
+      splitLink({
+        condition: ({ type, path }) => type === 'query' || repeatable.has(path),
+        true: link(createFetch(connection, 'always')),
+        false: link(createFetch(connection, 'when not done')),
+      }),
+    ],
+  });
+  return translated(client, connection);
+}
+
+function originOf({ url, insecure }: ApiOptions): string {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (
+    parsed === undefined ||
+    !/^https?:$/.test(parsed.protocol) ||
+    parsed.username !== '' ||
+    parsed.pathname !== '/' ||
+    parsed.search !== ''
+  ) {
+    const shown = parsed === undefined ? '' : ` '${parsed.protocol}//${parsed.host}${parsed.pathname}'`;
+    throw new ChainloopError(
+      'USAGE',
+      `control plane:${shown} is not an origin such as https://chainloop.example.com; correct CHAINLOOP_URL`,
+    );
+  }
+  const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(parsed.hostname);
+  if (parsed.protocol === 'http:' && !loopback && insecure !== true) {
+    throw new ChainloopError(
+      'USAGE',
+      `control plane: the token would travel in clear to ${parsed.origin}; use https, or set CHAINLOOP_INSECURE=1 if the network is yours`,
+    );
+  }
+  return parsed.origin;
+}

@@ -1,0 +1,145 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+
+/** Where a client's calls go, and what it learned about the other end. */
+export type Connection = {
+  readonly origin: string;
+  readonly version: string;
+  readonly retryBudgetMs: number;
+  /** Of the last answer; empty before the first. */
+  serverVersion: string;
+};
+
+/** A call may be sent again always, or only when the server cannot have done it. */
+type Repeat = 'always' | 'when not done';
+
+/** What tRPC's client asks of a fetch. */
+export type Fetch = (
+  url: unknown,
+  init?: {
+    readonly method?: string;
+    readonly headers?: unknown;
+    readonly body?: unknown;
+    readonly signal?: AbortSignal | null | undefined;
+  },
+) => Promise<Response>;
+
+/** The largest answer is a description of a run: a bundle and its statement, in JSON. */
+const maxAnswerSizeBytes = 2 * limits.requestBodySizeBytes;
+/** One attempt: the server may have to store a bundle in a slow registry. */
+const attemptTimeoutMs = limits.idleTimeoutMs;
+const firstPauseMs = 200;
+const longestPauseMs = 5_000;
+
+type Outcome =
+  | { readonly type: 'answer'; readonly response: Response }
+  | { readonly type: 'failure'; readonly error: ChainloopError; readonly notDone: boolean; readonly pauseMs?: number };
+
+/** A fetch that retries within the budget, follows no redirect, and ends in JSON or in CONTROL_PLANE_UNREACHABLE. */
+export function createFetch(connection: Connection, repeat: Repeat): Fetch {
+  return async (url, init) => {
+    const deadline = performance.now() + connection.retryBudgetMs;
+    for (let attempt = 0; ; attempt++) {
+      const outcome = await tryOnce(connection, String(url), init);
+      if (outcome.type === 'answer') return outcome.response;
+      const pauseMs = outcome.pauseMs ?? Math.min(longestPauseMs, firstPauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
+      if ((repeat !== 'always' && !outcome.notDone) || performance.now() + pauseMs > deadline) throw outcome.error;
+      await sleep(pauseMs);
+    }
+  };
+}
+
+async function tryOnce(connection: Connection, url: string, init: Parameters<Fetch>[1]): Promise<Outcome> {
+  const { origin } = connection;
+  const timeout = AbortSignal.timeout(attemptTimeoutMs);
+  try {
+    const response = await fetch(url, {
+      method: init?.method ?? 'POST',
+      headers: headersOf(init?.headers),
+      body: typeof init?.body === 'string' ? init.body : null,
+      redirect: 'error',
+      signal: init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout,
+    });
+    connection.serverVersion = response.headers.get('x-chainloop-version') ?? connection.serverVersion;
+    const text = await readText(response);
+    const retryAfter = response.headers.get('retry-after');
+    const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+    if ([408, 429, 502, 503, 504].includes(response.status)) {
+      const message = (isJson ? messageOf(text) : undefined) ?? `answered with status ${response.status}`;
+      const error = new ChainloopError(
+        response.status === 429 ? 'RATE_LIMITED' : 'CONTROL_PLANE_UNREACHABLE',
+        `control plane ${origin}: ${message}`,
+      );
+      // Only who refuses before doing anything says when to come back.
+      const seconds = retryAfter !== null && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) : undefined;
+      return { type: 'failure', error, notDone: seconds !== undefined, ...(seconds !== undefined && { pauseMs: seconds * 1000 }) };
+    }
+    if (!isJson) {
+      const error = unreachable(origin, `status ${response.status} and no JSON: that is not a control plane; correct CHAINLOOP_URL`);
+      throw error;
+    }
+    return { type: 'answer', response: new Response(text, { status: response.status, headers: { 'content-type': 'application/json' } }) };
+  } catch (cause) {
+    if (cause instanceof ChainloopError) throw cause;
+    if (init?.signal?.aborted === true) throw cause;
+    const code = codeOf(cause);
+    const what = timeout.aborted ? `no answer in ${attemptTimeoutMs / 1000} s` : (reasons[code] ?? 'the connection was lost');
+    const notDone = code in reasons && !timeout.aborted;
+    return { type: 'failure', error: unreachable(origin, `${what}; is it running, and is CHAINLOOP_URL right?`, cause), notDone };
+  }
+}
+
+/** Failures before a request was sent. */
+const reasons: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'the connection was refused',
+  ENOTFOUND: 'the host name is not known',
+  EAI_AGAIN: 'the host name cannot be resolved now',
+  EHOSTUNREACH: 'there is no route to the host',
+  ENETUNREACH: 'the network cannot be reached',
+  UND_ERR_CONNECT_TIMEOUT: 'the host does not answer',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed; name your authority with NODE_EXTRA_CA_CERTS',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is of an unknown authority; name it with NODE_EXTRA_CA_CERTS',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is of an unknown authority; name it with NODE_EXTRA_CA_CERTS',
+};
+
+function unreachable(origin: string, what: string, cause?: unknown): ChainloopError {
+  return new ChainloopError('CONTROL_PLANE_UNREACHABLE', `control plane ${origin}: ${what}`, { cause });
+}
+
+function codeOf(error: unknown): string {
+  for (let inner = error; inner instanceof Error; inner = inner.cause) {
+    if ('code' in inner && typeof inner.code === 'string') return inner.code;
+  }
+  return '';
+}
+
+function headersOf(headers: unknown): Record<string, string> {
+  const entries = typeof headers === 'object' && headers !== null ? Object.entries(headers) : [];
+  return Object.fromEntries(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'));
+}
+
+async function readText(response: Response): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of response.body ?? []) {
+    sizeBytes += piece.byteLength;
+    if (sizeBytes > maxAnswerSizeBytes) {
+      throw new ChainloopError('LIMIT_EXCEEDED', `control plane: an answer is larger than ${maxAnswerSizeBytes} bytes`);
+    }
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+function messageOf(text: string): string | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : undefined;
+    const message = typeof error === 'object' && error !== null && 'message' in error ? error.message : undefined;
+    return typeof message === 'string' ? message : undefined;
+  } catch {
+    return undefined;
+  }
+}

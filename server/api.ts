@@ -1,0 +1,104 @@
+import type { IncomingMessage } from 'node:http';
+import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { Actor, Authenticate } from './actor.ts';
+import { readBody } from './body.ts';
+import { appRouter } from './router.ts';
+import type { Context, Services } from './trpc.ts';
+import { publicError } from './wire-error.ts';
+
+/** Bodies of all requests that are being read or answered, so that many large ones at once cannot take all memory. */
+const maxBodiesSizeBytes = 256 * 1024 * 1024;
+
+/** Answers the calls under `/trpc`. A body is read only for a known token, only as JSON, and never past its limit. */
+export function createApi(deps: {
+  readonly services: Services;
+  readonly authenticate: Authenticate;
+}): (request: IncomingMessage, requestId: string) => Promise<Response> {
+  const { services, authenticate } = deps;
+  let bodiesSizeBytes = 0;
+
+  return async (request, requestId) => {
+    const context = createContext(services, authenticate, request, requestId);
+    let reservedBytes = 0;
+    try {
+      const hasBody = request.method === 'POST' && (await isKnown(context));
+      if (hasBody) {
+        assertPlainJson(request);
+        reservedBytes = expectedSizeBytes(request);
+        bodiesSizeBytes += reservedBytes;
+        if (bodiesSizeBytes > maxBodiesSizeBytes) {
+          throw new ChainloopError('RATE_LIMITED', 'request: the server is busy with large requests; try again in a moment');
+        }
+      }
+      const body = hasBody ? await readBody(request, limits.requestBodySizeBytes) : '';
+      const init = request.method === 'POST' ? { method: 'POST', body } : { method: request.method ?? 'GET' };
+      return await fetchRequestHandler({
+        endpoint: '/trpc',
+        req: new Request(new URL(request.url ?? '/', 'http://localhost'), { ...init, headers: { 'content-type': 'application/json' } }),
+        router: appRouter,
+        createContext: () => context,
+        allowMethodOverride: true,
+        maxBatchSize: limits.requestBatch,
+        onError: ({ error, path }) => {
+          const { code, message } = publicError(error, requestId);
+          if (code === 'INTERNAL') services.log.error({ requestId, procedure: path, error }, 'call failed');
+          else services.log.info({ requestId, procedure: path, code, message }, 'call refused');
+        },
+      });
+    } catch (error) {
+      return refusal(error, requestId, services);
+    } finally {
+      bodiesSizeBytes -= reservedBytes;
+    }
+  };
+}
+
+function createContext(services: Services, authenticate: Authenticate, request: IncomingMessage, requestId: string): Context {
+  let actor: Promise<Actor> | undefined;
+  const { authorization } = request.headers;
+  const organization = request.headers['x-chainloop-organization'];
+  return {
+    services,
+    requestId,
+    actor: () => {
+      actor ??= authenticate(authorization);
+      return actor;
+    },
+    organizationName: typeof organization === 'string' && organization !== '' ? organization : undefined,
+  };
+}
+
+/** An unknown token gets its error from the procedure; here it only means that its body is not worth reading. */
+async function isKnown(context: Context): Promise<boolean> {
+  try {
+    await context.actor();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function assertPlainJson(request: IncomingMessage): void {
+  const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
+  const encoding = request.headers['content-encoding'];
+  if (type !== 'application/json' || (encoding !== undefined && encoding !== 'identity')) {
+    throw new ChainloopError('USAGE', 'request: the body must be application/json, without a content encoding');
+  }
+}
+
+/** What a body may take, before it is there: as much as it says, or as much as is allowed. */
+function expectedSizeBytes(request: IncomingMessage): number {
+  const length = request.headers['content-length'];
+  return length === undefined ? limits.requestBodySizeBytes : Math.min(Number(length), limits.requestBodySizeBytes);
+}
+
+function refusal(error: unknown, requestId: string, services: Services): Response {
+  const { message, ...data } = publicError(error, requestId);
+  if (data.code === 'INTERNAL') services.log.error({ requestId, error }, 'request failed');
+  const retry = data.code === 'RATE_LIMITED' ? { 'retry-after': '1' } : {};
+  // JSON-RPC 2.0, "Error object": tRPC's client wants a number; ours reads data.code.
+  const code = data.httpStatus >= 500 ? -32603 : -32600;
+  return Response.json({ error: { message, code, data: { ...data, requestId } } }, { status: data.httpStatus, headers: retry });
+}

@@ -1,0 +1,131 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { Hono } from 'hono';
+import { isChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { Authenticate } from './actor.ts';
+import { createApi } from './api.ts';
+import { type Gateway, gatewayServerOptions } from './gateway/index.ts';
+import type { Services } from './trpc.ts';
+import { publicError } from './wire-error.ts';
+
+export type HttpOptions = {
+  readonly services: Services;
+  readonly gateway: Gateway['handle'];
+  readonly authenticate: Authenticate;
+  readonly version: string;
+  /** Serves /metrics without a token: nobody but this machine can connect. */
+  readonly openMetrics: boolean;
+};
+
+/** Time for the head of a request; a body has its own limits, since uploads may take hours. */
+const headTimeoutMs = 10_000;
+/** A connection on which nothing moves. */
+const silenceTimeoutMs = 2 * limits.idleTimeoutMs;
+const maxConnections = 4096;
+
+/** The server, and the switch that stops it: once draining, whatever is new gets 503 and Retry-After. */
+export type HttpServer = {
+  readonly server: Server;
+  drain(): void;
+  /** Requests that are being answered. */
+  inFlight(): number;
+};
+
+/** `/v2` goes to the gateway as it is, the rest to hono. Every answer has a request id, in `x-request-id`. */
+export function createHttpServer(options: HttpOptions): HttpServer {
+  const { log, metrics } = options.services;
+  let draining = false;
+  let inFlight = 0;
+  const listener = getRequestListener(createApp(options, () => draining).fetch, { overrideGlobalObjects: false });
+
+  const server = createServer(
+    { ...gatewayServerOptions, headersTimeout: headTimeoutMs, connectionsCheckingInterval: 2_000, keepAliveTimeout: 65_000 },
+    (request, response) => {
+      const startedAt = performance.now();
+      const requestId = randomUUID();
+      const path = pathOf(request);
+      const route = path.startsWith('/trpc/') ? 'trpc' : path === '/v2' || path.startsWith('/v2/') ? 'v2' : 'other';
+      inFlight++;
+      response.once('close', () => {
+        inFlight--;
+        const seconds = (performance.now() - startedAt) / 1000;
+        metrics.request(route, response.statusCode, seconds);
+        log.debug({ requestId, method: request.method, path, status: response.statusCode, seconds }, 'request');
+      });
+      response.setHeader('x-request-id', requestId);
+      response.setHeader('x-content-type-options', 'nosniff');
+      response.setHeader('x-chainloop-version', options.version);
+      if (draining && route !== 'other') return refuse(response, route);
+      const answered = route === 'v2' ? options.gateway(request, response) : listener(request, response);
+      answered.catch((error: unknown) => {
+        log.error({ requestId, error }, 'request failed');
+        if (response.headersSent) response.destroy();
+        else
+          answer(response, 500, route === 'v2' ? distributionError('UNKNOWN', 'internal error') : { error: publicError(error, requestId) });
+      });
+    },
+  );
+  const drain = (): void => {
+    draining = true;
+  };
+  server.maxConnections = maxConnections;
+  server.setTimeout(silenceTimeoutMs);
+  return { server, drain, inFlight: () => inFlight };
+}
+
+function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindings: HttpBindings }> {
+  const { services, authenticate, version, openMetrics } = options;
+  const { log, metrics, database } = services;
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  const idOf = (response: { getHeader(name: string): unknown }): string => String(response.getHeader('x-request-id'));
+  const api = createApi({ services, authenticate });
+
+  app.all('/trpc/*', (c) => api(c.env.incoming, idOf(c.env.outgoing)));
+  app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));
+  app.get('/healthz', (c) => c.text('ok\n'));
+  app.get('/readyz', async (c) => {
+    if (draining()) return c.text('stopping\n', 503);
+    await database.ping();
+    return c.text('ok\n');
+  });
+  app.get('/metrics', async (c) => {
+    if (!openMetrics && (await authenticate(c.req.header('authorization'))).type !== 'owner') return c.notFound();
+    return c.body(await metrics.text(), 200, { 'content-type': metrics.contentType });
+  });
+  app.notFound((c) =>
+    c.json({ error: { code: 'NOT_FOUND', message: 'there is nothing here; the API is at /trpc, the registry at /v2/' } }, 404),
+  );
+  app.onError((error, c) => {
+    const requestId = idOf(c.env.outgoing);
+    const { httpStatus, ...body } = publicError(error, requestId);
+    if (!isChainloopError(error)) log.error({ requestId, error }, 'request failed');
+    return Response.json({ error: body }, { status: httpStatus });
+  });
+  return app;
+}
+
+function refuse(response: ServerResponse, route: 'trpc' | 'v2'): void {
+  const message = 'the control plane is stopping; try again in a moment';
+  response.setHeader('retry-after', '1');
+  response.setHeader('connection', 'close');
+  const data = { code: 'CONTROL_PLANE_UNREACHABLE', httpStatus: 503, requestId: String(response.getHeader('x-request-id')) };
+  answer(response, 503, route === 'v2' ? distributionError('UNAVAILABLE', message) : { error: { message, code: -32603, data } });
+}
+
+/** OCI distribution specification, "Error Codes". */
+function distributionError(code: string, message: string): unknown {
+  return { errors: [{ code, message }] };
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(JSON.stringify(body));
+}
+
+function pathOf(request: IncomingMessage): string {
+  const url = request.url ?? '/';
+  const query = url.indexOf('?');
+  return query < 0 ? url : url.slice(0, query);
+}

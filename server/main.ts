@@ -1,0 +1,202 @@
+import { mkdir } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
+import { recordEvidence } from '../db/evidence.ts';
+import { countRunners, countRuns } from '../db/metrics.ts';
+import { findOrganization } from '../db/organizations.ts';
+import { expireRuns } from '../db/run-states.ts';
+import { type Authenticate, createAuthenticate } from './actor.ts';
+import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
+import { createGateway, type Gateway } from './gateway/index.ts';
+import { createHttpServer, type HttpServer } from './http.ts';
+import { createLog, type Log } from './log.ts';
+import { createMetrics } from './metrics.ts';
+import { ensureOwnerToken } from './owner-token.ts';
+import { openSecrets } from './secrets.ts';
+import { createStorages } from './storages.ts';
+import type { Services } from './trpc.ts';
+
+export type RunningServer = {
+  /** Where it listens: `http://127.0.0.1:43121`. */
+  readonly url: string;
+  /** Of the instance, as in DIR/owner-token; absent when another data directory has it. */
+  readonly ownerToken?: string | undefined;
+  /** Refuses what is new, lets what is in flight finish for up to limits.drainTimeoutMs, and closes everything. May be called twice. */
+  close(): Promise<void>;
+};
+
+export type ServerDependencies = {
+  readonly log: Log;
+  readonly version?: string | undefined;
+  readonly now?: (() => Date) | undefined;
+  /** Another database than the configured one: tests start with one in memory. */
+  readonly database?: DatabaseOptions | undefined;
+};
+
+/** How often runs that were open for too long are expired. */
+const sweepIntervalMs = 60_000;
+const sweepBatch = 1_000;
+/** Workflows in one scrape of /metrics: those with the most runs. */
+const metricsWorkflows = 10_000;
+
+/**
+ * Starts a control plane in this process: data directory, master key, database and schema, owner token, HTTP. Throws USAGE and CONFLICT
+ * with what to change: the address or the data directory is taken, the database cannot be used.
+ */
+export async function startServer(config: ServerConfig, dependencies: ServerDependencies): Promise<RunningServer> {
+  const { log, version = '', now = () => new Date() } = dependencies;
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await using stack = new AsyncDisposableStack();
+
+  const secrets = await openSecrets(config);
+  const fallback = config.databaseUrl === undefined ? { dataDir: join(config.dataDir, 'database') } : { databaseUrl: config.databaseUrl };
+  const database = await connect(dependencies.database ?? fallback);
+  stack.defer(() => database.close());
+  const storages = createStorages({
+    database,
+    secrets,
+    log,
+    dataDir: config.dataDir,
+    allowPrivateRegistries: config.allowPrivateRegistries,
+  });
+  stack.defer(() => storages.close());
+
+  const metrics = createMetrics(async () => ({
+    byWorkflow: await countRuns(database.system, metricsWorkflows),
+    byRunner: await countRunners(database.system),
+  }));
+  const services: Services = { database, storages, secrets, metrics, log, now };
+  const authenticate = createAuthenticate({ database, log, now });
+  const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
+
+  const gateway = openGateway(services, authenticate);
+  const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
+  const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics });
+  const url = await listen(http, config);
+  const stopSweeping = startSweep(database, log, now);
+  log.info({ url, dataDir: config.dataDir, database: database.kind, version }, 'control plane is ready');
+
+  const resources = stack.move();
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    log.info('control plane is stopping');
+    stopSweeping();
+    http.drain();
+    await Promise.all([gateway.close(), idle(http)]);
+    http.server.close();
+    http.server.closeAllConnections();
+    await resources.disposeAsync();
+    log.info('control plane has stopped');
+  };
+  return {
+    url,
+    ownerToken,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/**
+ * `chainloop server`: starts with these options, and serves until SIGTERM or SIGINT. Resolves when all is closed. A defect that nobody
+ * caught is logged before the process ends with status 1: what is half done is finished by whoever asks again.
+ */
+export async function serve(
+  options: ServerOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  version: string,
+  ready: (server: RunningServer, config: ServerConfig) => void = () => {},
+): Promise<void> {
+  const config = parseConfig(options, env);
+  const log = createLog(config.logLevel, process.stderr);
+  const die = (error: unknown): void => {
+    log.fatal({ error }, 'unexpected error; the server ends');
+    process.exit(1);
+  };
+  process.on('unhandledRejection', die).on('uncaughtException', die);
+  const server = await startServer(config, { log, version });
+  ready(server, config);
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  await stopped;
+  // A second signal ends the process at once, as people expect of ^C.
+  await server.close();
+}
+
+function openGateway(services: Services, authenticate: Authenticate): Gateway {
+  const { database, storages, metrics, log } = services;
+  return createGateway({
+    async authenticate(authorization) {
+      const actor = await authenticate(authorization);
+      return actor.type === 'owner' ? { kind: 'owner' } : { kind: actor.type, organization: actor.organization };
+    },
+    findOrganization: (name) => findOrganization(database.system, name),
+    storageFor: async ({ id }) => (await storages.default(database.scope(id))).storage,
+    async recordEvidence({ organizationId, ...arrival }) {
+      const scope = database.scope(organizationId);
+      await recordEvidence(scope, { ...arrival, casBackendId: (await storages.default(scope)).id });
+    },
+    metrics: {
+      request({ route, method, status, receivedBytes, sentBytes, durationMs }) {
+        const outcome = status < 400 ? 'success' : 'failure';
+        if (route === 'upload' || route === 'uploads') metrics.transfer('upload', outcome, receivedBytes, durationMs / 1000);
+        if (route === 'blob' && method === 'GET') metrics.transfer('download', outcome, sentBytes, durationMs / 1000);
+      },
+    },
+    log,
+  });
+}
+
+async function listen({ server }: HttpServer, { host, port }: ServerConfig): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen(port, host, resolve);
+  try {
+    await promise;
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    const why = code === 'EADDRINUSE' ? 'something listens there already' : `the system refused it (${code})`;
+    throw new ChainloopError('USAGE', `server: cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause });
+  } finally {
+    server.off('error', reject);
+  }
+  return urlOf(server.address());
+}
+
+function urlOf(address: AddressInfo | string | null): string {
+  if (address === null || typeof address === 'string') throw new Error('the server listens on no TCP address');
+  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+}
+
+/** Until nothing is in flight, or the drain timeout is over. */
+async function idle(http: HttpServer): Promise<void> {
+  const deadline = performance.now() + limits.drainTimeoutMs;
+  while (http.inFlight() > 0 && performance.now() < deadline) await sleep(20);
+}
+
+/** Jittered, so that several servers on one database do not all come at once. */
+function startSweep(database: Database, log: Log, now: () => Date): () => void {
+  let timer: NodeJS.Timeout;
+  const sweep = async (): Promise<void> => {
+    try {
+      let expired: number;
+      do {
+        expired = await expireRuns(database.system, now(), sweepBatch);
+        if (expired > 0) log.info({ expired }, 'open runs have expired');
+      } while (expired === sweepBatch);
+    } catch (error) {
+      log.warn({ error }, 'open runs could not be expired; tried again later');
+    }
+    schedule();
+  };
+  const schedule = (): void => {
+    timer = setTimeout(() => void sweep(), sweepIntervalMs * (0.5 + Math.random())).unref();
+  };
+  schedule();
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,242 @@
+import { type ParsedBundle, parseBundle } from '../core/bundle.ts';
+import { notSatisfied, unsatisfied } from '../core/completeness.ts';
+import { type Digest, digestOf } from '../core/digest.ts';
+import { statementPayloadType } from '../core/dsse.ts';
+import { ChainloopError, type Problem } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { PushAnswer } from '../core/ports.ts';
+import { runnerVariables } from '../core/runner.ts';
+import { expectedSubjects, headOf, materialsOf, parseStatement, type Statement } from '../core/statement.ts';
+import { type TrustedKey, type Verified, verifyBundle } from '../core/verify.ts';
+import type { OrgScope } from '../db/client.ts';
+import { type EvidenceRow, findEvidence } from '../db/evidence.ts';
+import { trustedKeys } from '../db/keys.ts';
+import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
+import type { RunContext } from '../db/runs.ts';
+import { storeAttestation } from './storage/attestation.ts';
+import type { Storages } from './storages.ts';
+
+/**
+ * The referee: whatever a job sends is checked again here, from the signed bytes and from our own records, before its run may become
+ * `success` (docs/trust.md). The checks are numbered as they are there, and are made in that order; 3 (timestamps of certificates) and
+ * 9 (policy gates) have nothing to check while there are neither. Nothing is stored before all of them hold.
+ */
+export async function push(
+  deps: { readonly storages: Storages; readonly now: () => Date },
+  scope: OrgScope,
+  run: RunContext,
+  text: string,
+): Promise<PushAnswer> {
+  const bundle = checkBundle(text);
+  const bundleDigest = digestOf(text);
+  // The same bundle again gets the same answer, whatever has changed since: the first answer may have been lost.
+  if (run.state === 'success' && run.bundleDigest === bundleDigest) return accepted(run.id, bundleDigest);
+
+  const verified = checkSignature(bundle, await trustedKeys(scope));
+  const statement = checkStatement(verified);
+  checkIdentity(statement, run);
+  checkContract(statement, run);
+  const evidence = await checkEvidence(statement, scope, deps.storages);
+  checkRunner(statement, run);
+  checkOpen(run, deps.now());
+
+  // Storage first: a success whose evidence is missing must not exist; evidence without its success is completed by the next push.
+  await store(deps.storages, scope, text, manifestsOfSubjects(statement, evidence));
+  const outcome = await pushRun(scope, run.id, attested(verified, statement, text), deps.now());
+  return checkOutcome(run.id, outcome, bundleDigest);
+}
+
+/** 1. The bundle parses, is within limits and in canonical form. BUNDLE_INVALID, LIMIT_EXCEEDED. */
+export function checkBundle(text: string): ParsedBundle {
+  return parseBundle(text, { canonical: true });
+}
+
+/**
+ * 2. The signature verifies over exactly the payload bytes, by a key that this organization trusts; the bundle only names it.
+ * SIGNER_UNTRUSTED, SIGNATURE_INVALID.
+ */
+export function checkSignature(bundle: ParsedBundle, keys: readonly TrustedKey[]): Verified {
+  return verifyBundle(bundle, { type: 'keys', keys });
+}
+
+/** 4. The payload is an in-toto Statement v1 with our predicate. STATEMENT_INVALID. */
+export function checkStatement({ payload, payloadType }: Verified): Statement {
+  if (payloadType !== statementPayloadType) {
+    throw new ChainloopError('STATEMENT_INVALID', `statement: the payload type must be ${statementPayloadType}`);
+  }
+  return parseStatement(payload);
+}
+
+/** 5. Organization, project, workflow, run, contract and revision are those of this run. STATEMENT_MISMATCH with every difference. */
+export function checkIdentity(statement: Statement, run: RunContext): void {
+  const { metadata } = statement.predicate;
+  const expected = {
+    organization: run.organization,
+    project: run.project,
+    name: run.workflow,
+    workflowName: run.workflow,
+    workflowID: run.workflowId,
+    workflowRunID: run.id,
+    contractName: run.contractName,
+    contractVersion: String(run.contractRevision),
+  };
+  const problems = Object.entries(expected).flatMap(([key, value]): Problem[] => {
+    const found = Object.entries(metadata).find(([name]) => name === key)?.[1];
+    if (found === value) return [];
+    return [
+      { path: `predicate.metadata.${key}`, message: `is ${found === undefined ? 'missing' : `'${found}'`}; this run has '${value}'` },
+    ];
+  });
+  if (problems.length === 0) return;
+  const detail = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
+  throw new ChainloopError('STATEMENT_MISMATCH', `statement: it is not about this run: ${detail}`, { problems });
+}
+
+/**
+ * 6. The pinned contract revision is satisfied, and the subjects are exactly the commit, when there is one, and the output materials.
+ * CONTRACT_NOT_SATISFIED, RUNNER_MISMATCH, SUBJECT_MISMATCH, with everything that is wrong.
+ */
+export function checkContract(statement: Statement, { contract }: Pick<RunContext, 'contract'>): void {
+  const { env, annotations, runnerType } = statement.predicate;
+  const materials = materialsOf(statement);
+  const runner = { type: runnerType };
+  const allowed = new Set([...contract.envAllowList, ...runnerVariables(runnerType)]);
+  const problems: Problem[] = [
+    ...unsatisfied(contract, { materials, runner, env, annotations }),
+    ...Object.keys(env)
+      .filter((name) => !allowed.has(name))
+      .map((name) => ({ message: `variable '${name}' is neither in envAllowList nor one of the runner; leave it out` })),
+  ];
+  if (problems.length > 0) throw notSatisfied(contract, { runner }, problems);
+
+  const expected = expectedSubjects(materials, contract, headOf(statement));
+  if (JSON.stringify(statement.subject) !== JSON.stringify(expected)) {
+    const names = expected.map(({ name }) => `'${name}'`).join(', ');
+    throw new ChainloopError(
+      'SUBJECT_MISMATCH',
+      `statement: its subjects must be exactly ${names}, in this order, as the output materials say`,
+    );
+  }
+}
+
+/**
+ * 7. Every material that is said to be in storage arrived there for this organization, with that size and the manifest that keeps it,
+ * and is still there. EVIDENCE_MISSING with every one that is not; else what our records say of them.
+ */
+export async function checkEvidence(statement: Statement, scope: OrgScope, storages: Storages): Promise<readonly EvidenceRow[]> {
+  const uploaded = materialsOf(statement).filter((material) => material.uploaded);
+  const rows = await findEvidence(
+    scope,
+    uploaded.flatMap(({ digest }) => digest ?? []),
+  );
+  const problems: Problem[] = [];
+  const queue = uploaded.values();
+  const worker = async (): Promise<void> => {
+    for (const { name, digest, sizeBytes } of queue) {
+      const row = rows.find((candidate) => candidate.digest === digest);
+      const there = row === undefined ? undefined : await (await storages.byId(scope, row.casBackendId)).stat(row.digest);
+      if (row?.sizeBytes === sizeBytes && row?.manifestDigest !== null && there?.sizeBytes === sizeBytes) continue;
+      problems.push({
+        message: `material '${name}' (${digest}, ${sizeBytes} bytes) is not in storage; add it again with: chainloop attestation add`,
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
+  if (problems.length === 0) return rows;
+  const listed = problems.slice(0, limits.problems);
+  throw new ChainloopError('EVIDENCE_MISSING', `statement: ${listed.map(({ message }) => message).join('; ')}`, { problems: listed });
+}
+
+/**
+ * 8. The runner is the one that the run was opened from. Nothing proves it while no job is federated, so it must be called
+ * self-reported. RUNNER_MISMATCH.
+ */
+export function checkRunner(statement: Statement, run: RunContext): void {
+  const { predicate } = statement;
+  const pairs = [
+    ['runnerType', predicate.runnerType ?? null, run.runnerType],
+    ['runnerURL', predicate.runnerURL ?? null, run.runnerUrl],
+    ['runnerEnvironment', predicate.runnerEnvironment ?? null, run.runnerEnvironment],
+    ['runnerWorkflowFilePath', predicate.runnerWorkflowFilePath ?? null, run.runnerWorkflowFilePath],
+    ['runnerAuthenticated', predicate.runnerAuthenticated, run.runnerAuthenticated],
+  ] as const;
+  const problems = pairs
+    .filter(([, found, expected]) => found !== expected)
+    .map(([key, found, expected]) => ({
+      path: `predicate.${key}`,
+      message: `is ${found ?? 'missing'}; the run was opened with ${expected ?? 'none'}`,
+    }));
+  if (problems.length === 0) return;
+  const detail = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
+  throw new ChainloopError('RUNNER_MISMATCH', `statement: it is from another runner than the run: ${detail}`, { problems });
+}
+
+/** 10. The run is open. This look saves storing what cannot be accepted; the compare-and-set decides. RUN_ALREADY_FINISHED, RUN_EXPIRED. */
+export function checkOpen(run: RunContext, now: Date): void {
+  if (run.state === 'expired' || (run.state === 'initialized' && run.expiresAt <= now)) throw expired(run.id);
+  if (run.state !== 'initialized') throw finished(run.id, run.state);
+}
+
+/** The manifests of those subjects that are in storage: the attestation is found from them. */
+function manifestsOfSubjects(statement: Statement, evidence: readonly EvidenceRow[]): readonly EvidenceRow[] {
+  const subjects = new Set(statement.subject.flatMap(({ digest }) => ('sha256' in digest ? `sha256:${digest.sha256}` : [])));
+  return evidence.filter((row) => subjects.has(row.digest));
+}
+
+/** Evidence from before a change of the default backend is elsewhere, and cannot be referred to from there. */
+async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly EvidenceRow[]): Promise<void> {
+  const { id, storage } = await storages.default(scope);
+  const manifests = subjects.flatMap(({ casBackendId, manifestDigest }) =>
+    casBackendId === id && manifestDigest !== null ? manifestDigest : [],
+  );
+  await storeAttestation(storage, Buffer.from(text), manifests);
+}
+
+function attested({ signer, payload }: Verified, statement: Statement, text: string): Attested {
+  return {
+    bundleDigest: digestOf(text),
+    bundleSizeBytes: Buffer.byteLength(text),
+    statementDigest: digestOf(payload),
+    predicateType: statement.predicateType,
+    signer: signer.name,
+    materials: materialsOf(statement),
+  };
+}
+
+function checkOutcome(runId: string, outcome: PushOutcome, bundleDigest: Digest): PushAnswer {
+  switch (outcome.type) {
+    case 'accepted':
+    case 'same':
+      return accepted(runId, bundleDigest);
+    case 'expired':
+      throw expired(runId);
+    case 'absent':
+      throw runNotFound(runId);
+    case 'finished':
+      throw finished(runId, outcome.state);
+  }
+}
+
+/** The same words for a run that does not exist and for one that is somebody else's. */
+export function runNotFound(runId: string): ChainloopError {
+  return new ChainloopError('NOT_FOUND', `run ${runId}: not found in this organization`);
+}
+
+export function expired(runId: string): ChainloopError {
+  return new ChainloopError(
+    'RUN_EXPIRED',
+    `run ${runId}: it was open for too long and has expired; start a new one with: chainloop attestation init`,
+  );
+}
+
+export function finished(runId: string, state: string): ChainloopError {
+  const how = state === 'success' ? 'success, with another attestation' : state;
+  return new ChainloopError(
+    'RUN_ALREADY_FINISHED',
+    `run ${runId}: it has ended (${how}); start a new one with: chainloop attestation init`,
+  );
+}
+
+function accepted(runId: string, digest: Digest): PushAnswer {
+  return { runId, digest, state: 'success' };
+}

@@ -1,0 +1,32 @@
+import { apiTokens } from './routers/api-token.ts';
+import { artifacts } from './routers/artifact.ts';
+import { attestations } from './routers/attestation.ts';
+import { auth } from './routers/auth.ts';
+import { casBackends } from './routers/cas-backend.ts';
+import { contracts } from './routers/contract.ts';
+import { keys } from './routers/key.ts';
+import { organizations } from './routers/organization.ts';
+import { projects } from './routers/project.ts';
+import { runs } from './routers/run.ts';
+import { serviceAccounts } from './routers/service-account.ts';
+import { workflows } from './routers/workflow.ts';
+import { router } from './trpc.ts';
+
+/** Every procedure of the API. test/tenants.test.ts walks them all: a new one needs a row there. */
+export const appRouter = router({
+  auth,
+  organization: organizations,
+  contract: contracts,
+  project: projects,
+  workflow: workflows,
+  run: runs,
+  serviceAccount: serviceAccounts,
+  apiToken: apiTokens,
+  key: keys,
+  casBackend: casBackends,
+  attestation: attestations,
+  artifact: artifacts,
+});
+
+/** The client imports this type, and nothing else of the server. */
+export type AppRouter = typeof appRouter;

@@ -1,0 +1,122 @@
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { InitAnswer, PushAnswer } from '../../core/ports.ts';
+import { wire } from '../../core/wire.ts';
+import type { OrgScope } from '../../db/client.ts';
+import { describeContract } from '../../db/contracts.ts';
+import { endRun, openRun } from '../../db/run-states.ts';
+import { describeRun, type RunContext } from '../../db/runs.ts';
+import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
+import type { Actor } from '../actor.ts';
+import { expired, finished, push, runNotFound } from '../referee.ts';
+import { job, router } from '../trpc.ts';
+
+export const attestations = router({
+  /** Opens a run, pinned to one revision of the contract that the workflow is bound to. The same key gives the same run. */
+  init: job.input(wire.attestationInit).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<InitAnswer> => {
+    const { runner, idempotencyKey } = input;
+    const workflow = await workflowOf(caller, scope, input);
+    const { contract, revision } = await revisionOf(scope, workflow, input.contractRevision);
+    if (contract.runner !== undefined && contract.runner.type !== runner.type) {
+      throw new ChainloopError(
+        'RUNNER_MISMATCH',
+        `runner: contract '${workflow.contractName}' asks for ${contract.runner.type}, and this job runs in ${runner.type ?? 'no CI system that is known'}`,
+      );
+    }
+    const now = services.now();
+    const expiresAt = new Date(now.getTime() + limits.runLifetimeMs);
+    const run = await openRun(scope, { workflowId: workflow.id, contractRevision: revision, runner, idempotencyKey, expiresAt });
+    if (run.state === 'expired' || run.expiresAt <= now) throw expired(run.id);
+    if (run.state !== 'initialized') throw finished(run.id, run.state);
+    return answer(run);
+  }),
+
+  /** The referee's checks, storage, and the run's success: in that order. The same bundle gets the same answer, however often. */
+  push: job.input(wire.attestationPush).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<PushAnswer> => {
+    const startedAt = performance.now();
+    let outcome = 'INTERNAL';
+    try {
+      const run = await runOf(caller, scope, input.runId);
+      const pushed = await push(services, scope, run, input.bundle);
+      outcome = pushed.state;
+      return pushed;
+    } catch (error) {
+      if (error instanceof ChainloopError) outcome = error.code;
+      throw error;
+    } finally {
+      services.metrics.push(outcome, (performance.now() - startedAt) / 1000);
+    }
+  }),
+
+  /** Ends a run that will not be pushed. */
+  end: job.input(wire.attestationEnd).mutation(async ({ ctx: { scope, services, caller }, input }) => {
+    const { id } = await runOf(caller, scope, input.runId);
+    const { state, reason } = input;
+    const outcome = await endRun(scope, id, { state, reason, now: services.now() });
+    switch (outcome.type) {
+      case 'ended':
+      case 'same':
+        return { runId: id, state };
+      case 'expired':
+        throw expired(id);
+      case 'absent':
+        throw runNotFound(id);
+      case 'finished':
+        throw finished(id, outcome.state);
+    }
+  }),
+});
+
+/** A service account has one workflow, and may name it; an operator must name one. */
+async function workflowOf(
+  caller: Actor,
+  scope: OrgScope,
+  { workflow, project }: { readonly workflow?: string | undefined; readonly project?: string | undefined },
+): Promise<WorkflowRow> {
+  if (caller.type === 'service-account') {
+    const own = caller.workflow;
+    if ((workflow ?? own.name) !== own.name || (project ?? own.project) !== own.project) {
+      throw new ChainloopError(
+        'NOT_FOUND',
+        `workflow '${workflow ?? own.name}' of project '${project ?? own.project}': not found; this service account attests workflow '${own.name}' of project '${own.project}'`,
+      );
+    }
+    return describeWorkflow(scope, own);
+  }
+  if (workflow === undefined || project === undefined) {
+    throw new ChainloopError(
+      'USAGE',
+      'attestation: name the workflow, with --workflow and --project; only a service account has one of its own',
+    );
+  }
+  return describeWorkflow(scope, { name: workflow, project });
+}
+
+/** Only of the contract that the workflow is bound to. NOT_FOUND for a revision that it does not have. */
+async function revisionOf(scope: OrgScope, workflow: WorkflowRow, asked: number | undefined) {
+  const { content, revision } = await describeContract(scope, workflow.contractName, asked);
+  return { contract: content, revision };
+}
+
+/** A service account sees the runs of its own workflow; others do not exist for it. */
+async function runOf(caller: Actor, scope: OrgScope, id: string): Promise<RunContext> {
+  const run = await describeRun(scope, id);
+  if (caller.type === 'service-account' && caller.workflow.id !== run.workflowId) throw runNotFound(id);
+  return run;
+}
+
+function answer(run: RunContext): InitAnswer {
+  return {
+    runId: run.id,
+    organization: run.organization,
+    project: run.project,
+    team: run.team,
+    workflowId: run.workflowId,
+    workflowName: run.workflow,
+    contractName: run.contractName,
+    contractRevision: run.contractRevision,
+    contract: run.contract,
+    initializedAt: run.createdAt.toISOString(),
+    expiresAt: run.expiresAt.toISOString(),
+  };
+}

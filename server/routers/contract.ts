@@ -1,0 +1,67 @@
+import type * as z from 'zod';
+import { contractDigest, contractFromValue, type NamedContract, parseContract } from '../../core/contract.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { type ContractRevisionView, type ContractView, wire } from '../../core/wire.ts';
+import {
+  addRevision,
+  type ContractRow,
+  createContract,
+  describeContract,
+  listContracts,
+  type RevisionContent,
+  type RevisionRow,
+  removeContract,
+} from '../../db/contracts.ts';
+import { evaluateCue, parseYamlApart } from '../cue.ts';
+import { operator, router } from '../trpc.ts';
+
+type ContractFile = z.infer<typeof wire.contractWrite>;
+
+export const contracts = router({
+  create: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope }, input }) => {
+    const { name, content } = await readContract(input);
+    return view(await createContract(scope, name, content));
+  }),
+  /** A new revision, if the content differs from the latest one. */
+  update: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope }, input }) => {
+    const { name, content } = await readContract(input);
+    const { changed, ...revision } = await addRevision(scope, name, content);
+    return { ...view(revision), changed };
+  }),
+  list: operator.input(wire.page).query(async ({ ctx: { scope }, input }) => {
+    const { items, nextCursor } = await listContracts(scope, input);
+    return { items: items.map(listed), nextCursor };
+  }),
+  describe: operator
+    .input(wire.contractDescribe)
+    .query(async ({ ctx: { scope }, input }) => view(await describeContract(scope, input.name, input.revision))),
+  /** Reads a contract and changes nothing. */
+  validate: operator.input(wire.contractWrite).query(async ({ input }) => ({ contract: (await parse(input)).contract, problems: [] })),
+  remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => removeContract(scope, input.name)),
+});
+
+async function readContract(file: ContractFile): Promise<{ readonly name: string; readonly content: RevisionContent }> {
+  const { name: nameInFile, contract } = await parse(file);
+  const name = file.name ?? nameInFile;
+  if (name === undefined)
+    throw new ChainloopError('USAGE', 'contract: it has no name; give one with --name, or in metadata.name of the file');
+  const { format, body } = file;
+  return { name, content: { format, body, content: contract, contentDigest: contractDigest(contract) } };
+}
+
+/** What may stall the server is read in a process of its own. */
+async function parse({ format, body }: ContractFile): Promise<NamedContract> {
+  if (format === 'cue') return contractFromValue(await evaluateCue(body));
+  return format === 'yaml' && Buffer.byteLength(body) > limits.inlineYamlSizeBytes ? parseYamlApart(body) : parseContract(body, format);
+}
+
+function view(row: RevisionRow): ContractRevisionView {
+  const { id, name, revision, latestRevision, format, body, content, createdAt } = row;
+  return { id, name, revision, latestRevision, format, body, contract: content, createdAt: createdAt.toISOString() };
+}
+
+function listed(row: ContractRow & { readonly workflows: readonly string[] }): ContractView {
+  const { id, name, latestRevision, createdAt, updatedAt, workflows } = row;
+  return { id, name, latestRevision, createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(), workflows };
+}

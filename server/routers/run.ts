@@ -1,0 +1,142 @@
+import * as z from 'zod';
+import { parseBundle } from '../../core/bundle.ts';
+import { materialValue } from '../../core/crafting.ts';
+import type { Digest } from '../../core/digest.ts';
+import { ChainloopError, isChainloopError } from '../../core/errors.ts';
+import { materialsOf, parseStatement, type Statement } from '../../core/statement.ts';
+import { verifyBundle } from '../../core/verify.ts';
+import { type MaterialView, type RunDescription, type RunView, wire } from '../../core/wire.ts';
+import type { OrgScope } from '../../db/client.ts';
+import { trustedKeys } from '../../db/keys.ts';
+import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext, type RunRow } from '../../db/runs.ts';
+import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
+import { readBundle } from '../storage/attestation.ts';
+import { operator, router, type Services } from '../trpc.ts';
+
+export const runs = router({
+  list: operator.input(wire.runList).query(async ({ ctx: { scope }, input }) => {
+    const { workflow, project, ...rest } = input;
+    const filter = workflow === undefined ? { project } : { workflowId: await workflowId(scope, workflow, project) };
+    const { items, nextCursor } = await listRuns(scope, { ...rest, ...filter });
+    return { items: items.map(listed), nextCursor };
+  }),
+  /** The run, and its attestation as it is in storage and verifies now. */
+  describe: operator.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
+    const run = await describeRun(scope, input.id);
+    return view(run, run.state === 'success' ? await attestationOf(services, scope, run) : null);
+  }),
+});
+
+/** By id also of a workflow that was removed: its runs stay. */
+async function workflowId(scope: OrgScope, workflow: string, project: string | undefined): Promise<string> {
+  if (z.uuid().safeParse(workflow).success) {
+    const row = await findWorkflow(scope, workflow);
+    if (row === undefined) throw new ChainloopError('NOT_FOUND', `workflow ${workflow}: not found in this organization`);
+    return row.id;
+  }
+  if (project === undefined)
+    throw new ChainloopError('USAGE', 'runs: name the workflow by its id, or by --workflow and --project together');
+  return (await describeWorkflow(scope, { name: workflow, project })).id;
+}
+
+/** Verified now, by the keys that are trusted now. Evidence that cannot be read is a finding, not a failure: the record stays visible. */
+async function attestationOf(services: Services, scope: OrgScope, run: RunContext): Promise<RunDescription['attestation']> {
+  if (run.bundleDigest === null || run.predicateType === null) throw new Error(`run ${run.id} is a success without an attestation`);
+  const materials = await listMaterials(scope, run.id);
+  const digest = run.bundleDigest;
+  const recorded = { digest: String(digest), predicateType: run.predicateType, materials: materials.map(recordedMaterial) };
+  const read = await readText(services, scope, digest);
+  if ('problem' in read) {
+    const missing = { payloadType: '', verified: false, signer: null, verificationError: read.problem };
+    return { ...recorded, ...missing, statement: null, bundle: null, env: {}, annotations: {} };
+  }
+  const { text } = read;
+  const bundle = parseBundle(text);
+  const statement = parseStatement(bundle.payload);
+  const { env, annotations } = statement.predicate;
+  const shown = { payloadType: bundle.payloadType, statement, bundle: parseJsonValue(text), env, annotations };
+  return { ...recorded, ...shown, materials: statementMaterials(statement), ...judge(text, await trustedKeys(scope)) };
+}
+
+async function readText(
+  services: Services,
+  scope: OrgScope,
+  digest: Digest,
+): Promise<{ readonly text: string } | { readonly problem: string }> {
+  try {
+    const bytes = await readBundle(await services.storages.forReading(scope), digest);
+    if (bytes === undefined) return { problem: `attestation ${digest}: it is not in storage any more` };
+    return { text: Buffer.from(bytes).toString('utf8') };
+  } catch (error) {
+    if (isChainloopError(error)) return { problem: error.message };
+    throw error;
+  }
+}
+
+function judge(text: string, keys: Awaited<ReturnType<typeof trustedKeys>>) {
+  try {
+    const { signer } = verifyBundle(text, { type: 'keys', keys });
+    return { verified: true, signer: signer.name, verificationError: null };
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    return { verified: false, signer: null, verificationError: error.message };
+  }
+}
+
+function statementMaterials(statement: Statement): MaterialView[] {
+  return materialsOf(statement).map((material) => {
+    const { name, type, digest, sizeBytes, uploaded, annotations } = material;
+    return { name, type, value: materialValue(material), digest: digest ?? null, sizeBytes: sizeBytes ?? null, uploaded, annotations };
+  });
+}
+
+/** The same from our own records, when the attestation cannot be read. */
+function recordedMaterial({ name, type, digest, value, fileName, sizeBytes, uploaded, annotations }: MaterialRow): MaterialView {
+  const shown = digest !== null ? `${fileName ?? name}@${digest}` : (value ?? '');
+  return { name, type, value: shown, digest, sizeBytes, uploaded, annotations };
+}
+
+function parseJsonValue(text: string): unknown {
+  return JSON.parse(text);
+}
+
+function listed(row: RunRow): RunView {
+  const { id, project, workflow, workflowId: ofWorkflow, state, contractRevision, createdAt, finishedAt, runnerType, runnerUrl } = row;
+  return {
+    id,
+    project,
+    workflow,
+    workflowId: ofWorkflow,
+    state,
+    contractRevision,
+    createdAt: createdAt.toISOString(),
+    finishedAt: finishedAt?.toISOString() ?? null,
+    runnerType,
+    runUrl: runnerUrl,
+  };
+}
+
+function view(run: RunContext, attestation: RunDescription['attestation']): RunDescription {
+  return {
+    workflow: {
+      id: run.workflowId,
+      name: run.workflow,
+      team: run.team,
+      project: run.project,
+      contractName: run.contractName,
+      contractRevision: run.contractRevision,
+    },
+    run: {
+      id: run.id,
+      state: run.state,
+      reason: run.reason,
+      initializedAt: run.createdAt.toISOString(),
+      finishedAt: run.finishedAt?.toISOString() ?? null,
+      expiresAt: run.expiresAt.toISOString(),
+      runnerType: run.runnerType,
+      runnerUrl: run.runnerUrl,
+      runnerAuthenticated: run.runnerAuthenticated,
+    },
+    attestation,
+  };
+}

@@ -1,0 +1,43 @@
+import { contractDigest, parseContract } from '../../core/contract.ts';
+import { type WorkflowView, wire } from '../../core/wire.ts';
+import type { RevisionContent } from '../../db/contracts.ts';
+import { createWorkflow, describeWorkflow, listWorkflows, removeWorkflow, updateWorkflow, type WorkflowRow } from '../../db/workflows.ts';
+import { operator, router } from '../trpc.ts';
+
+export const workflows = router({
+  /** A workflow, and its project and contract where they are missing. */
+  create: operator.input(wire.workflowCreate).mutation(async ({ ctx: { scope }, input }) => {
+    const { name, project, team } = input;
+    return view(await createWorkflow(scope, { name, project, team, contract: input.contract ?? { name, content: emptyContract() } }));
+  }),
+  list: operator.input(wire.workflowList).query(async ({ ctx: { scope }, input }) => {
+    const { items, nextCursor } = await listWorkflows(scope, input);
+    return { items: items.map(view), nextCursor };
+  }),
+  describe: operator.input(wire.workflowRef).query(async ({ ctx: { scope }, input }) => view(await describeWorkflow(scope, input))),
+  update: operator
+    .input(wire.workflowUpdate)
+    .mutation(async ({ ctx: { scope }, input }) =>
+      view(await updateWorkflow(scope, input, { team: input.team, contract: input.contract })),
+    ),
+  /** Hides the workflow and ends its tokens; its runs stay. */
+  remove: operator
+    .input(wire.workflowRef)
+    .mutation(async ({ ctx: { scope, services }, input }) => removeWorkflow(scope, input, services.now())),
+});
+
+/** What a workflow has until somebody writes a contract: nothing is asked for. */
+function emptyContract(): RevisionContent {
+  const body = 'schemaVersion: v1\n';
+  const { contract } = parseContract(body, 'yaml');
+  return { format: 'yaml', body, content: contract, contentDigest: contractDigest(contract) };
+}
+
+function view(row: WorkflowRow): WorkflowView {
+  const { id, name, project, team, contractName, contractRevision, runsCount, lastRunId, lastRunState, lastRunAt } = row;
+  const lastRun =
+    lastRunId === null || lastRunState === null || lastRunAt === null
+      ? null
+      : { id: lastRunId, state: lastRunState, createdAt: lastRunAt.toISOString() };
+  return { id, name, project, team, contractName, contractRevision, createdAt: row.createdAt.toISOString(), runsCount, lastRun };
+}

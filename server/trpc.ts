@@ -1,0 +1,87 @@
+import { initTRPC } from '@trpc/server';
+import { ChainloopError } from '../core/errors.ts';
+import type { Database, OrgScope } from '../db/client.ts';
+import { findOrganization } from '../db/organizations.ts';
+import type { Actor, OrganizationRef } from './actor.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Secrets } from './secrets.ts';
+import type { Storages } from './storages.ts';
+import { publicError } from './wire-error.ts';
+
+/** What procedures work with. Built once, in main.ts. */
+export type Services = {
+  readonly database: Database;
+  readonly storages: Storages;
+  readonly secrets: Secrets;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly now: () => Date;
+};
+
+/** One request. `actor` looks the token up once, however many calls are in the batch. */
+export type Context = {
+  readonly services: Services;
+  readonly requestId: string;
+  readonly actor: () => Promise<Actor>;
+  /** The organization that the caller wants to act in, by name. */
+  readonly organizationName: string | undefined;
+};
+
+const t = initTRPC.context<Context>().create({
+  isDev: false,
+  errorFormatter({ shape, error, ctx }) {
+    const requestId = ctx?.requestId ?? '';
+    const { message, ...data } = publicError(error, requestId);
+    return { message, code: shape.code, data: { ...data, requestId } };
+  },
+});
+
+export const router = t.router;
+
+/** Any valid token. */
+export const authenticated = t.procedure.use(async ({ ctx, next }) => next({ ctx: { ...ctx, caller: await ctx.actor() } }));
+
+/** The owner of the instance. */
+export const instanceOwner = authenticated.use(({ ctx, next }) => {
+  if (ctx.caller.type !== 'owner') {
+    throw new ChainloopError('FORBIDDEN', 'this needs the owner token of the instance (DIR/owner-token on the server)');
+  }
+  return next();
+});
+
+/** Whoever may change and read an organization: the owner, or an API token of it. */
+export const operator = authenticated.use(async ({ ctx, next }) => {
+  if (ctx.caller.type === 'service-account') {
+    throw new ChainloopError('FORBIDDEN', `service account '${ctx.caller.name}': it may only attest its workflow; use an API token`);
+  }
+  return next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } });
+});
+
+/** Whoever may attest: a service account in its workflow, or an operator in any. */
+export const job = authenticated.use(async ({ ctx, next }) => next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } }));
+
+type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope };
+
+/** Another organization than the token's own is as absent as one that does not exist. */
+async function organizationOf(ctx: Context, caller: Actor): Promise<InOrganization> {
+  const name = ctx.organizationName;
+  const { database } = ctx.services;
+  if (caller.type === 'owner') {
+    if (name === undefined) {
+      throw new ChainloopError(
+        'USAGE',
+        'organization: the owner token belongs to none; name one with --organization or CHAINLOOP_ORGANIZATION',
+      );
+    }
+    const organization = await findOrganization(database.system, name);
+    if (organization === undefined) throw organizationNotFound(name);
+    return { organization, scope: database.scope(organization.id) };
+  }
+  if (name !== undefined && name !== caller.organization.name) throw organizationNotFound(name);
+  return { organization: caller.organization, scope: database.scope(caller.organization.id) };
+}
+
+function organizationNotFound(name: string): ChainloopError {
+  return new ChainloopError('NOT_FOUND', `organization '${name.slice(0, 63)}': not found`);
+}
