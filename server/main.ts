@@ -11,6 +11,7 @@ import { findOrganization } from '../db/organizations.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { type Authenticate, createAuthenticate } from './actor.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
+import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer } from './http.ts';
 import { createLog, type Log } from './log.ts';
@@ -69,7 +70,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     byWorkflow: await countRuns(database.system, metricsWorkflows),
     byRunner: await countRunners(database.system),
   }));
-  const services: Services = { database, storages, secrets, metrics, log, now };
+  const services: Services = { database, storages, contracts: createContractReader(), metrics, log, now };
   const authenticate = createAuthenticate({ database, log, now });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
@@ -136,7 +137,11 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
       return actor.type === 'owner' ? { kind: 'owner' } : { kind: actor.type, organization: actor.organization };
     },
     findOrganization: (name) => findOrganization(database.system, name),
-    storageFor: async ({ id }) => (await storages.default(database.scope(id))).storage,
+    async storageFor({ id }, action) {
+      const scope = database.scope(id);
+      // Whoever uploads must see the default backend alone: what is elsewhere is not there yet.
+      return action === 'readBlob' || action === 'readManifest' ? storages.forReading(scope) : (await storages.default(scope)).storage;
+    },
     async recordEvidence({ organizationId, ...arrival }) {
       const scope = database.scope(organizationId);
       await recordEvidence(scope, { ...arrival, casBackendId: (await storages.default(scope)).id });

@@ -3,9 +3,9 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
 import type { Actor, OrganizationRef } from './actor.ts';
+import type { ContractReader } from './contract-reader.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import type { Secrets } from './secrets.ts';
 import type { Storages } from './storages.ts';
 import { publicError } from './wire-error.ts';
 
@@ -13,7 +13,7 @@ import { publicError } from './wire-error.ts';
 export type Services = {
   readonly database: Database;
   readonly storages: Storages;
-  readonly secrets: Secrets;
+  readonly contracts: ContractReader;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../core/limits.ts';
 import type { Storage } from '../storage/storage.ts';
-import { type GatewayActor, type GatewayOrganization, mayDo } from './actor.ts';
+import { type Action, type GatewayActor, type GatewayOrganization, mayDo } from './actor.ts';
 import { answerBlob } from './blobs.ts';
 import { listReferrers, listTags } from './discovery.ts';
 import { DistributionError, distributionErrorOf, nameUnknown } from './errors.ts';
@@ -17,8 +17,11 @@ export type GatewayDependencies = {
   authenticate(authorization: string | undefined): Promise<GatewayActor>;
   /** The organization of that name, for an owner, who may enter any. */
   findOrganization(name: string): Promise<GatewayOrganization | undefined>;
-  /** Its storage. One object for each organization while the server runs: the layout on disk counts on it. */
-  storageFor(organization: GatewayOrganization): Promise<Storage>;
+  /**
+   * Its storage. One object for each organization while the server runs: the layout on disk counts on it. For reading it may also be one
+   * that looks where evidence was kept before.
+   */
+  storageFor(organization: GatewayOrganization, action: Action): Promise<Storage>;
   /** Remembers that evidence arrived for an organization. Called again for the same digest, with more known about it. */
   recordEvidence(evidence: Evidence): Promise<void>;
   /** One call for each request that has ended. */
@@ -125,7 +128,7 @@ async function dispatch(dependencies: GatewayDependencies, arrival: Arrival, rou
   if (action === undefined || action === 'delete') throw unsupported();
   if (!mayDo(actor.kind, action))
     throw new DistributionError('DENIED', 'a service account may only upload evidence: use an API token to read it');
-  const storage = await dependencies.storageFor(organization);
+  const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
   const exchange: Exchange = { ...arrival, actor, organization, storage, record, idleTimeoutMs };

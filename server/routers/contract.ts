@@ -1,7 +1,6 @@
 import type * as z from 'zod';
-import { contractDigest, contractFromValue, type NamedContract, parseContract } from '../../core/contract.ts';
+import { contractDigest } from '../../core/contract.ts';
 import { ChainloopError } from '../../core/errors.ts';
-import { limits } from '../../core/limits.ts';
 import { type ContractRevisionView, type ContractView, wire } from '../../core/wire.ts';
 import {
   addRevision,
@@ -13,19 +12,19 @@ import {
   type RevisionRow,
   removeContract,
 } from '../../db/contracts.ts';
-import { evaluateCue, parseYamlApart } from '../cue.ts';
+import type { ContractReader } from '../contract-reader.ts';
 import { operator, router } from '../trpc.ts';
 
 type ContractFile = z.infer<typeof wire.contractWrite>;
 
 export const contracts = router({
-  create: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope }, input }) => {
-    const { name, content } = await readContract(input);
+  create: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
+    const { name, content } = await readContract(services.contracts, input);
     return view(await createContract(scope, name, content));
   }),
   /** A new revision, if the content differs from the latest one. */
-  update: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope }, input }) => {
-    const { name, content } = await readContract(input);
+  update: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
+    const { name, content } = await readContract(services.contracts, input);
     const { changed, ...revision } = await addRevision(scope, name, content);
     return { ...view(revision), changed };
   }),
@@ -37,23 +36,23 @@ export const contracts = router({
     .input(wire.contractDescribe)
     .query(async ({ ctx: { scope }, input }) => view(await describeContract(scope, input.name, input.revision))),
   /** Reads a contract and changes nothing. */
-  validate: operator.input(wire.contractWrite).query(async ({ input }) => ({ contract: (await parse(input)).contract, problems: [] })),
+  validate: operator.input(wire.contractWrite).query(async ({ ctx: { services }, input }) => {
+    const { contract } = await services.contracts.read(input.body, input.format);
+    return { contract, problems: [] };
+  }),
   remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => removeContract(scope, input.name)),
 });
 
-async function readContract(file: ContractFile): Promise<{ readonly name: string; readonly content: RevisionContent }> {
-  const { name: nameInFile, contract } = await parse(file);
+async function readContract(
+  reader: ContractReader,
+  file: ContractFile,
+): Promise<{ readonly name: string; readonly content: RevisionContent }> {
+  const { name: nameInFile, contract } = await reader.read(file.body, file.format);
   const name = file.name ?? nameInFile;
   if (name === undefined)
     throw new ChainloopError('USAGE', 'contract: it has no name; give one with --name, or in metadata.name of the file');
   const { format, body } = file;
   return { name, content: { format, body, content: contract, contentDigest: contractDigest(contract) } };
-}
-
-/** What may stall the server is read in a process of its own. */
-async function parse({ format, body }: ContractFile): Promise<NamedContract> {
-  if (format === 'cue') return contractFromValue(await evaluateCue(body));
-  return format === 'yaml' && Buffer.byteLength(body) > limits.inlineYamlSizeBytes ? parseYamlApart(body) : parseContract(body, format);
 }
 
 function view(row: RevisionRow): ContractRevisionView {
