@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { xsalsa20poly1305 } from '@noble/ciphers/salsa.js';
+import { buildBundle } from '../bundle.ts';
 import { pae, statementPayloadType } from '../dsse.ts';
 import { ChainloopError, type ErrorCode } from '../errors.ts';
 import { parsePublicKey } from '../key.ts';
 import { limits } from '../limits.ts';
-import { signPayload } from '../sign.ts';
 import { verifyBundle } from '../verify.ts';
 import { type Env, generateKeyPair, loadSigner, readPassword } from './keys.ts';
 
@@ -69,7 +69,8 @@ async function roundTrip(privateKey: string, publicKey: string): Promise<void> {
     ['env://KEY', join(folder.path, 'password')],
   ] as const) {
     const signer = await loadSigner(reference, { env, password: secret });
-    const bundle = await signPayload(payload, statementPayloadType, signer);
+    const signed = await signer.sign(pae(statementPayloadType, payload));
+    const bundle = buildBundle({ payload, payloadType: statementPayloadType, ...signed });
     const verified = verifyBundle(bundle, { type: 'keys', keys: [{ name: 'release', pem: publicKey }] });
     assert.deepEqual(Buffer.from(verified.payload), payload);
     assert.deepEqual(verified.signer, { type: 'key', name: 'release', hint: parsePublicKey(publicKey).hint });
@@ -217,9 +218,9 @@ test('a reference that leads nowhere is told what it may be', async () => {
   using folder = temporaryFolder();
   writeFileSync(join(folder.path, 'large.key'), 'x'.repeat(limits.keySizeBytes + 1));
   const load = (reference: string) => loadSigner(reference, { env: {} });
-  await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': no such file; give a path, or env:/);
-  await refused(load(folder.path), 'FILE_UNREADABLE', /EISDIR/);
-  await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /larger than 65536 bytes/);
+  await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': A path does not exist\. Give a path, or env:/);
+  await refused(load(folder.path), 'FILE_UNREADABLE', /cannot be read/);
+  await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /larger, deeper or longer than its documented limit/);
   await refused(load('env://ABSENT'), 'USAGE', /must name an environment variable that is set/);
   await refused(load('env://'), 'USAGE', /must name an environment variable/);
   await refused(load('env://__proto__'), 'USAGE', /must name an environment variable/);

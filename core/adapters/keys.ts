@@ -1,12 +1,12 @@
 import { createPrivateKey, createPublicKey, generateKeyPair as generate, type KeyObject, sign } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { ChainloopError } from '../errors.ts';
+import { ChainloopError, errorTable, isChainloopError } from '../errors.ts';
 import { hashOf, hintOf, keyType } from '../key.ts';
 import { limits } from '../limits.ts';
 import { type PemBlock, pemBlocks, pemBytes } from '../pem.ts';
 import type { Signer } from '../ports.ts';
 import { cosignLabels, decryptCosignKey } from './cosign-key.ts';
+import { readLimited } from './files.ts';
 
 /** The environment, as process.env has it. */
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -76,25 +76,13 @@ async function readSecret(reference: string, what: string, env: Env): Promise<st
  */
 async function readSecretFile(path: string, what: string): Promise<string> {
   if (path.includes('-----BEGIN')) throw new ChainloopError('USAGE', `${what}: this is the key itself; give a path, or env://VARIABLE`);
-  const shown = /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
   try {
-    await using file = await open(path, 'r');
-    const chunks: Buffer[] = [];
-    let sizeBytes = 0;
-    for await (const chunk of file.createReadStream({ autoClose: false, end: limits.keySizeBytes })) {
-      const bytes = Buffer.from(chunk);
-      chunks.push(bytes);
-      sizeBytes += bytes.byteLength;
-    }
-    if (sizeBytes <= limits.keySizeBytes) return Buffer.concat(chunks).toString('utf8');
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    if (code === 'ENOENT' || code === 'ENAMETOOLONG' || code === 'ENOTDIR' || code === 'ERR_INVALID_ARG_VALUE') {
-      throw new ChainloopError('FILE_NOT_FOUND', `${what}: ${shown}no such file; give a path, or env://VARIABLE`);
-    }
-    throw new ChainloopError('FILE_UNREADABLE', `${what}: ${shown}the file cannot be read (${String(code)})`);
+    return Buffer.from(await readLimited(path, limits.keySizeBytes)).toString('utf8');
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    const shown = /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
+    throw new ChainloopError(error.code, `${what}: ${shown}${errorTable[error.code].meaning} Give a path, or env://VARIABLE`);
   }
-  throw new ChainloopError('LIMIT_EXCEEDED', `${what}: ${shown}the file is larger than ${limits.keySizeBytes} bytes`);
 }
 
 async function passwordFor(options: { readonly env: Env; readonly password?: string | undefined }): Promise<string> {
