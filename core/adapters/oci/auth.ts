@@ -38,10 +38,8 @@ const TokenAnswer = z.object({
   expires_in: z.number().positive().optional(),
 });
 
-type Scheme =
-  | { readonly type: 'none' }
-  | { readonly type: 'basic' }
-  | { readonly type: 'bearer'; readonly realm: URL; readonly service: string };
+type Bearer = { readonly type: 'bearer'; readonly realm: URL; readonly service: string };
+type Scheme = { readonly type: 'none' } | { readonly type: 'basic' } | Bearer;
 type Token = { readonly header: string; readonly expiresAtMs: number };
 
 /** Authentication to one repository (distribution project, "Token Authentication Specification"; RFC 7617 for Basic). */
@@ -101,17 +99,26 @@ export function createAuthorizer(options: {
     return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
   }
 
-  function token(scheme: Extract<Scheme, { type: 'bearer' }>, scope: string): Promise<Token> {
+  /**
+   * The token of a scope. `stale` says which one will not do; whoever notices first buys the next one, and all others wait for it, so
+   * that there is never more than one new token for one that was refused.
+   */
+  async function token(scheme: Bearer, scope: string, stale: (token: Token) => boolean): Promise<Token> {
+    const current = tokens.get(scope);
+    const held = await current?.catch(() => undefined);
+    if (held !== undefined && !stale(held)) return held;
+    const newest = tokens.get(scope);
+    if (newest !== undefined && newest !== current) return newest;
     const bought = buyToken(scheme, scope);
     tokens.set(scope, bought);
-    // A failure is for whoever waits for it, and must not be remembered.
+    // A failure is for those who wait for it, and is not remembered.
     bought.catch(() => {
       if (tokens.get(scope) === bought) tokens.delete(scope);
     });
     return bought;
   }
 
-  async function buyToken({ realm, service }: Extract<Scheme, { type: 'bearer' }>, scope: string): Promise<Token> {
+  async function buyToken({ realm, service }: Bearer, scope: string): Promise<Token> {
     const form = new URLSearchParams({ ...(service === '' ? {} : { service }), scope });
     const url = new URL(realm);
     const headers: Record<string, string> = {};
@@ -152,11 +159,8 @@ export function createAuthorizer(options: {
         return undefined;
       case 'basic':
         return basicHeader();
-      case 'bearer': {
-        const cached = await tokens.get(scopeOf(access));
-        if (cached !== undefined && cached.expiresAtMs > performance.now()) return cached.header;
-        return (await token(scheme, scopeOf(access))).header;
-      }
+      case 'bearer':
+        return (await token(scheme, scopeOf(access), ({ expiresAtMs }) => expiresAtMs <= performance.now())).header;
     }
   }
 
@@ -166,11 +170,7 @@ export function createAuthorizer(options: {
       if (credentials.type === 'bearer') return false;
       const scheme = schemeOf(refusal);
       learned = Promise.resolve(scheme);
-      if (scheme.type === 'bearer') {
-        // Somebody else may have renewed it meanwhile: never more than one new token for one that is refused.
-        const current = await tokens.get(scopeOf(access))?.catch(() => undefined);
-        if (current === undefined || current.header === sent) await token(scheme, scopeOf(access));
-      }
+      if (scheme.type === 'bearer') await token(scheme, scopeOf(access), (held) => held.header === sent);
       const next = await header(access);
       return next !== undefined && next !== sent;
     },
