@@ -1,5 +1,5 @@
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
-import type { Digest } from '../core/digest.ts';
+import { and, desc, eq, sql } from 'drizzle-orm';
+import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -43,11 +43,18 @@ export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise
 /** What of these has arrived. */
 export function findEvidence(scope: OrgScope, digests: readonly Digest[]): Promise<EvidenceRow[]> {
   if (digests.length === 0) return Promise.resolve([]);
+  // One parameter, however many digests: the statement stays the same and is prepared once.
+  const hexes = JSON.stringify(digests.map(hexOf));
   return scope.read((tx) =>
     tx
       .select()
       .from(evidence)
-      .where(and(eq(evidence.organizationId, scope.organizationId), inArray(evidence.digest, [...digests]))),
+      .where(
+        and(
+          eq(evidence.organizationId, scope.organizationId),
+          sql`${evidence.digest} = any (array(select decode(hex, 'hex') from json_array_elements_text(${hexes}::json) hex))`,
+        ),
+      ),
   );
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { PgDialect } from 'drizzle-orm/pg-core';
@@ -31,7 +32,7 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
   pool.on('connect', (client) => client.on('error', () => {}));
   const databases = new WeakMap<pg.PoolClient, Tx>();
   const database = (client: pg.PoolClient): Tx => {
-    const known = databases.get(client) ?? drizzle({ client, casing: 'snake_case' });
+    const known = databases.get(client) ?? drizzle({ client: preparing(client), casing: 'snake_case' });
     databases.set(client, known);
     return known;
   };
@@ -86,6 +87,26 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     close: () => pool.end(),
   };
   return driver;
+}
+
+/** Names of prepared statements by their text. Bounded, in case a text is ever made of data. */
+const names = new Map<string, string>();
+
+/**
+ * The client with every statement of drizzle's prepared under a name, so that PostgreSQL parses and plans it once per connection:
+ * for a page of runs that is half of the time.
+ */
+function preparing(client: pg.PoolClient): pg.PoolClient {
+  return new Proxy(client, {
+    get(target, property) {
+      if (property !== 'query') return Reflect.get(target, property);
+      return (config: pg.QueryConfig, values: unknown[]) => {
+        const name = names.get(config.text) ?? createHash('sha256').update(config.text).digest('base64');
+        if (names.size < 1000) names.set(config.text, name);
+        return target.query(names.has(config.text) ? { ...config, name } : config, values);
+      };
+    },
+  });
 }
 
 /** Ends a transaction that failed, so that its connection can be used again, or closes the connection. */

@@ -3,7 +3,7 @@ import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { OrgScope, SystemScope } from './client.ts';
 import { type RunContext, selectRun } from './runs.ts';
-import { contracts, runs, workflows } from './schema.ts';
+import { runs } from './schema.ts';
 import { found } from './violation.ts';
 
 /**
@@ -25,7 +25,7 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
   const { organizationId } = scope;
   const { workflowId, contractRevision, runner, idempotencyKey, expiresAt } = run;
   return scope.run(async (tx) => {
-    await tx.execute(sql`
+    const opening = tx.execute(sql`
       with target as (
         select w.id, r.id as revision_id
         from workflows w
@@ -48,15 +48,15 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
       update workflows set runs_count = runs_count + 1, runs_initialized = runs_initialized + 1,
         last_run_id = opened.id, last_run_state = 'initialized', last_run_at = opened.created_at
       from opened where workflows.id = opened.workflow_id`);
-    const [there] = await tx
-      .select({ id: runs.id })
-      .from(runs)
-      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
-      .innerJoin(contracts, eq(contracts.id, workflows.contractId))
-      .where(and(eq(runs.organizationId, organizationId), eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey)));
+    // Both are on their way at once (`then` is what sends a query of drizzle's). If there was such a run before, nothing was
+    // inserted, and this finds it.
+    const [, row] = await Promise.all([
+      opening.then(),
+      selectRun(tx, scope, and(eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey))),
+    ]);
     const what =
       contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
-    return found(await selectRun(tx, scope, found(there, what).id), what);
+    return found(row, what);
   });
 }
 

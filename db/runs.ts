@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, inArray, type SQL, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
@@ -33,32 +33,51 @@ export type RunFilter = {
 /** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
   const { workflowId, workflow, project, state, cursor, limit } = page;
-  const rows = await scope.read((tx) =>
-    tx
+  const rows = await scope.read((tx) => {
+    const named = tx
+      .select({ id: workflows.id })
+      .from(workflows)
+      .innerJoin(projects, eq(projects.id, workflows.projectId))
+      .where(
+        and(
+          eq(workflows.organizationId, scope.organizationId),
+          workflow === undefined ? undefined : eq(workflows.name, workflow),
+          project === undefined ? undefined : eq(projects.name, project),
+        ),
+      );
+    // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
+    const shown = tx.$with('shown').as(
+      tx
+        .select({ id: sql<string>`${runs.id}`.as('shown_id') })
+        .from(runs)
+        .where(
+          and(
+            eq(runs.organizationId, scope.organizationId),
+            workflowId === undefined ? undefined : eq(runs.workflowId, workflowId),
+            workflow === undefined && project === undefined ? undefined : inArray(runs.workflowId, named),
+            state === undefined ? undefined : eq(runs.state, state),
+            after(runs, cursor),
+          ),
+        )
+        .orderBy(desc(runs.createdAt), desc(runs.id))
+        .limit(limit + 1),
+    );
+    return tx
+      .with(shown)
       .select({ row: listed, at: position(runs) })
-      .from(runs)
+      .from(shown)
+      .innerJoin(runs, eq(runs.id, shown.id))
       .innerJoin(workflows, eq(workflows.id, runs.workflowId))
       .innerJoin(projects, eq(projects.id, workflows.projectId))
       .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
-      .where(
-        and(
-          eq(runs.organizationId, scope.organizationId),
-          workflowId === undefined ? undefined : eq(runs.workflowId, workflowId),
-          workflow === undefined ? undefined : eq(workflows.name, workflow),
-          project === undefined ? undefined : eq(projects.name, project),
-          state === undefined ? undefined : eq(runs.state, state),
-          after(runs, cursor),
-        ),
-      )
-      .orderBy(desc(runs.createdAt), desc(runs.id))
-      .limit(limit + 1),
-  );
+      .orderBy(desc(runs.createdAt), desc(runs.id));
+  });
   return paged(rows, page, (row) => row);
 }
 
 /** One run with its contract: what the referee judges by. Throws NOT_FOUND. */
 export async function describeRun(scope: OrgScope, id: string): Promise<RunContext> {
-  const row = await scope.read((tx) => selectRun(tx, scope, id));
+  const row = await scope.read((tx) => selectRun(tx, scope, eq(runs.id, id)));
   return found(row, `run ${id}`);
 }
 
@@ -74,8 +93,8 @@ export function listMaterials(scope: OrgScope, runId: string): Promise<MaterialR
   );
 }
 
-/** The run within a transaction, or undefined. */
-export async function selectRun(tx: Tx, scope: OrgScope, id: string): Promise<RunContext | undefined> {
+/** The one run of that condition within a transaction, or undefined. */
+export async function selectRun(tx: Tx, scope: OrgScope, which: SQL | undefined): Promise<RunContext | undefined> {
   const [row] = await tx
     .select({
       ...listed,
@@ -90,7 +109,7 @@ export async function selectRun(tx: Tx, scope: OrgScope, id: string): Promise<Ru
     .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
     .innerJoin(contracts, eq(contracts.id, contractRevisions.contractId))
     .innerJoin(organizations, eq(organizations.id, runs.organizationId))
-    .where(and(eq(runs.organizationId, scope.organizationId), eq(runs.id, id)));
+    .where(and(eq(runs.organizationId, scope.organizationId), which));
   return row;
 }
 
