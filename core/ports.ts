@@ -84,6 +84,12 @@ export type SignerIdentity =
  * and adding two materials at once loses neither. `load` throws NO_CRAFTING when there is none.
  */
 export type CraftingStore = {
+  /**
+   * Keeps the key of an `init` under way, and answers the one that is kept: this one, or that of an init which did not come to its end.
+   * Gone with `remove`.
+   */
+  reserve(key: string): Promise<string>;
+  /** Opens the crafting. CRAFTING_OPEN when there is one. */
   begin(start: CraftingStart): Promise<void>;
   load(): Promise<Crafting>;
   put(material: CraftedMaterial): Promise<void>;

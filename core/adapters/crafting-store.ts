@@ -1,0 +1,197 @@
+import { randomUUID } from 'node:crypto';
+import { link, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type * as z from 'zod';
+import type { CraftedMaterial, Crafting, CraftingStart } from '../crafting.ts';
+import { ChainloopError, isChainloopError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import { Name } from '../names.ts';
+import type { CraftingStore } from '../ports.ts';
+import { formatPath } from '../source/place.ts';
+import { MaterialFile, StartFile } from './crafting-state.ts';
+import { readLimited, syncDirectory, writeFileAtomically } from './files.ts';
+
+export { craftingDirectory } from './crafting-directory.ts';
+
+/** Only the owner: what will be signed is nobody else's to write, and contracts and variables are nobody else's to read. */
+const folderMode = 0o700;
+const fileMode = 0o600;
+const materialFile = /^material\.([-a-z0-9]+)\.json$/;
+
+/**
+ * A crafting as a folder: `start.json`, one file for each material (so that adding two at once needs no lock), the sealed bundle, and
+ * the key of an `init` under way. Each file is written aside, synced and renamed; the folder itself is renamed away before it is
+ * deleted. So whatever is killed, whenever, there is the old or the new state.
+ *
+ * STATE_CORRUPT when a file is not what we wrote, DISK_FULL, and FILE_UNREADABLE when the folder cannot be used.
+ */
+export function createCraftingStore(directory: string): CraftingStore {
+  const startPath = join(directory, 'start.json');
+  const bundlePath = join(directory, 'bundle.json');
+  const keyPath = join(directory, 'init-key');
+  const materialPath = (name: string) => join(directory, `material.${Name.parse(name)}.json`);
+
+  /** The folder, ours alone; the leftovers of those that were ended before are swept. */
+  async function makeDirectory(): Promise<void> {
+    await explained(directory, () => mkdir(directory, { recursive: true, mode: folderMode }));
+    await assertOurs(directory);
+    const parent = dirname(directory);
+    const ended = (await readdir(parent)).filter((name) => name.startsWith(`${basename(directory)}.ended-`));
+    for (const name of ended) await rm(join(parent, name), { recursive: true, force: true });
+  }
+
+  /** Writes a file that must not exist yet; false when it does. A link, unlike a rename, never replaces. */
+  async function create(path: string, text: string): Promise<boolean> {
+    const aside = `${path}.${randomUUID()}`;
+    await writeFileAtomically(aside, Buffer.from(text), fileMode);
+    try {
+      await link(aside, path);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false;
+      throw error;
+    } finally {
+      await rm(aside, { force: true });
+      await syncDirectory(directory);
+    }
+  }
+
+  async function write(path: string, text: string): Promise<void> {
+    try {
+      await writeFileAtomically(path, Buffer.from(text), fileMode);
+    } catch (error) {
+      // The folder goes only when the crafting ends.
+      throw isChainloopError(error, 'FILE_NOT_FOUND') ? noCrafting() : error;
+    }
+  }
+
+  return {
+    async reserve(key) {
+      await makeDirectory();
+      return explained(directory, async () => {
+        if (await create(keyPath, key)) return key;
+        return (await read(keyPath, limits.textLength)) ?? key;
+      });
+    },
+
+    async begin(start: CraftingStart) {
+      await makeDirectory();
+      if (await explained(directory, () => create(startPath, JSON.stringify(start)))) return;
+      throw new ChainloopError(
+        'CRAFTING_OPEN',
+        'attestation: another one was started here at the same moment; use it, or end it with: chainloop attestation reset',
+      );
+    },
+
+    async load(): Promise<Crafting> {
+      const text = await read(startPath, limits.stateSizeBytes);
+      if (text === undefined) throw noCrafting();
+      const start = parse(StartFile, text, startPath);
+      const materials: CraftedMaterial[] = [];
+      for (const name of (await readdir(directory)).toSorted()) {
+        const [, expected] = materialFile.exec(name) ?? [];
+        if (expected === undefined) continue;
+        const path = join(directory, name);
+        const source = await read(path, limits.stateSizeBytes);
+        if (source === undefined) throw noCrafting();
+        const material = parse(MaterialFile, source, path);
+        if (material.name !== expected) throw corrupt(path, `it is about '${material.name}'`);
+        materials.push(material);
+      }
+      return { start, materials };
+    },
+
+    put: (material) => write(materialPath(material.name), JSON.stringify(material)),
+    seal: (bundle) => write(bundlePath, bundle),
+    sealed: () => read(bundlePath, limits.bundleSizeBytes),
+
+    async unseal() {
+      await rm(bundlePath, { force: true });
+      await syncDirectory(directory);
+    },
+
+    async remove() {
+      const aside = `${directory}.ended-${randomUUID()}`;
+      try {
+        await rename(directory, aside);
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') return;
+        throw error;
+      }
+      await syncDirectory(dirname(directory));
+      await rm(aside, { recursive: true, force: true });
+    },
+  };
+}
+
+async function read(path: string, maxBytes: number): Promise<string | undefined> {
+  try {
+    return Buffer.from(await readLimited(path, maxBytes)).toString('utf8');
+  } catch (error) {
+    if (isChainloopError(error, 'FILE_NOT_FOUND')) return undefined;
+    if (isChainloopError(error, 'LIMIT_EXCEEDED')) throw corrupt(path, 'it is too large', error);
+    throw error;
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, text: string, path: string): T {
+  const result = schema.safeParse(json(text, path));
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw corrupt(path, `${formatPath(issue?.path ?? [])} ${issue?.message}`.trim());
+}
+
+function json(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw corrupt(path, 'it is not JSON', cause);
+  }
+}
+
+/** In a folder that others may write to, somebody may have been there first. */
+async function assertOurs(directory: string): Promise<void> {
+  const { uid } = await lstat(directory);
+  if (process.getuid === undefined || uid === process.getuid()) return;
+  throw corrupt(directory, 'it belongs to another user; set CHAINLOOP_STATE_DIR to a folder of your own');
+}
+
+async function explained<T>(directory: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (cause instanceof ChainloopError) throw cause;
+    switch (codeOf(cause)) {
+      case 'ENOSPC':
+      case 'EDQUOT':
+        throw new ChainloopError('DISK_FULL', `crafting state: no space left in ${directory}; make room, and try again`, { cause });
+      case 'EACCES':
+      case 'EPERM':
+      case 'EROFS':
+      case 'ENOTDIR':
+        throw new ChainloopError(
+          'FILE_UNREADABLE',
+          `crafting state: ${directory} cannot be written; set CHAINLOOP_STATE_DIR to a folder that can`,
+          { cause },
+        );
+      default:
+        throw cause;
+    }
+  }
+}
+
+function noCrafting(): ChainloopError {
+  return new ChainloopError('NO_CRAFTING', 'attestation: none is open here; start one with: chainloop attestation init');
+}
+
+function corrupt(path: string, detail: string, cause?: unknown): ChainloopError {
+  return new ChainloopError(
+    'STATE_CORRUPT',
+    `crafting state: ${path} cannot be used: ${detail}; forget it with: chainloop attestation reset, and start again`,
+    { cause },
+  );
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}

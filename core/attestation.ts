@@ -1,0 +1,7 @@
+// The use cases of a crafting, in the order in which a job meets them. All decisions are in them; effects come through their ports.
+
+export { type Added, type AddOptions, type AddPorts, add } from './attestation/add.ts';
+export { reset } from './attestation/end.ts';
+export { type InitOptions, type InitPorts, init } from './attestation/init.ts';
+export { type Pushed, type PushOptions, type PushPorts, push } from './attestation/push.ts';
+export { type Status, status } from './attestation/status.ts';

@@ -1,0 +1,44 @@
+import type { CraftingStart } from '../crafting.ts';
+import { type ErrorCode, isChainloopError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { ControlPlane, CraftingStore } from '../ports.ts';
+
+/** The run is over, whoever ended it. */
+export const endings: ReadonlySet<ErrorCode> = new Set(['RUN_ALREADY_FINISHED', 'RUN_EXPIRED', 'NOT_FOUND']);
+
+/**
+ * Ends the attestation without a push, and forgets it here, also when the control plane says that it has ended already, and when its
+ * state cannot be read. NO_CRAFTING; CONTROL_PLANE_UNREACHABLE leaves everything as it was.
+ */
+export async function reset(
+  ports: { readonly store: CraftingStore; readonly controlPlane: ControlPlane },
+  options: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
+): Promise<{ readonly runId?: string | undefined /** False when there was nothing left to end. */; readonly ended: boolean }> {
+  const crafting = await ports.store.load().catch(async (error: unknown) => {
+    if (!isChainloopError(error)) throw error;
+    // What cannot be used is not kept: a broken file, or the key of an init that never came to its end.
+    if (error.code === 'STATE_CORRUPT' || error.code === 'NO_CRAFTING') await ports.store.remove();
+    if (error.code === 'STATE_CORRUPT') return undefined;
+    throw error;
+  });
+  if (crafting === undefined) return { ended: false };
+  const ended = await endRun(ports.controlPlane, crafting.start, options);
+  await ports.store.remove();
+  return { runId: crafting.start.identity.runId || undefined, ended };
+}
+
+/** Ends the run of a crafting; false when it was over already. */
+export async function endRun(
+  controlPlane: ControlPlane,
+  start: CraftingStart,
+  { state, reason }: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
+): Promise<boolean> {
+  if (start.dryRun) return true;
+  try {
+    await controlPlane.end({ runId: start.identity.runId, state, reason: reason.slice(0, limits.textLength) });
+    return true;
+  } catch (error) {
+    if (isChainloopError(error) && endings.has(error.code)) return false;
+    throw error;
+  }
+}

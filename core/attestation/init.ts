@@ -1,0 +1,164 @@
+import { withFixed } from '../annotations.ts';
+import { notSatisfied, unstartable } from '../completeness.ts';
+import type { Contract } from '../contract.ts';
+import type { Crafting, CraftingStart, RunIdentity } from '../crafting.ts';
+import { digestOf, hexOf } from '../digest.ts';
+import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
+import type { Clock, ControlPlane, CraftingStore, Git, InitAnswer } from '../ports.ts';
+import { detectRunner, type Env, runnerVariables } from '../runner.ts';
+import { endRun, reset } from './end.ts';
+
+export type InitOptions = {
+  readonly from:
+    | {
+        readonly type: 'controlPlane';
+        /** Its origin, kept so that later steps go to the same one. */
+        readonly origin: string;
+        readonly workflow?: string | undefined;
+        readonly project?: string | undefined;
+        readonly contractRevision?: number | undefined;
+      }
+    /** Fully offline: nothing but the contract and the names that go into the statement. */
+    | {
+        readonly type: 'dryRun';
+        readonly contract: Contract;
+        readonly contractName?: string | undefined;
+        readonly workflow?: string | undefined;
+        readonly project?: string | undefined;
+      };
+  readonly env: Env;
+  /** The folder whose commit is attested. */
+  readonly directory: string;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /** Ends the attestation that is open here first. */
+  readonly replace?: boolean | undefined;
+};
+
+export type InitPorts = {
+  readonly store: CraftingStore;
+  /** Not called in a dry run. */
+  readonly controlPlane: ControlPlane;
+  readonly git: Git;
+  readonly now: Clock;
+  /** A new random id. */
+  readonly newId: () => string;
+};
+
+/**
+ * Opens an attestation: the contract from the control plane or a file, the runner, the variables that the contract allows, the commit.
+ * May be repeated after a crash: it goes on with the run that it opened. CRAFTING_OPEN when one is open here; RUNNER_MISMATCH or
+ * CONTRACT_NOT_SATISFIED with every variable and annotation that is missing or wrong, and the run is cancelled then.
+ */
+export async function init(ports: InitPorts, options: InitOptions): Promise<Crafting> {
+  await makeRoom(ports, options.replace === true);
+  const head = await ports.git.head(options.directory);
+  const runner = detectRunner(options.env);
+  const opened = await open(ports, options.from, runner);
+  const { contract } = opened;
+  const start: CraftingStart = {
+    version: 1,
+    ...opened,
+    runner,
+    env: captured(options.env, [...contract.envAllowList, ...runnerVariables(runner.type)]),
+    ...(head === undefined ? {} : { head }),
+    annotations: withFixed(contract.annotations, options.annotations ?? {}),
+  };
+  try {
+    const problems = unstartable(contract, start);
+    if (problems.length > 0) throw notSatisfied(contract, start, problems);
+    await ports.store.begin(start);
+  } catch (error) {
+    await giveUp(ports, start, error);
+    throw error;
+  }
+  return { start, materials: [] };
+}
+
+async function makeRoom(ports: InitPorts, replace: boolean): Promise<void> {
+  if (replace) {
+    await reset(ports, { state: 'cancelled', reason: 'replaced by another attestation' }).catch(unless('NO_CRAFTING'));
+    return;
+  }
+  const crafting = await ports.store.load().catch(unless('NO_CRAFTING'));
+  if (crafting === undefined) return;
+  const { identity, initializedAt } = crafting.start;
+  throw new ChainloopError(
+    'CRAFTING_OPEN',
+    `attestation: one of workflow '${identity.workflowName}' is open here since ${initializedAt}; go on with it, end it with: chainloop attestation reset, or start over with: chainloop attestation init --replace`,
+  );
+}
+
+type Opened = Pick<CraftingStart, 'identity' | 'contract' | 'initializedAt' | 'dryRun' | 'controlPlane'>;
+
+async function open(ports: InitPorts, from: InitOptions['from'], runner: CraftingStart['runner']): Promise<Opened> {
+  switch (from.type) {
+    case 'dryRun': {
+      const identity: RunIdentity = {
+        organization: '',
+        project: from.project ?? '',
+        team: '',
+        workflowId: '',
+        workflowName: from.workflow ?? '',
+        runId: '',
+        contractName: from.contractName ?? '',
+        contractRevision: 0,
+      };
+      return { identity, contract: from.contract, initializedAt: ports.now().toISOString(), dryRun: true, controlPlane: '' };
+    }
+    case 'controlPlane': {
+      const { origin, workflow, project, contractRevision } = from;
+      const request = { workflow, project, contractRevision, runner };
+      const answer = await openRun(ports, request);
+      const { contract, initializedAt, expiresAt: _, ...identity } = answer;
+      return { identity, contract, initializedAt, dryRun: false, controlPlane: origin };
+    }
+  }
+}
+
+/** The run, by a key that survives a crash: an init that is repeated gets the run that it opened the first time. */
+async function openRun(ports: InitPorts, request: Omit<Parameters<ControlPlane['init']>[0], 'idempotencyKey'>): Promise<InitAnswer> {
+  const { workflow, project, contractRevision } = request;
+  const ask = async () => {
+    const key = await ports.store.reserve(ports.newId());
+    const idempotencyKey = hexOf(digestOf(JSON.stringify([key, workflow, project, contractRevision])));
+    return ports.controlPlane.init({ ...request, idempotencyKey });
+  };
+  const answer = await ask().catch(unless('RUN_ALREADY_FINISHED', 'RUN_EXPIRED'));
+  if (answer !== undefined && new Date(answer.expiresAt) > ports.now()) return answer;
+  // The key is of an init that crashed long ago, and its run is over.
+  await ports.store.remove();
+  return ask();
+}
+
+/** Ends the run of an init that failed. Should that fail too, the run expires by itself, and the first error is the one that counts. */
+async function giveUp(ports: InitPorts, start: CraftingStart, error: unknown): Promise<void> {
+  if (isChainloopError(error, 'CRAFTING_OPEN')) {
+    // Somebody else won, perhaps with this very run.
+    const winner = await ports.store.load().catch(() => undefined);
+    if (winner === undefined || winner.start.identity.runId === start.identity.runId) return;
+    await endRun(ports.controlPlane, start, { state: 'cancelled', reason: 'another attestation was opened at the same moment' }).catch(
+      () => false,
+    );
+    return;
+  }
+  const reason = error instanceof Error ? error.message : 'init failed';
+  await endRun(ports.controlPlane, start, { state: 'cancelled', reason }).catch(() => false);
+  await ports.store.remove().catch(() => undefined);
+}
+
+/** Only what is asked for, and set: nothing else of the environment ever leaves the job. */
+function captured(env: Env, names: readonly string[]): Record<string, string> {
+  const set = names.flatMap((name): [string, string][] => {
+    const value = Object.hasOwn(env, name) ? env[name] : undefined;
+    return value === undefined || value === '' ? [] : [[name, value]];
+  });
+  return Object.fromEntries(set);
+}
+
+/** For `catch`: undefined for these codes of ours. */
+function unless(...codes: readonly ErrorCode[]): (error: unknown) => undefined {
+  return (error) => {
+    if (isChainloopError(error) && codes.includes(error.code)) return undefined;
+    throw error;
+  };
+}

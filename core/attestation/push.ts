@@ -1,0 +1,120 @@
+import { buildBundle, parseBundle } from '../bundle.ts';
+import { type SealedCrafting, seal } from '../completeness.ts';
+import type { Crafting } from '../crafting.ts';
+import type { Digest } from '../digest.ts';
+import { pae, statementPayloadType } from '../dsse.ts';
+import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Clock, ControlPlane, CraftingStore, Signer } from '../ports.ts';
+import { buildStatement, parseStatement } from '../statement.ts';
+import { verifyBundle } from '../verify.ts';
+import { endings } from './end.ts';
+
+export type PushPorts = {
+  readonly store: CraftingStore;
+  /** Not called in a dry run. */
+  readonly controlPlane: ControlPlane;
+  /** Absent: a dry run is not signed, and anything else is USAGE. Not asked when the attestation is signed already. */
+  readonly signer?: Signer | undefined;
+  readonly now: Clock;
+};
+export type PushOptions = {
+  /** `chainloop.dev/cli/<version>@sha256:<digest>`. */
+  readonly builderId: string;
+  /** Added to those of `init`. Not looked at when the attestation is signed already. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+};
+export type Pushed =
+  | { readonly type: 'pushed'; readonly runId: string; readonly digest: Digest; readonly bundle: string }
+  | { readonly type: 'dryRun'; readonly statement: Uint8Array; readonly bundle?: string | undefined };
+
+/**
+ * Seals, signs, verifies its own work, keeps the bundle, sends it, and forgets the crafting. A push whose outcome is unknown is repeated
+ * with the same bytes; a push that was refused for what is in it can be mended and signed again. RUNNER_MISMATCH and
+ * CONTRACT_NOT_SATISFIED with all problems, and the codes of the control plane.
+ */
+export async function push(ports: PushPorts, options: PushOptions): Promise<Pushed> {
+  const crafting = await ports.store.load();
+  if (crafting.start.dryRun) return finishDryRun(ports, options, crafting);
+  const bundle = (await ports.store.sealed()) ?? (await sealAndSign(ports, options, crafting));
+  const { runId } = crafting.start.identity;
+  try {
+    const { digest } = await ports.controlPlane.push({ runId, bundle });
+    await ports.store.remove();
+    return { type: 'pushed', runId, digest, bundle };
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    if (refusals.has(error.code)) await ports.store.unseal();
+    throw advised(error);
+  }
+}
+
+/** The control plane has judged these very bytes: they must become others. Everything else may be sent again as it is. */
+const refusals: ReadonlySet<ErrorCode> = new Set([
+  'LIMIT_EXCEEDED',
+  'BUNDLE_INVALID',
+  'SIGNATURE_INVALID',
+  'SIGNER_UNTRUSTED',
+  'STATEMENT_INVALID',
+  'STATEMENT_MISMATCH',
+  'SUBJECT_MISMATCH',
+  'CONTRACT_NOT_SATISFIED',
+  'RUNNER_MISMATCH',
+  'EVIDENCE_MISSING',
+  'POLICY_NOT_SATISFIED',
+]);
+
+function advised(error: ChainloopError): ChainloopError {
+  const advice = endings.has(error.code)
+    ? 'forget it here with: chainloop attestation reset'
+    : refusals.has(error.code)
+      ? 'nothing was recorded; mend it and push again'
+      : 'the signed attestation is kept; push again, and the same bytes are sent';
+  return new ChainloopError(error.code, `${error.message}; ${advice}`, { problems: error.problems, cause: error });
+}
+
+async function finishDryRun(ports: PushPorts, options: PushOptions, crafting: Crafting): Promise<Pushed> {
+  const statement = buildStatement(sealed(crafting, options), { finishedAt: ports.now(), builderId: options.builderId });
+  const bundle = ports.signer === undefined ? undefined : await signed(statement, ports.signer);
+  await ports.store.remove();
+  return { type: 'dryRun', statement, bundle };
+}
+
+/** Adding goes on in parallel steps: what came in between reading and sealing is part of the statement, or the seal is undone. */
+async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafting): Promise<string> {
+  let crafting = first;
+  for (let attempt = 0; attempt < limits.attempts; attempt++) {
+    const complete = sealed(crafting, options);
+    if (ports.signer === undefined) {
+      throw new ChainloopError(
+        'USAGE',
+        'attestation: there is no key to sign with; give one with --key, or make one: chainloop key generate',
+      );
+    }
+    const bundle = await signed(buildStatement(complete, { finishedAt: ports.now(), builderId: options.builderId }), ports.signer);
+    await ports.store.seal(bundle);
+    const now = await ports.store.load();
+    if (JSON.stringify(now.materials) === JSON.stringify(crafting.materials)) return bundle;
+    await ports.store.unseal();
+    crafting = now;
+  }
+  throw new ChainloopError('CONFLICT', 'attestation: evidence keeps being added while it is signed; push when all of it is there');
+}
+
+function sealed(crafting: Crafting, options: PushOptions): SealedCrafting {
+  const { start, materials } = crafting;
+  return seal({ start: { ...start, annotations: { ...start.annotations, ...options.annotations } }, materials });
+}
+
+/** The bundle of a statement, after a look at it with a verifier's eyes. */
+async function signed(payload: Uint8Array, signer: Signer): Promise<string> {
+  const { signature, verification } = await signer.sign(pae(statementPayloadType, payload));
+  const bundle = buildBundle({ payload, payloadType: statementPayloadType, signature, verification });
+  const { payload: covered } =
+    verification.type === 'publicKey'
+      ? verifyBundle(bundle, { type: 'keys', keys: [{ name: 'signer', pem: verification.publicKeyPem }] })
+      : parseBundle(bundle, { canonical: true });
+  parseStatement(covered);
+  if (!Buffer.from(covered).equals(payload)) throw new Error('the bundle does not carry the bytes that were signed');
+  return bundle;
+}
