@@ -35,7 +35,7 @@ const TransparencyLogEntry = z.strictObject({
   }),
   canonicalizedBody: Base64,
 });
-export type TransparencyLogEntry = z.infer<typeof TransparencyLogEntry>;
+type TransparencyLogEntry = z.infer<typeof TransparencyLogEntry>;
 
 /** The text, key for key in the order of the protobuf fields. `publicKey` or `certificate`, not both. */
 const BundleText = z.strictObject({
@@ -63,7 +63,7 @@ const BundleText = z.strictObject({
 });
 
 /** Who a bundle says has signed it: where to look for the key, never the key itself. */
-export type BundleSigner =
+type BundleSigner =
   | { readonly type: 'publicKey'; readonly hint: string }
   | { readonly type: 'certificate'; readonly der: Uint8Array };
 
@@ -115,7 +115,7 @@ export function formatBundle(bundle: ParsedBundle): string {
 }
 
 /** The DSSE envelope of a bundle, as an object for JSON. */
-export function formatEnvelope(bundle: ParsedBundle): Envelope {
+function formatEnvelope(bundle: ParsedBundle): Envelope {
   const signature = { sig: toBase64(bundle.signature), ...(bundle.keyid === undefined ? {} : { keyid: bundle.keyid }) };
   return { payload: toBase64(bundle.payload), payloadType: bundle.payloadType, signatures: [signature] };
 }

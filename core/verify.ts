@@ -17,7 +17,7 @@ export type TrustedKey = { readonly name: string; readonly pem: string };
 export type Policy = { readonly type: 'keys'; readonly keys: readonly TrustedKey[] };
 
 /** Who signed, in the terms of the policy. */
-export type VerifiedSigner = { readonly type: 'key'; readonly name: string; readonly hint: string };
+type VerifiedSigner = { readonly type: 'key'; readonly name: string; readonly hint: string };
 
 /** What a bundle proves: these bytes, of this type, were signed by this signer. */
 export type Verified = {

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { bundleFromJSON, isBundleWithDsseEnvelope } from '@sigstore/bundle';
+import { TrustedRoot } from '@sigstore/protobuf-specs';
+import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { digestOf, hexOf } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { verifyBundle } from '../../core/verify.ts';
@@ -87,4 +90,28 @@ test('the same holds for a bundle that a person has formatted, except that inges
   }
   t.diagnostic(`S1 formatted: ${JSON.stringify(count)}`);
   assert.deepEqual([count.changed, count.kept], [0, 0]);
+});
+
+test('sigstore-js, on the same mutants: the figure to compare with', (t) => {
+  const signer = keyPair('release');
+  const original = signed(statement, signer);
+  const material = toTrustMaterial(TrustedRoot.fromJSON({}), (hint) => {
+    if (hint !== signer.publicKey.hint) throw new Error('unknown key');
+    return { publicKey: signer.publicKey.key, validFor: () => true };
+  });
+  const verifier = new Verifier(material, { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 });
+  const count = { mutants: 0, verified: 0, changed: 0 };
+  for (const mutant of mutants(Buffer.from(original))) {
+    count.mutants++;
+    try {
+      const bundle = bundleFromJSON(JSON.parse(mutant.toString('utf8')));
+      verifier.verify(toSignedEntity(bundle));
+      count.verified++;
+      if (!isBundleWithDsseEnvelope(bundle) || bundle.content.dsseEnvelope.payload.toString() !== statement) count.changed++;
+    } catch {
+      // Refused, one way or another.
+    }
+  }
+  t.diagnostic(`S1 sigstore-js: ${JSON.stringify(count)}`);
+  assert.equal(count.changed, 0);
 });
