@@ -2,17 +2,17 @@ import { type ParsedBundle, parseBundle } from '../core/bundle.ts';
 import { notSatisfied, unsatisfied } from '../core/completeness.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { statementPayloadType } from '../core/dsse.ts';
-import { ChainloopError, type Problem } from '../core/errors.ts';
+import { ChainloopError, type ErrorCode, type Problem } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { PushAnswer } from '../core/ports.ts';
 import { runnerVariables } from '../core/runner.ts';
 import { expectedSubjects, headOf, materialsOf, parseStatement, type Statement } from '../core/statement.ts';
 import { type TrustedKey, type Verified, verifyBundle } from '../core/verify.ts';
 import type { OrgScope } from '../db/client.ts';
-import { type EvidenceRow, findEvidence } from '../db/evidence.ts';
 import { trustedKeys } from '../db/keys.ts';
 import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
+import { type Arrived, findArrived } from './evidence.ts';
 import { storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
@@ -87,9 +87,7 @@ export function checkIdentity(statement: Statement, run: RunContext): void {
       { path: `predicate.metadata.${key}`, message: `is ${found === undefined ? 'missing' : `'${found}'`}; this run has '${value}'` },
     ];
   });
-  if (problems.length === 0) return;
-  const detail = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
-  throw new ChainloopError('STATEMENT_MISMATCH', `statement: it is not about this run: ${detail}`, { problems });
+  if (problems.length > 0) throw refusal('STATEMENT_MISMATCH', 'it is not about this run', problems);
 }
 
 /**
@@ -123,19 +121,17 @@ export function checkContract(statement: Statement, { contract }: Pick<RunContex
  * 7. Every material that is said to be in storage arrived there for this organization, with that size and the manifest that keeps it,
  * and is still there. EVIDENCE_MISSING with every one that is not; else what our records say of them.
  */
-export async function checkEvidence(statement: Statement, scope: OrgScope, storages: Storages): Promise<readonly EvidenceRow[]> {
+export async function checkEvidence(statement: Statement, scope: OrgScope, storages: Storages): Promise<readonly Arrived[]> {
   const uploaded = materialsOf(statement).filter((material) => material.uploaded);
-  const rows = await findEvidence(
-    scope,
-    uploaded.flatMap(({ digest }) => digest ?? []),
-  );
+  const digests = uploaded.flatMap(({ digest }) => digest ?? []);
+  const rows = await findArrived(scope, storages, digests);
   const problems: Problem[] = [];
   const queue = uploaded.values();
   const worker = async (): Promise<void> => {
     for (const { name, digest, sizeBytes } of queue) {
       const row = rows.find((candidate) => candidate.digest === digest);
       const there = row === undefined ? undefined : await (await storages.byId(scope, row.casBackendId)).stat(row.digest);
-      if (row?.sizeBytes === sizeBytes && row?.manifestDigest !== null && there?.sizeBytes === sizeBytes) continue;
+      if (row?.sizeBytes === sizeBytes && there?.sizeBytes === sizeBytes) continue;
       problems.push({
         message: `material '${name}' (${digest}, ${sizeBytes} bytes) is not in storage; add it again with: chainloop attestation add`,
       });
@@ -143,8 +139,7 @@ export async function checkEvidence(statement: Statement, scope: OrgScope, stora
   };
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
   if (problems.length === 0) return rows;
-  const listed = problems.slice(0, limits.problems);
-  throw new ChainloopError('EVIDENCE_MISSING', `statement: ${listed.map(({ message }) => message).join('; ')}`, { problems: listed });
+  throw refusal('EVIDENCE_MISSING', 'it speaks of evidence that is not there', problems);
 }
 
 /**
@@ -166,9 +161,7 @@ export function checkRunner(statement: Statement, run: RunContext): void {
       path: `predicate.${key}`,
       message: `is ${found ?? 'missing'}; the run was opened with ${expected ?? 'none'}`,
     }));
-  if (problems.length === 0) return;
-  const detail = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
-  throw new ChainloopError('RUNNER_MISMATCH', `statement: it is from another runner than the run: ${detail}`, { problems });
+  if (problems.length > 0) throw refusal('RUNNER_MISMATCH', 'it is from another runner than the run', problems);
 }
 
 /** 10. The run is open. This look saves storing what cannot be accepted; the compare-and-set decides. RUN_ALREADY_FINISHED, RUN_EXPIRED. */
@@ -177,18 +170,24 @@ export function checkOpen(run: RunContext, now: Date): void {
   if (run.state !== 'initialized') throw finished(run.id, run.state);
 }
 
+/** One problem is said in the message, several are listed. */
+function refusal(code: ErrorCode, what: string, problems: readonly Problem[]): ChainloopError {
+  const [first] = problems;
+  const detail =
+    first !== undefined && problems.length === 1 ? `${first.path ?? ''} ${first.message}`.trim() : `${problems.length} problems`;
+  return new ChainloopError(code, `statement: ${what}: ${detail}`, { problems: problems.slice(0, limits.problems) });
+}
+
 /** The manifests of those subjects that are in storage: the attestation is found from them. */
-function manifestsOfSubjects(statement: Statement, evidence: readonly EvidenceRow[]): readonly EvidenceRow[] {
+function manifestsOfSubjects(statement: Statement, evidence: readonly Arrived[]): readonly Arrived[] {
   const subjects = new Set(statement.subject.flatMap(({ digest }) => ('sha256' in digest ? `sha256:${digest.sha256}` : [])));
   return evidence.filter((row) => subjects.has(row.digest));
 }
 
 /** Evidence from before a change of the default backend is elsewhere, and cannot be referred to from there. */
-async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly EvidenceRow[]): Promise<void> {
+async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly Arrived[]): Promise<void> {
   const { id, storage } = await storages.default(scope);
-  const manifests = subjects.flatMap(({ casBackendId, manifestDigest }) =>
-    casBackendId === id && manifestDigest !== null ? manifestDigest : [],
-  );
+  const manifests = subjects.filter(({ casBackendId }) => casBackendId === id).map(({ manifestDigest }) => manifestDigest);
   await storeAttestation(storage, Buffer.from(text), manifests);
 }
 
