@@ -106,7 +106,8 @@ function run(program: string, input: string, env: Environment): Promise<{ code: 
     const child = spawn(program, ['get'], {
       stdio: ['pipe', 'pipe', 'ignore'],
       env: { ...env },
-      timeout: limits.credentialHelperTimeoutMs,
+      // Not `timeout`: its timer outlives a program that could not be started.
+      signal: AbortSignal.timeout(limits.credentialHelperTimeoutMs),
       killSignal: 'SIGKILL',
     });
     const pieces: Buffer[] = [];
@@ -117,7 +118,11 @@ function run(program: string, input: string, env: Environment): Promise<{ code: 
       else pieces.push(piece);
     });
     child.once('error', (cause) => {
-      reject(new ChainloopError('USAGE', `${program} cannot be run: install it, or remove it from the Docker configuration`, { cause }));
+      const problem =
+        cause.name === 'AbortError'
+          ? `did not answer within ${limits.credentialHelperTimeoutMs / 1000} s; does it ask for something?`
+          : 'cannot be run: install it, or remove it from the Docker configuration';
+      reject(new ChainloopError('USAGE', `${program} ${problem}`, { cause }));
     });
     child.once('close', (code) => resolve({ code, stdout: Buffer.concat(pieces).toString('utf8') }));
     // A helper that does not read its input is no error.
