@@ -1,11 +1,12 @@
-import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
+import type { Status } from '../core/attestation.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 /** The boxes of `attestation init` and `attestation status`; with `full` also what was recorded for each material. */
-export function craftingTables({ start, materials }: Crafting, { full }: { readonly full: boolean }): readonly Table[] {
+export function craftingTables({ start, checklist, materials }: Status, { full }: { readonly full: boolean }): readonly Table[] {
   const { identity, contract, env } = start;
-  const found = new Map(materials.map((material) => [material.name, material]));
+  // What the CI system says of itself is recorded too, and shown with the run; here is what the contract asks for.
+  const variables = contract.envAllowList.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
   const annotations = materials.flatMap(({ name, annotations }) => Object.entries(annotations).map(([key, value]) => [name, key, value]));
   return [
     {
@@ -22,23 +23,33 @@ export function craftingTables({ start, materials }: Crafting, { full }: { reado
     {
       title: 'Materials',
       header: ['NAME', 'TYPE', 'SET', 'REQUIRED', 'IS OUTPUT', ...(full ? ['VALUE'] : [])],
-      rows: contract.materials.map(({ name, type, optional, output, group }) => {
-        const material = found.get(name);
-        const required = group === undefined ? yesNo(!optional) : `one of ${group}`;
-        return [name, type, yesNo(material !== undefined), required, output ? 'x' : '', ...(full ? [valueOf(material)] : [])];
+      rows: checklist.map(({ name, type, set, required, group, output, value }) => {
+        const need = group === undefined ? yesNo(required) : `One of ${group}`;
+        return [name, type, yesNo(set), need, output ? 'x' : '', ...(full ? [value ?? ''] : [])];
       }),
     },
-    ...(Object.keys(env).length === 0 ? [] : [{ title: 'Env Variables', rows: Object.entries(env) }]),
+    ...(variables.length === 0 ? [] : [{ title: 'Env Variables', rows: variables }]),
     ...(full && annotations.length > 0 ? [{ title: 'Annotations', header: ['MATERIAL', 'NAME', 'VALUE'], rows: annotations }] : []),
   ];
 }
 
-function yesNo(value: boolean): string {
-  return value ? 'Yes' : 'No';
+/** The same for scripts. */
+export function craftingJson({ start, checklist, problems, sealed }: Status): unknown {
+  const { identity, runner, env, annotations, initializedAt, dryRun, head } = start;
+  return {
+    ...identity,
+    initializedAt,
+    dryRun,
+    runner,
+    env,
+    annotations,
+    commit: head?.commit ?? null,
+    materials: checklist,
+    problems,
+    sealed,
+  };
 }
 
-/** The text of a STRING, else `name@sha256:…`. */
-function valueOf(material: CraftedMaterial | undefined): string {
-  if (material === undefined) return '';
-  return material.digest === undefined ? (material.value ?? '') : `${material.fileName ?? ''}@${material.digest}`;
+function yesNo(value: boolean): string {
+  return value ? 'Yes' : 'No';
 }

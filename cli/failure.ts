@@ -24,7 +24,8 @@ export function reportFailure(error: unknown, { log, stderr, json, env }: Failur
     stderr.write(`${withoutSecrets(JSON.stringify({ error: { code, message, problems } }))}\n`);
   } else {
     log.error(message);
-    for (const problem of problems) log.detail(problemLine(problem));
+    // A single problem is often the message itself.
+    for (const problem of problems) if (!message.includes(problem.message) || problem.file !== undefined) log.detail(problemLine(problem));
   }
   if (env.CHAINLOOP_DEBUG) stderr.write(withoutSecrets(stackOf(error)));
   return errorTable[code].exit;

@@ -76,6 +76,8 @@ export const nouns: readonly LazyNoun[] = [
 
 /** Runs one command line to its end; the answer is the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
+  // A reader that has seen enough, as in `chainloop workflow ls | head -1`, is not a failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
   if (words.length === 1 && (words[0] === '--version' || words[0] === '-V')) return say(process.stdout, `${version}\n`, 0);
   if (words.length === 0) return say(process.stderr, help(), 2);
@@ -86,10 +88,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   const [{ createLog }, { reportFailure }] = await Promise.all([import('./terminal/log.ts'), import('./failure.ts')]);
   const { env, stdin, stdout, stderr } = process;
   const log = createLog(stderr);
-  // A reader that has seen enough, as in `chainloop workflow ls | head -1`, is not a failure.
-  stdout.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? 0 : 1);
-  });
   let json = words.includes('--output=json') || words[words.indexOf('--output') + 1] === 'json';
   try {
     const [{ parseCommandLine }, loaded] = await Promise.all([import('./parser.ts'), noun?.load()]);

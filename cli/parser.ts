@@ -70,7 +70,7 @@ export function parseCommandLine(
     else program.command(noun.name).description(noun.about);
   }
   try {
-    program.parse(argv, { from: 'user' });
+    program.parse(argv.flatMap(splitAssignment), { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return undefined;
@@ -79,13 +79,17 @@ export function parseCommandLine(
   return found;
 }
 
-/** Commander's own words, without its prefix, on one line, and without the value of a mistyped option: it may be a password. */
+/** `--name=value` as two words: commander would repeat a mistyped option with its value, which may be a password. */
+function splitAssignment(word: string): readonly string[] {
+  const [, name, value] = /^(--[a-z-]+)=([\s\S]*)$/.exec(word) ?? [];
+  return name === undefined || value === undefined ? [word] : [name, value];
+}
+
+/** Commander's own words, without its prefix, on one line, and without the arguments that were too many. */
 function usageMessage(error: CommanderError, argv: readonly string[]): string {
   if (error.code === 'commander.help') return `'chainloop ${argv.filter((word) => !word.startsWith('-')).join(' ')}' needs a command`;
-  return error.message
-    .replace(/^error: /, '')
-    .replace(/'(--[^'=]*)=[^']*'/, "'$1'")
-    .replaceAll(/\s*\n\s*/g, ' ');
+  const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  return error.code === 'commander.excessArguments' ? message.replace(/(but got \d+).*$/, '$1') : message;
 }
 
 function helpAfter({ examples, details, outputs }: Command): string {

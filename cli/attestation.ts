@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto';
+import { ChainloopError } from '../core/errors.ts';
+import { materialTypes } from '../core/names.ts';
+import { command, count, group, oneOf, pairs, requiredText, text, toggle } from './command.ts';
+import { type Context, print, printTables } from './context.ts';
+import { attestationId, controlPlaneOf, evidenceOf, imagesOf, inCrafting, openStore } from './crafting.ts';
+import { craftingJson, craftingTables } from './crafting-tables.ts';
+import { pushCommand } from './push.ts';
+import { verify } from './verify.ts';
+
+export const attestation = group('attestation', 'collect evidence, sign and push it; verify it offline', [
+  command({
+    name: 'init',
+    about: 'begin an attestation: get the contract, look around',
+    examples: [
+      'chainloop attestation init',
+      'chainloop attestation init --workflow release --project bedrock --contract-revision 1',
+      'chainloop attestation init --dry-run --contract chainloop-contract.yaml',
+    ],
+    details: `With a service-account token the workflow is known. What is collected is kept outside of the checkout, for this job and folder.
+A dry run needs no control plane: it takes the contract from the file, uploads nothing and pushes nothing.`,
+    flags: {
+      workflow: text('<name>', 'the workflow (not needed with a service account)'),
+      project: text('<name>', 'its project'),
+      contractRevision: count('<n>', 'an older revision of its contract'),
+      dryRun: toggle('try it out, offline'),
+      contract: text('<path>', 'the contract of a dry run'),
+      annotation: pairs('an annotation of the attestation'),
+      replace: toggle('end the attestation that is open here, and begin another'),
+      attestationId,
+    },
+    run: async (context, flags) => {
+      const { workflow, project, contractRevision, dryRun, contract, annotation, replace } = flags;
+      if (dryRun !== (contract !== undefined)) throw new ChainloopError('USAGE', '--dry-run and --contract <path> go together');
+      const store = await openStore(context, flags.attestationId);
+      const [{ init, status }, { createGit }] = await Promise.all([import('../core/attestation.ts'), import('../core/adapters/git.ts')]);
+      const from =
+        contract === undefined
+          ? ({ type: 'controlPlane', origin: (await context.settings()).url, workflow, project, contractRevision } as const)
+          : ({ type: 'dryRun', ...(await contractOfDryRun(context, contract)), workflow, project } as const);
+      if (contract === undefined) context.log.info('Retrieving workflow information from the control plane');
+      const ports = {
+        store,
+        controlPlane: controlPlaneOf(context),
+        git: createGit({ env: context.env }),
+        now: () => new Date(),
+        newId: randomUUID,
+      };
+      await init(ports, { from, env: context.env, directory: process.cwd(), annotations: annotation, replace });
+      context.log.info('Attestation initialized! now you can check its status or add materials to it');
+      const begun = await status({ store });
+      print(context, craftingJson(begun), () => craftingTables(begun, { full: false }));
+    },
+  }),
+  command({
+    name: 'add',
+    about: 'add a piece of evidence; files are uploaded',
+    examples: [
+      'chainloop attestation add --name commit --value "$GITHUB_SHA"',
+      'chainloop attestation add --name sbom --value sbom.cdx.json --annotation tool=npm',
+      'chainloop attestation add --name control-plane-image --value ghcr.io/acme/control-plane:v0.7.6',
+      'chainloop attestation add --name control-plane-image --value oci:./image:v0.7.6',
+    ],
+    details: `The contract says whether the value is a text, a file or an image. The credentials of a registry are those of Docker, unless they
+are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
+    flags: {
+      name: requiredText('<name>', 'the material, as in the contract'),
+      value: requiredText('<value>', 'a text, a path or an image reference'),
+      kind: oneOf(materialTypes, 'what you take it for: an error if the contract says otherwise'),
+      annotation: pairs('an annotation of the material'),
+      registryUsername: text('<name>', 'for the registry of an image'),
+      registryPassword: text('<password>', 'for the registry of an image'),
+      attestationId,
+    },
+    run: async (context, { name, value, kind, annotation, registryUsername, registryPassword, ...flags }) => {
+      const store = await openStore(context, flags.attestationId);
+      const crafting = await store.load();
+      const [{ add }, { files }] = await Promise.all([import('../core/attestation.ts'), import('../core/adapters/files.ts')]);
+      const images = imagesOf(context, { username: registryUsername, password: registryPassword });
+      const evidence = evidenceOf(inCrafting(context, crafting), crafting);
+      const { material, replaced } = await add({ store, files, images, evidence }, { name, value, kind, annotations: annotation });
+      if (replaced) context.log.warn('it takes the place of other content that was added under this name before');
+      context.log.info('material added to attestation');
+      print(context, { ...material, replaced }, () => []);
+    },
+  }),
+  command({
+    name: 'status',
+    about: 'show what there is, and what is still missing',
+    examples: ['chainloop attestation status', 'chainloop attestation status --full'],
+    flags: { full: toggle('also what was recorded'), attestationId },
+    run: async (context, { full, attestationId }) => {
+      const { status } = await import('../core/attestation/status.ts');
+      const found = await status({ store: await openStore(context, attestationId) });
+      if (context.output === 'table') printTables(context, craftingTables(found, { full }));
+      else print(context, craftingJson(found), () => []);
+      for (const { message } of found.problems) context.log.info(message);
+      if (found.problems.length === 0) context.log.info('All is there; send it with: chainloop attestation push');
+    },
+  }),
+  pushCommand,
+  command({
+    name: 'reset',
+    about: 'end the attestation without pushing it',
+    examples: ['chainloop attestation reset', 'chainloop attestation reset --trigger failed --reason "the build failed"'],
+    flags: {
+      trigger: oneOf(['cancelled', 'failed'], 'how the run ended (default cancelled)'),
+      reason: text('<text>', 'why, for who looks at the run'),
+      attestationId,
+    },
+    run: async (context, { trigger = 'cancelled', reason = '', attestationId }) => {
+      const store = await openStore(context, attestationId);
+      const { reset } = await import('../core/attestation.ts');
+      const crafting = await store.load().catch(() => undefined);
+      const place = crafting === undefined ? context : inCrafting(context, crafting);
+      const { runId, ended } = await reset({ store, controlPlane: controlPlaneOf(place) }, { state: trigger, reason });
+      context.log.info(ended ? `Attestation ended: ${trigger}` : 'Attestation forgotten here; its run was over already');
+      print(context, { runId: runId ?? null, state: ended ? trigger : null }, () => []);
+    },
+  }),
+  verify,
+]);
+
+async function contractOfDryRun(context: Context, path: string) {
+  const [{ readContract, withFile }, { Contract, parseContract }] = await Promise.all([
+    import('./contract.ts'),
+    import('../core/contract.ts'),
+  ]);
+  const { format, body } = await readContract(path);
+  if (format !== 'cue') {
+    const { name, contract } = await withFile(path, (async () => parseContract(body, format))());
+    return { contract, contractName: name };
+  }
+  // CUE is a language of the control plane alone: its evaluator would be most of this program.
+  const { connect } = await import('./connect.ts');
+  const answer = await withFile(path, (await connect(context)).contract.validate.query({ format, body }));
+  return { contract: Contract.parse(answer.contract) };
+}

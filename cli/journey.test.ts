@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { commandLine, type Ended } from '../test/fakes/command-line.ts';
+import { startControlPlane } from '../test/fakes/control-plane.ts';
+
+const contract = `schemaVersion: v1
+materials:
+  - { type: STRING, name: commit }
+  - { type: ARTIFACT, name: binary, output: true }
+`;
+
+/** A control plane with a workflow and a trusted key, and command lines of its operator and of its CI job. */
+async function workshop() {
+  await using stack = new AsyncDisposableStack();
+  const controlPlane = stack.use(await startControlPlane());
+  const { token, api } = await controlPlane.createOrganization('acme');
+  const cli = stack.use(await commandLine({ CHAINLOOP_URL: controlPlane.url }));
+  const run = async (env: NodeJS.ProcessEnv, ...args: readonly string[]): Promise<Ended> => cli.run(args, { env });
+  const operator = (...args: readonly string[]) => run({ CHAINLOOP_TOKEN: token }, ...args);
+  await writeFile(join(cli.folder, 'contract.yaml'), contract);
+  await writeFile(join(cli.folder, 'server.tar'), 'the server');
+  succeeded(await operator('workflow', 'contract', 'create', '--name', 'release', '-f', 'contract.yaml'));
+  succeeded(await operator('workflow', 'create', '--name', 'release', '--project', 'bedrock', '--contract', 'release'));
+  succeeded(await operator('key', 'generate', '--output-key-prefix', 'release'));
+  succeeded(await operator('key', 'trust', '--name', 'release', '-f', 'release.pub'));
+  const jobToken = await controlPlane.createServiceAccount(api, { workflow: 'release', project: 'bedrock' });
+  const jobEnv = { CHAINLOOP_TOKEN: jobToken, CHAINLOOP_SIGNING_KEY: join(cli.folder, 'release.key') };
+  const job = (...args: readonly string[]) => run(jobEnv, ...args);
+  const resources = stack.move();
+  return { controlPlane, cli, operator, job, jobEnv, run, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+function succeeded(ended: Ended): string {
+  assert.equal(ended.code, 0, ended.stderr);
+  return ended.stdout;
+}
+
+test('a contract, a job, a verified run, and the evidence back, byte for byte', async () => {
+  await using shop = await workshop();
+  const { operator, job, cli } = shop;
+  succeeded(await job('attestation', 'init'));
+  succeeded(await job('attestation', 'add', '--name', 'commit', '--value', 'deadbeef'));
+  const add = await job('attestation', 'add', '--name', 'binary', '--value', 'server.tar');
+  succeeded(add);
+  assert.match(add.stderr, /^server\.tar@sha256:[0-9a-f]{64} \.\.\. done! \[10B in .*\]\nINF material added to attestation\n$/);
+
+  const pushed: { runId: string; state: string } = JSON.parse(
+    succeeded(await job('attestation', 'push', '--output', 'json', '--bundle', 'b.json')),
+  );
+  assert.equal(pushed.state, 'success');
+  assert.equal((await job('attestation', 'status')).code, 2, 'nothing is open after a push');
+
+  const describe = ['workflow', 'run', 'describe', '--id', pushed.runId];
+  const table = succeeded(await operator(...describe));
+  assert.match(table, /│ State +│ success +│/);
+  assert.match(table, /│ Verified +│ true +│/);
+  assert.match(succeeded(await operator(...describe, '--key', 'release.pub')), /│ Verified By +│ this program, with the keys given +│/);
+  assert.equal(
+    succeeded(await operator(...describe, '--output', 'attestation')).replaceAll(/\s/g, ''),
+    await readFile(join(cli.folder, 'b.json'), 'utf8'),
+  );
+  const statement: { predicateType: string } = JSON.parse(succeeded(await operator(...describe, '--output', 'statement')));
+  assert.equal(statement.predicateType, 'chainloop.dev/attestation/v0.2');
+
+  const digest = /server\.tar@(sha256:[0-9a-f]{64})/.exec(table)?.[1] ?? '';
+  const download = await operator('artifact', 'download', '-d', digest, '--name', 'back.tar');
+  succeeded(download);
+  assert.match(download.stderr, /^INF downloading file name=back\.tar to=.*\nINF file downloaded! path=.*back\.tar\n$/);
+  assert.equal(await readFile(join(cli.folder, 'back.tar'), 'utf8'), 'the server');
+  assert.equal((await operator('artifact', 'download', '-d', digest)).code, 6, 'server.tar is there');
+});
+
+test('a run whose bundle does not verify with the given key fails the command', async () => {
+  await using shop = await workshop();
+  const { operator, job } = shop;
+  succeeded(await job('attestation', 'init'));
+  succeeded(await job('attestation', 'add', '--name', 'commit', '--value', 'deadbeef'));
+  succeeded(await job('attestation', 'add', '--name', 'binary', '--value', 'server.tar'));
+  const { runId }: { runId: string } = JSON.parse(succeeded(await job('attestation', 'push', '--output', 'json')));
+  succeeded(await operator('key', 'generate', '--output-key-prefix', 'other'));
+  const ended = await operator('workflow', 'run', 'describe', '--id', runId, '--key', 'other.pub');
+  assert.equal(ended.code, 1);
+  assert.match(ended.stdout, /│ Verified +│ false +│/);
+  assert.match(ended.stderr, /^ERR /);
+  const quiet = await operator('workflow', 'run', 'describe', '--id', runId, '--key', 'other.pub', '--output', 'statement');
+  assert.deepEqual({ code: quiet.code, stdout: quiet.stdout }, { code: 1, stdout: '' });
+});
+
+test('a job that is reset leaves a run that says why', async () => {
+  await using shop = await workshop();
+  const { operator, job } = shop;
+  succeeded(await job('attestation', 'init'));
+  succeeded(await job('attestation', 'reset', '--trigger', 'failed', '--reason', 'the build failed'));
+  const runs: { items: { id: string; state: string }[] } = JSON.parse(
+    succeeded(await operator('workflow', 'run', 'ls', '--output', 'json')),
+  );
+  assert.equal(runs.items[0]?.state, 'failed');
+  assert.match(
+    succeeded(await operator('workflow', 'run', 'describe', '--id', runs.items[0]?.id ?? '')),
+    /│ Reason +│ the build failed +│/,
+  );
+});
+
+test('each failure has its exit code', async () => {
+  await using shop = await workshop();
+  const { operator, job, run, jobEnv } = shop;
+  assert.equal((await operator('workflow', 'create', '--name', 'release', '--project', 'bedrock')).code, 6);
+  assert.equal((await run({ CHAINLOOP_TOKEN: 'chl_a_nobody' }, 'workflow', 'ls')).code, 5);
+  assert.equal((await job('workflow', 'create', '--name', 'x', '--project', 'y')).code, 5);
+  assert.equal((await operator('workflow', 'run', 'describe', '--id', '32f2af08-0839-40f8-9f77-c9f856b87351')).code, 1);
+  assert.equal((await job('attestation', 'push')).code, 2);
+  succeeded(await job('attestation', 'init'));
+  assert.equal((await job('attestation', 'init')).code, 6);
+  const missing = await job('attestation', 'push');
+  assert.equal(missing.code, 3);
+  assert.match(missing.stderr, /'commit'[\s\S]*'binary'/);
+  assert.equal((await job('attestation', 'add', '--name', 'comit', '--value', 'x')).code, 3);
+  assert.equal((await job('attestation', 'add', '--name', 'binary', '--value', 'missing.tar')).code, 2);
+  succeeded(await job('attestation', 'add', '--name', 'commit', '--value', 'deadbeef'));
+  succeeded(await job('attestation', 'add', '--name', 'binary', '--value', 'server.tar'));
+  await shop.controlPlane.close();
+  assert.equal((await run(jobEnv, 'attestation', 'push')).code, 75);
+});
+
+test('what others wrote reaches the terminal without its control characters', async () => {
+  await using shop = await workshop();
+  const { operator, job } = shop;
+  succeeded(await job('attestation', 'init'));
+  succeeded(await job('attestation', 'add', '--name', 'commit', '--value', 'a\x1b[2Jb\u202ec'));
+  succeeded(await job('attestation', 'add', '--name', 'binary', '--value', 'server.tar'));
+  const status = succeeded(await job('attestation', 'status', '--full'));
+  assert.match(status, /a\\x1b\[2Jb\\u\{202e\}c/);
+  const { runId }: { runId: string } = JSON.parse(succeeded(await job('attestation', 'push', '--output', 'json')));
+  for (const output of ['table', 'json', 'statement', 'attestation']) {
+    const printed = succeeded(await operator('workflow', 'run', 'describe', '--id', runId, '--output', output));
+    assert.doesNotMatch(printed, /[\x00-\x09\x0b-\x1f\x7f-\x9f\p{Cf}]/u);
+  }
+});
+
+test('operator commands print one JSON document each, and nothing else on stdout', async () => {
+  await using shop = await workshop();
+  const { operator } = shop;
+  for (const args of [
+    ['workflow', 'ls'],
+    ['workflow', 'describe', '--name', 'release', '--project', 'bedrock'],
+    ['workflow', 'update', '--name', 'release', '--project', 'bedrock', '--team', 'core'],
+    ['workflow', 'contract', 'ls'],
+    ['workflow', 'contract', 'describe', '--name', 'release'],
+    ['workflow', 'contract', 'update', '--name', 'release', '-f', 'contract.yaml'],
+    ['workflow', 'contract', 'validate', '-f', 'contract.yaml'],
+    ['workflow', 'run', 'ls'],
+    ['service-account', 'create', '--workflow', 'release', '--project', 'bedrock', '--name', 'ci2'],
+    ['service-account', 'ls'],
+    ['api-token', 'create', '--name', 'more'],
+    ['api-token', 'ls'],
+    ['key', 'ls'],
+    ['key', 'rm', '--name', 'release'],
+    ['cas-backend', 'ls'],
+    ['cas-backend', 'check', '--name', 'default'],
+    ['org', 'describe'],
+    ['org', 'ls'],
+    ['auth', 'whoami'],
+    ['artifact', 'upload', '-f', 'server.tar'],
+    ['workflow', 'delete', '--name', 'release', '--project', 'bedrock'],
+    ['workflow', 'contract', 'delete', '--name', 'release'],
+    ['config', 'show'],
+  ]) {
+    const ended = await operator(...args, '--output', 'json');
+    assert.doesNotThrow(() => JSON.parse(succeeded(ended)), `${args.join(' ')}: ${ended.stdout}${ended.stderr}`);
+  }
+});
+
+test('logging in keeps the token for the commands that follow, until logging out', async () => {
+  await using shop = await workshop();
+  const { cli, run, controlPlane } = shop;
+  const login = await cli.run(['auth', 'login', '--organization', 'acme'], { stdin: `${controlPlane.ownerToken}\n` });
+  succeeded(login);
+  assert.ok(!`${login.stdout}${login.stderr}`.includes(controlPlane.ownerToken));
+  succeeded(await run({}, 'workflow', 'ls'));
+  succeeded(await run({}, 'auth', 'logout'));
+  assert.equal((await run({}, 'workflow', 'ls')).code, 5);
+});
+
+test('a token that is not accepted is not kept', async () => {
+  await using shop = await workshop();
+  assert.equal((await shop.cli.run(['auth', 'login'], { stdin: 'chl_a_wrong' })).code, 5);
+  assert.match(succeeded(await shop.run({}, 'config', 'show')), /│ Token +│ none +│/);
+});

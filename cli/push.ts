@@ -1,0 +1,69 @@
+import type { Pushed } from '../core/attestation.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
+import { command, pairs, text } from './command.ts';
+import { type Context, printJson } from './context.ts';
+import { attestationId, controlPlaneOf, inCrafting, openStore, signerOf } from './crafting.ts';
+
+export const pushCommand = command({
+  name: 'push',
+  about: 'check that all is there, sign it, and send it to the control plane',
+  examples: [
+    'chainloop attestation push --key release.key',
+    'CHAINLOOP_SIGNING_KEY=env://SIGNING_KEY chainloop attestation push --bundle release.sigstore.json',
+  ],
+  details: `The password of an encrypted key is taken from CHAINLOOP_SIGNING_PASSWORD. Prints the signed envelope. A push whose answer was lost is
+repeated with the same bytes.`,
+  flags: {
+    key: text('<path|env://VAR>', 'the private key to sign with (CHAINLOOP_SIGNING_KEY)'),
+    bundle: text('<path>', 'also write the Sigstore bundle to this file'),
+    annotation: pairs('an annotation of the attestation'),
+    attestationId,
+  },
+  run: async (context, { key, bundle, annotation, attestationId }) => {
+    const store = await openStore(context, attestationId);
+    const crafting = await store.load();
+    const [{ push }, { builderId }] = await Promise.all([import('../core/attestation.ts'), import('./builder.ts')]);
+    const ports = {
+      store,
+      controlPlane: controlPlaneOf(inCrafting(context, crafting)),
+      signer: signerOf(context, key),
+      now: () => new Date(),
+    };
+    const pushed = await push(ports, { builderId: await builderId(), annotations: annotation });
+    await printPushed(context, pushed);
+    if (pushed.type === 'pushed') context.log.info('Attestation pushed!');
+    else context.log.info('Attestation is complete; this was a dry run, and nothing was sent');
+    if (bundle !== undefined && pushed.bundle !== undefined) await writeBundle(bundle, pushed.bundle);
+  },
+});
+
+async function printPushed(context: Context, pushed: Pushed): Promise<void> {
+  const { Envelope } = await import('../core/dsse.ts');
+  const bundle: { readonly dsseEnvelope?: unknown } | null = pushed.bundle === undefined ? null : JSON.parse(pushed.bundle);
+  if (context.output === 'table' && bundle !== null) {
+    // DSSE v1, its keys in the order of the introduction.
+    const { payloadType, payload, signatures } = Envelope.parse(bundle.dsseEnvelope);
+    printJson(context, { payloadType, payload, signatures: signatures.map(({ sig, keyid = '' }) => ({ keyid, sig })) });
+    return;
+  }
+  switch (pushed.type) {
+    case 'pushed':
+      printJson(context, { runId: pushed.runId, digest: pushed.digest, state: 'success', bundle });
+      return;
+    case 'dryRun': {
+      const statement: unknown = JSON.parse(new TextDecoder().decode(pushed.statement));
+      printJson(context, context.output === 'table' ? statement : { dryRun: true, statement, bundle });
+    }
+  }
+}
+
+async function writeBundle(path: string, bundle: string): Promise<void> {
+  const { writeFileAtomically } = await import('../core/adapters/files.ts');
+  try {
+    await writeFileAtomically(path, Buffer.from(bundle), 0o644);
+  } catch (cause) {
+    const { code, message } = isChainloopError(cause) ? cause : { code: 'FILE_UNREADABLE' as const, message: `${path} cannot be written` };
+    const advice = 'the attestation itself is done; get its bundle with: chainloop workflow run describe --output attestation';
+    throw new ChainloopError(code, `${message}; ${advice}`, { cause });
+  }
+}
