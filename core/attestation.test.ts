@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fakeControlPlane } from '../test/fakes/control-plane.ts';
+import { fakeControlPlane } from '../test/fakes/memory-control-plane.ts';
 import { createCraftingStore } from './adapters/crafting-store.ts';
 import { files } from './adapters/files.ts';
 import { generateKeyPair, loadSigner } from './adapters/keys.ts';

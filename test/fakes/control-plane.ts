@@ -1,134 +1,87 @@
-import { randomUUID } from 'node:crypto';
-import { unsatisfied } from '../../core/completeness.ts';
-import type { Contract } from '../../core/contract.ts';
-import { type Digest, digestOf } from '../../core/digest.ts';
-import { ChainloopError, type ErrorCode } from '../../core/errors.ts';
-import type { RunState } from '../../core/names.ts';
-import type { ControlPlane, EvidenceFile, EvidenceStore, InitAnswer, InitRequest } from '../../core/ports.ts';
-import { materialsOf, parseStatement } from '../../core/statement.ts';
-import { type TrustedKey, verifyBundle } from '../../core/verify.ts';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Api, createApi } from '../../client/api.ts';
+import type { DatabaseOptions } from '../../db/client.ts';
+import { parseConfig, type ServerOptions } from '../../server/config.ts';
+import { createLog } from '../../server/log.ts';
+import { startServer } from '../../server/main.ts';
+import { type Kind, migratedSnapshot } from '../databases.ts';
+import { type Postgres, startPostgres } from './postgres.ts';
 
-type Call = keyof ControlPlane;
-type Run = { readonly answer: InitAnswer; state: RunState; reason: string; bundle?: string };
+/** A real control plane in this process, on a free loopback port and a temporary data directory. */
+export type ControlPlane = {
+  readonly url: string;
+  readonly dataDir: string;
+  readonly ownerToken: string;
+  /** Every line that the server logged. */
+  readonly log: readonly string[];
+  /** A client with the token; the owner's needs an organization for most things. */
+  api(token: string, organization?: string): Api;
+  /** An organization, and an API token of it. */
+  createOrganization(name: string): Promise<{ readonly id: string; readonly name: string; readonly token: string; readonly api: Api }>;
+  /** A service account of a workflow, which is made (with its project and contract) where it is not there. */
+  createServiceAccount(
+    api: Api,
+    options: { readonly workflow: string; readonly project: string; readonly contract?: string },
+  ): Promise<string>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+};
 
-/**
- * A control plane in memory that behaves: runs by idempotency key, states that only move forward, bundles that are verified against
- * trusted keys and the contract, the same bundle gets the same answer. `breakNext` breaks one call: before it has its effect, or
- * after, when only the answer is lost.
- */
-export function fakeControlPlane(options: {
-  readonly contract: Contract;
-  readonly keys?: readonly TrustedKey[];
-  readonly now: () => Date;
-}) {
-  const runs = new Map<string, Run>();
-  const byKey = new Map<string, Run>();
-  const keys = [...(options.keys ?? [])];
-  const evidence = new Map<Digest, Uint8Array>();
-  let broken: { readonly call: Call; readonly when: 'before' | 'after'; readonly code: ErrorCode } | undefined;
+export type ControlPlaneOptions = {
+  /** Default: PGlite in memory. PostgreSQL must be installed: ask needs(t, 'postgresql') first. */
+  readonly database?: Kind | DatabaseOptions;
+  readonly options?: ServerOptions;
+  readonly now?: () => Date;
+  /** A data directory that stays; without it, a temporary one. */
+  readonly dataDir?: string;
+};
 
-  async function effect<T>(call: Call, run: () => T): Promise<T> {
-    const fault = broken?.call === call ? broken : undefined;
-    if (fault !== undefined) broken = undefined;
-    if (fault?.when === 'before') throw new ChainloopError(fault.code, `control plane: ${fault.code}`);
-    const result = run();
-    if (fault?.when === 'after') throw new ChainloopError(fault.code, `control plane: ${fault.code}`);
-    return result;
-  }
-
-  function find(runId: string): Run {
-    const run = runs.get(runId);
-    if (run === undefined) throw new ChainloopError('NOT_FOUND', `run ${runId}: not found`);
-    return run;
-  }
-
-  function assertOpen(run: Run): void {
-    if (run.state === 'initialized') return;
-    const code = run.state === 'expired' ? 'RUN_EXPIRED' : 'RUN_ALREADY_FINISHED';
-    throw new ChainloopError(code, `run ${run.answer.runId} has ended: ${run.state}`);
-  }
-
-  function open(request: InitRequest): InitAnswer {
-    const known = byKey.get(request.idempotencyKey);
-    if (known !== undefined) {
-      assertOpen(known);
-      return known.answer;
-    }
-    const now = options.now();
-    const answer: InitAnswer = {
-      runId: randomUUID(),
-      organization: 'acme',
-      project: request.project ?? 'bedrock',
-      team: 'core',
-      workflowId: '20e8514d-a52e-4468-a46c-f4032a72b389',
-      workflowName: request.workflow ?? 'release',
-      contractName: 'release',
-      contractRevision: request.contractRevision ?? 3,
-      contract: options.contract,
-      initializedAt: now.toISOString(),
-      expiresAt: new Date(now.getTime() + 3_600_000).toISOString(),
-    };
-    const run: Run = { answer, state: 'initialized', reason: '' };
-    runs.set(answer.runId, run);
-    byKey.set(request.idempotencyKey, run);
-    return answer;
-  }
-
-  function accept(runId: string, bundle: string) {
-    const run = find(runId);
-    const answer = { runId, digest: digestOf(bundle), state: 'success' } as const;
-    if (run.state === 'success' && run.bundle === bundle) return answer;
-    const statement = parseStatement(verifyBundle(bundle, { type: 'keys', keys }).payload);
-    const { metadata, env, annotations, runnerType } = statement.predicate;
-    if (metadata.workflowRunID !== runId) throw new ChainloopError('STATEMENT_MISMATCH', 'statement: it is of another run');
-    const materials = materialsOf(statement);
-    const problems = unsatisfied(run.answer.contract, { materials, env, annotations, runner: { type: runnerType } });
-    if (problems.length > 0) throw new ChainloopError('CONTRACT_NOT_SATISFIED', 'contract: not satisfied', { problems });
-    const missing = materials.filter((material) => material.uploaded && material.digest !== undefined && !evidence.has(material.digest));
-    if (missing.length > 0) throw new ChainloopError('EVIDENCE_MISSING', `statement: '${missing[0]?.name}' is not in storage`);
-    assertOpen(run);
-    run.state = 'success';
-    run.bundle = bundle;
-    return answer;
-  }
-
-  const controlPlane: ControlPlane = {
-    init: (request) => effect('init', () => open(request)),
-    push: ({ runId, bundle }) => effect('push', () => accept(runId, bundle)),
-    end: ({ runId, state, reason }) =>
-      effect('end', () => {
-        const run = find(runId);
-        assertOpen(run);
-        run.state = state;
-        run.reason = reason;
-      }),
-  };
-
-  const store: EvidenceStore = {
-    async upload(file: EvidenceFile) {
-      const pieces: Uint8Array[] = [];
-      for await (const piece of file.read()) pieces.push(Uint8Array.from(piece));
-      const bytes = Buffer.concat(pieces);
-      const digest = digestOf(bytes);
-      const existed = evidence.has(digest);
-      evidence.set(digest, bytes);
-      return { digest, sizeBytes: bytes.byteLength, existed };
-    },
-  };
-
+/** Starts one. */
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const { database = 'pglite', now, options: serverOptions } = options;
+  await using stack = new AsyncDisposableStack();
+  const dataDir = options.dataDir ?? stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-server-'))).path;
+  const log: string[] = [];
+  const config = parseConfig({ listen: '127.0.0.1:0', dataDir, logLevel: 'debug', allowPrivateRegistries: true, ...serverOptions }, {});
+  const databaseOptions = await databaseOf(database, stack);
+  const server = await startServer(config, {
+    log: createLog('debug', { write: (line: string) => void log.push(line) }),
+    version: 'test',
+    now,
+    ...(databaseOptions !== undefined && { database: databaseOptions }),
+  });
+  stack.defer(() => server.close());
+  const { url } = server;
+  const ownerToken = server.ownerToken ?? (await readFile(join(dataDir, 'owner-token'), 'utf8')).trim();
+  const api = (token: string, organization?: string): Api => createApi({ url, token, organization, version: 'test', retryBudgetMs: 2_000 });
+  const resources = stack.move();
   return {
-    controlPlane,
-    store,
-    evidence,
-    /** What became of each run, in the order in which they were opened. */
-    states: (): RunState[] => [...runs.values()].map((run) => run.state),
-    reasons: (): string[] => [...runs.values()].map((run) => run.reason),
-    trust: (key: TrustedKey): void => void keys.push(key),
-    expire: (): void => {
-      for (const run of runs.values()) run.state = 'expired';
+    url,
+    dataDir,
+    ownerToken,
+    log,
+    api,
+    async createOrganization(name) {
+      const { id } = await api(ownerToken).organization.create.mutate({ name });
+      const { token } = await api(ownerToken, name).apiToken.create.mutate({ name: 'test' });
+      return { id, name, token, api: api(token) };
     },
-    breakNext: (call: Call, when: 'before' | 'after', code: ErrorCode = 'CONTROL_PLANE_UNREACHABLE'): void => {
-      broken = { call, when, code };
+    async createServiceAccount(operator, { workflow, project, contract }) {
+      const known = await operator.workflow.list.query({ project });
+      if (!known.items.some(({ name }) => name === workflow)) await operator.workflow.create.mutate({ name: workflow, project, contract });
+      const name = `job-${Math.random().toString(36).slice(2)}`;
+      return (await operator.serviceAccount.create.mutate({ name, workflow, project })).token;
     },
+    close: () => server.close(),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+async function databaseOf(database: Kind | DatabaseOptions, stack: AsyncDisposableStack): Promise<DatabaseOptions | undefined> {
+  if (typeof database === 'object') return database;
+  if (database === 'pglite') return { memory: await migratedSnapshot() };
+  const postgres: Postgres = stack.use(await startPostgres());
+  return { databaseUrl: await postgres.createDatabase() };
 }
