@@ -63,9 +63,9 @@ export function addRevision(scope: OrgScope, name: string, content: RevisionCont
 
 /** Contracts, newest first, each with the `project/workflow` names bound to it. Throws USAGE for a malformed cursor. */
 export async function listContracts(scope: OrgScope, page: Page): Promise<Paged<ContractRow & { readonly workflows: readonly string[] }>> {
-  const bound = sql<string[]>`array(select ${projects.name} || '/' || ${workflows.name} from ${workflows}
-    join ${projects} on ${projects.id} = ${workflows.projectId}
-    where ${workflows.contractId} = ${contracts.id} and ${workflows.deletedAt} is null order by 1)`;
+  // Written out: in a select from one table, drizzle leaves the tables of columns away, and every id would be the contract's.
+  const bound = sql<string[]>`array(select p.name || '/' || w.name from workflows w join projects p on p.id = w.project_id
+    where w.contract_id = contracts.id and w.deleted_at is null order by 1)`;
   const rows = await scope.read((tx) =>
     tx
       .select({ row: contracts, at: position(contracts), bound })
