@@ -277,6 +277,18 @@ test('materials that are added at the same time are all part of the attestation 
   assert.equal(statement.predicate.materials.length, 20);
 });
 
+test('an SBOM of another kind is refused by what is in it, and nothing is uploaded', async () => {
+  const job = aJob({ contract: Contract.parse({ materials: [{ type: 'SBOM_CYCLONEDX_JSON', name: 'sbom' }] }) });
+  await job.init();
+  const spdx = file('spdx.json', JSON.stringify({ spdxVersion: 'SPDX-2.3' }));
+  await fails(job.add('sbom', spdx), 'MATERIAL_KIND_MISMATCH', /material 'sbom': spdx.json: found .*SPDX.*; wanted CycloneDX/);
+  assert.equal(job.plane.evidence.size, 0);
+  const cyclonedx = { bomFormat: 'CycloneDX', specVersion: '1.5', version: 1, components: [{ type: 'library', name: 'a' }] };
+  const { material, summary } = await job.add('sbom', file('sbom.json', JSON.stringify(cyclonedx)));
+  assert.equal(material.uploaded, true);
+  assert.notDeepEqual(summary, {});
+});
+
 // status
 test('status says what is there, what is required, and everything that is missing', async () => {
   const job = aJob();

@@ -3,6 +3,7 @@ import type { ContractMaterial } from '../contract.ts';
 import type { CraftedMaterial, Crafting } from '../crafting.ts';
 import { ChainloopError, isChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Summary } from '../material/document.ts';
 import { checkKind, kinds } from '../material.ts';
 import type { MaterialType } from '../names.ts';
 import { didYouMean } from '../nearest.ts';
@@ -30,10 +31,12 @@ export type Added = {
   readonly material: CraftedMaterial;
   /** The same name had other content before. */
   readonly replaced: boolean;
+  /** A few facts about what was added, for people: of an SBOM its version and number of components. */
+  readonly summary: Summary;
 };
 
 /** What measuring finds out; the rest of a material comes from the contract and the caller. */
-type Measured = Omit<CraftedMaterial, 'name' | 'type' | 'annotations'>;
+type Measured = Omit<CraftedMaterial, 'name' | 'type' | 'annotations'> & { readonly summary?: Summary };
 
 /**
  * Adds evidence: finds the material in the contract, opens and checks what was given, uploads it, and records it last. May be repeated.
@@ -51,14 +54,14 @@ export async function add(ports: AddPorts, options: AddOptions): Promise<Added> 
     const message = problems.length === 1 ? problem.message : `material '${wanted.name}': ${problems.length} problems with its annotations`;
     throw new ChainloopError('CONTRACT_NOT_SATISFIED', `contract: ${message}`, { problems });
   }
-  const measured = await measure(ports, wanted, options.value, crafting.start.dryRun);
+  const { summary = {}, ...measured } = await measure(ports, wanted, options.value, crafting.start.dryRun);
   const material: CraftedMaterial = { name: wanted.name, type: wanted.type, ...measured, annotations };
   await ports.store.put(material);
   // A push at the same moment looks at the materials after it has sealed, as this looks at the seal after the material is there:
   // one of the two sees the other.
   await refuseSealed(ports.store);
   const before = crafting.materials.find((candidate) => candidate.name === wanted.name);
-  return { material, replaced: before !== undefined && (before.digest !== material.digest || before.value !== material.value) };
+  return { material, replaced: before !== undefined && (before.digest !== material.digest || before.value !== material.value), summary };
 }
 
 function wantedMaterial({ start }: Crafting, { name, kind }: AddOptions): ContractMaterial {
@@ -113,11 +116,11 @@ async function image(images: ImageResolver, reference: string): Promise<Measured
 
 async function file(ports: AddPorts, wanted: ContractMaterial, path: string, dryRun: boolean): Promise<Measured> {
   await using opened = await ports.files.open(path, kinds[wanted.type].mediaType);
-  await checkKind(wanted.type, opened);
+  const summary = await checkKind(wanted.type, opened);
   const uploaded = !wanted.skipUpload && !dryRun;
   const digest = uploaded ? (await ports.evidence.upload(opened)).digest : await opened.digest();
   await opened.assertUnchanged();
-  return { digest, fileName: opened.fileName, sizeBytes: opened.sizeBytes, uploaded };
+  return { digest, fileName: opened.fileName, sizeBytes: opened.sizeBytes, uploaded, summary };
 }
 
 async function refuseSealed(store: CraftingStore): Promise<void> {
