@@ -230,17 +230,17 @@ ALTER TABLE "workflows" ADD CONSTRAINT "workflows_project" FOREIGN KEY ("org_id"
 ALTER TABLE "workflows" ADD CONSTRAINT "workflows_contract" FOREIGN KEY ("org_id","contract_id") REFERENCES "public"."contracts"("org_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE UNIQUE INDEX "cas_backends_one_default" ON "cas_backends" USING btree ("org_id") WHERE is_default;--> statement-breakpoint
 CREATE UNIQUE INDEX "contracts_name_key" ON "contracts" USING btree ("org_id","name") WHERE deleted_at is null;--> statement-breakpoint
-CREATE INDEX "contracts_newest" ON "contracts" USING btree ("org_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
+CREATE INDEX "contracts_newest" ON "contracts" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE INDEX "evidence_by_cas_backend" ON "evidence" USING btree ("cas_backend_id");--> statement-breakpoint
 CREATE INDEX "run_materials_by_digest" ON "run_materials" USING btree ("org_id","digest");--> statement-breakpoint
-CREATE INDEX "runs_newest" ON "runs" USING btree ("org_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
-CREATE INDEX "runs_newest_of_workflow" ON "runs" USING btree ("workflow_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
+CREATE INDEX "runs_newest" ON "runs" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
+CREATE INDEX "runs_newest_of_workflow" ON "runs" USING btree ("workflow_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE INDEX "runs_open" ON "runs" USING btree ("expires_at") WHERE state = 'initialized';--> statement-breakpoint
 CREATE UNIQUE INDEX "tokens_api_name_key" ON "tokens" USING btree ("org_id","name") WHERE kind = 'api' and revoked_at is null;--> statement-breakpoint
 CREATE UNIQUE INDEX "tokens_service_account_name_key" ON "tokens" USING btree ("workflow_id","name") WHERE kind = 'service-account' and revoked_at is null;--> statement-breakpoint
-CREATE INDEX "tokens_newest" ON "tokens" USING btree ("org_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
+CREATE INDEX "tokens_newest" ON "tokens" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE UNIQUE INDEX "workflows_name_key" ON "workflows" USING btree ("project_id","name") WHERE deleted_at is null;--> statement-breakpoint
-CREATE INDEX "workflows_newest" ON "workflows" USING btree ("org_id","created_at" DESC NULLS LAST,"id" DESC NULLS LAST);--> statement-breakpoint
+CREATE INDEX "workflows_newest" ON "workflows" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE INDEX "workflows_by_contract" ON "workflows" USING btree ("contract_id");--> statement-breakpoint
 CREATE POLICY "tenant" ON "cas_backends" AS PERMISSIVE FOR ALL TO "chainloop_app" USING ("org_id" = (select nullif(current_setting('app.organization', true), '')::uuid)) WITH CHECK ("org_id" = (select nullif(current_setting('app.organization', true), '')::uuid));--> statement-breakpoint
 CREATE POLICY "system" ON "cas_backends" AS PERMISSIVE FOR ALL TO "chainloop_system" USING (true) WITH CHECK (true);--> statement-breakpoint
