@@ -165,8 +165,16 @@ test('an init whose answer was lost goes on with the run that it opened', async 
   const job = aJob();
   job.plane.breakNext('init', 'after');
   await fails(job.init(), 'CONTROL_PLANE_UNREACHABLE');
-  await job.init();
+  await job.init({ replace: true });
   assert.deepEqual(job.plane.states(), ['initialized']);
+});
+
+test('a state that cannot be read can be replaced', async () => {
+  const job = await ready();
+  writeFileSync(join(job.directory, 'start.json'), '{');
+  await fails(job.init(), 'STATE_CORRUPT');
+  await job.init({ replace: true });
+  assert.deepEqual((await job.status()).materials, []);
 });
 
 test('an init that crashed long ago does not get its old run', async () => {
@@ -452,6 +460,13 @@ test('reset forgets a state that cannot be read', async () => {
   await fails(job.push(), 'STATE_CORRUPT', /attestation reset/);
   await job.reset();
   await fails(job.status(), 'NO_CRAFTING');
+});
+
+test('a name that no statement can carry is refused with its place, not with a crash', async () => {
+  const job = aJob();
+  await job.init({ from: { ...dryRun, workflow: 'w'.repeat(300) } });
+  await addAll(job);
+  await fails(job.push(), 'STATEMENT_INVALID');
 });
 
 // dry run

@@ -14,7 +14,7 @@ export function commitFrom(answer: Buffer): Omit<GitHead, 'remotes'> | undefined
   const end = body.indexOf('\n\n');
   const headers = end === -1 ? body : body.slice(0, end);
   const parents = [...headers.matchAll(/^parent ([0-9a-f]+)$/gm)].flatMap(([, id]) => (id === undefined ? [] : [id]));
-  const [, name, email, seconds] = /^author (.*) <(.*)> (-?\d{1,12}) [-+]\d{4}$/m.exec(headers) ?? [];
+  const [, name, email, seconds] = /^author (.*) <(.*)> (\d{1,11}) [-+]\d{4}$/m.exec(headers) ?? [];
   const message = end === -1 ? undefined : label(body.slice(end + 2).split('\n', 1)[0]);
   const authorName = label(name);
   const authorEmail = label(email);
@@ -46,5 +46,6 @@ export function remoteUrl(text: string): string | undefined {
 
 function label(text: string | undefined): string | undefined {
   const clean = printable(text?.trim() ?? '', limits.textLength - 1);
-  return clean === '' ? undefined : clean;
+  // The cut may have gone through a surrogate pair.
+  return clean === '' ? undefined : clean.toWellFormed();
 }

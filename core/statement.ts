@@ -22,7 +22,7 @@ export { buildType, predicateType, Statement, type Subject, statementType } from
 
 /**
  * The statement of a crafting that is complete, as the bytes to sign: JSON without white space, keys in the order of the schema, maps
- * sorted. The same crafting, time and builder give the same bytes. LIMIT_EXCEEDED beyond `limits.statementSizeBytes`.
+ * sorted. The same crafting, time and builder give the same bytes. LIMIT_EXCEEDED beyond `limits.statementSizeBytes`; STATEMENT_INVALID when a name is longer than the schema allows.
  */
 export function buildStatement(
   sealed: SealedCrafting,
@@ -33,7 +33,7 @@ export function buildStatement(
 ): Uint8Array {
   const { start, materials } = sealed;
   const { identity, runner } = start;
-  const statement = Statement.parse({
+  const result = Statement.safeParse({
     _type: statementType,
     predicateType,
     subject: expectedSubjects(materials, start.contract, start.head),
@@ -61,7 +61,8 @@ export function buildStatement(
       annotations: start.annotations,
     },
   });
-  const bytes = new Uint8Array(Buffer.from(canonicalText(statement)));
+  if (!result.success) throw refuse(result.error.issues.flatMap((issue) => flatten(issue)));
+  const bytes = new Uint8Array(Buffer.from(canonicalText(result.data)));
   if (bytes.byteLength > limits.statementSizeBytes) throw tooLarge(bytes.byteLength);
   return bytes;
 }

@@ -143,6 +143,8 @@ test('text of a commit is short, and has nothing that a terminal acts on', async
   const message = (await withGit.head(path))?.message ?? '';
   assert.equal(message.includes('\u001b'), false);
   assert.equal(message.length, 256);
+  git('commit', '-q', '--allow-empty', '-m', `x${'😀'.repeat(200)}`);
+  assert.ok((await withGit.head(path))?.message?.isWellFormed());
 });
 
 const remotes = [

@@ -4,6 +4,7 @@ import type { Contract } from '../contract.ts';
 import type { Crafting, CraftingStart, RunIdentity } from '../crafting.ts';
 import { digestOf, hexOf } from '../digest.ts';
 import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
+import { limits } from '../limits.ts';
 import type { Clock, ControlPlane, CraftingStore, Git, InitAnswer } from '../ports.ts';
 import { detectRunner, type Env, runnerVariables } from '../runner.ts';
 import { endRun, reset } from './end.ts';
@@ -59,7 +60,10 @@ export async function init(ports: InitPorts, options: InitOptions): Promise<Craf
     version: 1,
     ...opened,
     runner,
-    env: captured(options.env, [...contract.envAllowList, ...runnerVariables(runner.type)]),
+    env: {
+      ...captured(options.env, runnerVariables(runner.type), limits.envValueSizeBytes),
+      ...captured(options.env, contract.envAllowList),
+    },
     ...(head === undefined ? {} : { head }),
     annotations: withFixed(contract.annotations, options.annotations ?? {}),
   };
@@ -75,12 +79,18 @@ export async function init(ports: InitPorts, options: InitOptions): Promise<Craf
 }
 
 async function makeRoom(ports: InitPorts, replace: boolean): Promise<void> {
-  if (replace) {
-    await reset(ports, { state: 'cancelled', reason: 'replaced by another attestation' }).catch(unless('NO_CRAFTING'));
+  const crafting = await ports.store.load().catch((error: unknown) => {
+    if (isChainloopError(error, 'NO_CRAFTING')) return undefined;
+    // What cannot be read can be replaced, and nothing else.
+    if (isChainloopError(error, 'STATE_CORRUPT') && replace) return 'corrupt' as const;
+    throw error;
+  });
+  // Also the key of an init that crashed stays: it is not open, and goes on.
+  if (crafting === undefined) return;
+  if (replace || crafting === 'corrupt') {
+    await reset(ports, { state: 'cancelled', reason: 'replaced by another attestation' });
     return;
   }
-  const crafting = await ports.store.load().catch(unless('NO_CRAFTING'));
-  if (crafting === undefined) return;
   const { identity, initializedAt } = crafting.start;
   throw new ChainloopError(
     'CRAFTING_OPEN',
@@ -146,11 +156,11 @@ async function giveUp(ports: InitPorts, start: CraftingStart, error: unknown): P
   await ports.store.remove().catch(() => undefined);
 }
 
-/** Only what is asked for, and set: nothing else of the environment ever leaves the job. */
-function captured(env: Env, names: readonly string[]): Record<string, string> {
+/** Only what is asked for, and set: nothing else of the environment ever leaves the job. What is too large is left out, or refused later. */
+function captured(env: Env, names: readonly string[], maxBytes = Number.POSITIVE_INFINITY): Record<string, string> {
   const set = names.flatMap((name): [string, string][] => {
     const value = Object.hasOwn(env, name) ? env[name] : undefined;
-    return value === undefined || value === '' ? [] : [[name, value]];
+    return value === undefined || value === '' || Buffer.byteLength(value) > maxBytes ? [] : [[name, value.toWellFormed()]];
   });
   return Object.fromEntries(set);
 }
