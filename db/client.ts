@@ -4,6 +4,7 @@ import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres } from './postgres.ts';
+import { databaseRefusal } from './violation.ts';
 
 type RowsOf<Row> = { readonly rows: Row[] };
 interface Rows extends PgQueryResultHKT {
@@ -78,9 +79,9 @@ export type DatabaseOptions = {
 export async function connect(options: DatabaseOptions): Promise<Database> {
   const driver = await open(options);
   const scope = (identity: Identity): Scope => ({
-    run: (fn) => driver.transaction(identity, 'write', fn),
-    read: (fn) => driver.transaction(identity, 'read', fn),
-    statement: (name, query) => driver.statement(identity, name, query),
+    run: (fn) => storable(driver.transaction(identity, 'write', fn)),
+    read: (fn) => storable(driver.transaction(identity, 'read', fn)),
+    statement: (name, query) => storable(driver.statement(identity, name, query)),
   });
   return {
     kind: driver.kind,
@@ -90,6 +91,17 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
     close: driver.close,
     [Symbol.asyncDispose]: driver.close,
   };
+}
+
+/** PostgreSQL keeps every text but one with NUL in it (SQLSTATE 22021, 22P05). */
+async function storable<T>(query: Promise<T>): Promise<T> {
+  try {
+    return await query;
+  } catch (cause) {
+    const state = databaseRefusal(cause)?.state;
+    if (state !== '22021' && state !== '22P05') throw cause;
+    throw new ChainloopError('USAGE', 'text: contains a NUL character, which cannot be kept; remove it', { cause });
+  }
 }
 
 function open({ databaseUrl, dataDir, memory }: DatabaseOptions): Promise<Driver> {

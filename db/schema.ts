@@ -381,7 +381,10 @@ export const tokens = pgTable(
     }),
     unique('tokens_hash_key').on(t.hash),
     uniqueIndex('tokens_api_name_key').on(t.organizationId, t.name).where(sql`kind = 'api' and revoked_at is null`),
-    uniqueIndex('tokens_service_account_name_key').on(t.workflowId, t.name).where(sql`kind = 'service-account' and revoked_at is null`),
+    // With org_id, so that the workflow of another organization is a broken foreign key, and not a name that is taken there.
+    uniqueIndex('tokens_service_account_name_key')
+      .on(t.organizationId, t.workflowId, t.name)
+      .where(sql`kind = 'service-account' and revoked_at is null`),
     index('tokens_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     named('tokens', t.name),
     check('tokens_hash', sql`octet_length(${t.hash}) = 32`),

@@ -237,7 +237,7 @@ CREATE INDEX "runs_newest" ON "runs" USING btree ("org_id","created_at" DESC NUL
 CREATE INDEX "runs_newest_of_workflow" ON "runs" USING btree ("workflow_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE INDEX "runs_open" ON "runs" USING btree ("expires_at") WHERE state = 'initialized';--> statement-breakpoint
 CREATE UNIQUE INDEX "tokens_api_name_key" ON "tokens" USING btree ("org_id","name") WHERE kind = 'api' and revoked_at is null;--> statement-breakpoint
-CREATE UNIQUE INDEX "tokens_service_account_name_key" ON "tokens" USING btree ("workflow_id","name") WHERE kind = 'service-account' and revoked_at is null;--> statement-breakpoint
+CREATE UNIQUE INDEX "tokens_service_account_name_key" ON "tokens" USING btree ("org_id","workflow_id","name") WHERE kind = 'service-account' and revoked_at is null;--> statement-breakpoint
 CREATE INDEX "tokens_newest" ON "tokens" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE UNIQUE INDEX "workflows_name_key" ON "workflows" USING btree ("project_id","name") WHERE deleted_at is null;--> statement-breakpoint
 CREATE INDEX "workflows_newest" ON "workflows" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
