@@ -20,7 +20,7 @@ const parseText = (source: string) => parseStatement(Buffer.from(source));
 
 test('the statement is what docs/predicate.md shows, key for key', async () => {
   const document = await readFile(new URL('../docs/predicate.md', import.meta.url), 'utf8');
-  const [, example = ''] = /```json\n([^]*?)```/.exec(document) ?? [];
+  const [, example = ''] = /```json\n(.*?)```/s.exec(document) ?? [];
   assert.equal(JSON.stringify(JSON.parse(text), undefined, 2), example.trim());
 });
 
