@@ -22,7 +22,7 @@ A dry run needs no control plane: it takes the contract from the file, uploads n
     flags: {
       workflow: text('<name>', 'the workflow (not needed with a service account)'),
       project: text('<name>', 'its project'),
-      contractRevision: count('<n>', 'an older revision of its contract'),
+      contractRevision: count('<n>', 'the revision of its contract that you expect (default: the latest)'),
       dryRun: toggle('try it out, offline'),
       contract: text('<path>', 'the contract of a dry run'),
       annotation: pairs('an annotation of the attestation'),

@@ -16,7 +16,7 @@ export const attestations = router({
   init: job.input(wire.attestationInit).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<InitAnswer> => {
     const { runner, idempotencyKey } = input;
     const workflow = await workflowOf(caller, scope, input);
-    const { contract, revision } = await revisionOf(scope, workflow, input.contractRevision);
+    const { contract, revision } = await revisionOf(caller, scope, workflow, input.contractRevision);
     if (contract.runner !== undefined && contract.runner.type !== runner.type) {
       throw new ChainloopError(
         'RUNNER_MISMATCH',
@@ -92,9 +92,18 @@ async function workflowOf(
   return describeWorkflow(scope, { name: workflow, project });
 }
 
-/** Only of the contract that the workflow is bound to. NOT_FOUND for a revision that it does not have. */
-async function revisionOf(scope: OrgScope, workflow: WorkflowRow, asked: number | undefined) {
-  const { content, revision } = await describeContract(scope, workflow.contractName, asked);
+/**
+ * Only of the contract that the workflow is bound to. NOT_FOUND for a revision that it does not have. A job may say which revision it
+ * expects, and no older one than is in force: it would choose what it is judged by. An operator may.
+ */
+async function revisionOf(caller: Actor, scope: OrgScope, workflow: WorkflowRow, asked: number | undefined) {
+  const { content, revision, latestRevision } = await describeContract(scope, workflow.contractName, asked);
+  if (caller.type === 'service-account' && revision < latestRevision) {
+    throw new ChainloopError(
+      'CONFLICT',
+      `contract '${workflow.contractName}': revision ${revision} is no longer in force, ${latestRevision} is; leave --contract-revision out, or ask for ${latestRevision}`,
+    );
+  }
   return { contract: content, revision };
 }
 
