@@ -35,7 +35,7 @@ test('the transcript of the introduction, replayed command by command, gives the
   if (!existsSync(document)) return t.skip('the introduction (../shared/reference/introduction.mdx) is not here: nothing to compare with');
   const markdown = await readFile(document, 'utf8');
   const transcript = readTranscript(markdown);
-  assert.equal(transcript.length, 12);
+  assert.equal(transcript.length, 11);
 
   await using controlPlane = await startControlPlane();
   const { token, name: organization } = await controlPlane.createOrganization('acme');
