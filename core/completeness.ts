@@ -151,7 +151,7 @@ function unknownMaterials(contract: Contract, materials: Found['materials']): Pr
 }
 
 /** The command that brings a material. */
-export function addCommand(material: Pick<ContractMaterial, 'name' | 'type'>): string {
+function addCommand(material: Pick<ContractMaterial, 'name' | 'type'>): string {
   return `chainloop attestation add --name ${material.name} --value ${placeholder(material.type)}`;
 }
 

@@ -18,7 +18,7 @@ import {
   statementType,
 } from './statement/schema.ts';
 
-export { buildType, predicateType, Statement, type Subject, statementType } from './statement/schema.ts';
+export { Statement, type Subject } from './statement/schema.ts';
 
 /**
  * The statement of a crafting that is complete, as the bytes to sign: JSON without white space, keys in the order of the schema, maps

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addAll, aJob, binary, builderId, fails, otherSigner, ready, signer, statementIn } from '../../test/fakes/crafting-job.ts';
+import { push } from '../attestation.ts';
+
+test('a required material that is missing stops push, and the attestation goes on', async () => {
+  const job = aJob();
+  await job.init();
+  await fails(job.push(), 'CONTRACT_NOT_SATISFIED', /3 problems/);
+  await addAll(job);
+  await job.push();
+  assert.deepEqual(job.plane.states(), ['success']);
+});
+
+test('a push without a key is refused before anything is sent', async () => {
+  const job = await ready();
+  await fails(push({ ...job.ports, signer: undefined }, { builderId }), 'USAGE', /--key/);
+  assert.equal((await job.status()).sealed, false);
+});
+
+for (const when of ['before', 'after'] as const) {
+  test(`a push that breaks ${when} its effect is repeated with the same bytes, and ends in one success`, async () => {
+    const job = await ready();
+    job.plane.breakNext('push', when);
+    await fails(job.push(), 'CONTROL_PLANE_UNREACHABLE', /the same bytes are sent/);
+    const kept = await job.store.sealed();
+    assert.ok(kept !== undefined);
+    assert.equal((await job.status()).sealed, true);
+    await fails(job.add('commit', 'other'), 'CRAFTING_SEALED', /attestation push/);
+    // The key is not needed again.
+    const pushed = await push({ ...job.ports, signer: undefined }, { builderId });
+    assert.ok(pushed.type === 'pushed');
+    assert.equal(pushed.bundle, kept);
+    assert.deepEqual(job.plane.states(), ['success']);
+    await fails(job.status(), 'NO_CRAFTING');
+  });
+}
+
+test('a push that is killed after the answer finds its work done', async () => {
+  const job = await ready();
+  // As if the process had ended before it could forget the crafting.
+  const remembered = { ...job.store, remove: async () => undefined };
+  await job.push({ store: remembered });
+  assert.equal((await job.push()).type, 'pushed');
+  assert.deepEqual(job.plane.states(), ['success']);
+});
+
+test('a push by a key that nobody trusts is refused, and can be signed again by another', async () => {
+  const job = await ready();
+  await fails(job.push({ signer: otherSigner }), 'SIGNER_UNTRUSTED', /push again/);
+  assert.equal((await job.status()).sealed, false);
+  await job.push();
+  assert.deepEqual(job.plane.states(), ['success']);
+});
+
+test('a push whose evidence has gone from storage can be mended by adding it again', async () => {
+  const job = await ready();
+  job.plane.evidence.clear();
+  await fails(job.push(), 'EVIDENCE_MISSING');
+  await job.add('binary', binary);
+  await job.push();
+  assert.deepEqual(job.plane.states(), ['success']);
+});
+
+for (const code of ['TOKEN_EXPIRED', 'RATE_LIMITED', 'INTERNAL', 'STORAGE_UNAVAILABLE'] as const) {
+  test(`a push that fails with ${code} keeps the signed bytes: an earlier one may have arrived`, async () => {
+    const job = await ready();
+    job.plane.breakNext('push', 'after');
+    await fails(job.push(), 'CONTROL_PLANE_UNREACHABLE');
+    job.plane.breakNext('push', 'before', code);
+    await fails(job.push(), code);
+    await job.push();
+    assert.deepEqual(job.plane.states(), ['success']);
+  });
+}
+
+test('a push to a run that has expired says so, and reset forgets it', async () => {
+  const job = await ready();
+  job.plane.expire();
+  await fails(job.push(), 'RUN_EXPIRED', /attestation reset/);
+  assert.equal((await job.reset()).ended, false);
+  await job.init();
+  assert.deepEqual(job.plane.states(), ['expired', 'initialized']);
+});
+
+test('a signer that signs something else is found out before anything is sent', async () => {
+  const job = await ready();
+  const liar = { sign: async () => signer.sign(Buffer.from('something else')) };
+  await fails(job.push({ signer: liar }), 'SIGNATURE_INVALID');
+  assert.equal(await job.store.sealed(), undefined);
+  assert.deepEqual(job.plane.states(), ['initialized']);
+});
+
+test('a material that is added while push signs is in the attestation, or is refused', async () => {
+  const job = await ready();
+  let once = true;
+  const slow = {
+    sign: async (bytes: Uint8Array) => {
+      if (once) await job.add('notes', binary);
+      once = false;
+      return signer.sign(bytes);
+    },
+  };
+  const pushed = await job.push({ signer: slow });
+  assert.ok(pushed.type === 'pushed');
+  const statement = statementIn(pushed.bundle);
+  assert.equal(statement.predicate.materials.length, 4);
+});
