@@ -15,8 +15,9 @@ const maxBodiesSizeBytes = 256 * 1024 * 1024;
 export function createApi(deps: {
   readonly services: Services;
   readonly authenticate: Authenticate;
+  readonly bodyTimeoutMs: number;
 }): (request: IncomingMessage, requestId: string) => Promise<Response> {
-  const { services, authenticate } = deps;
+  const { services, authenticate, bodyTimeoutMs } = deps;
   let bodiesSizeBytes = 0;
 
   return async (request, requestId) => {
@@ -32,7 +33,7 @@ export function createApi(deps: {
           throw new ChainloopError('RATE_LIMITED', 'request: the server is busy with large requests; try again in a moment');
         }
       }
-      const body = hasBody ? await readBody(request, limits.requestBodySizeBytes) : '';
+      const body = hasBody ? await readBody(request, limits.requestBodySizeBytes, bodyTimeoutMs) : '';
       const init = request.method === 'POST' ? { method: 'POST', body } : { method: request.method ?? 'GET' };
       return await fetchRequestHandler({
         endpoint: '/trpc',

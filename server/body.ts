@@ -1,13 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { ChainloopError } from '../core/errors.ts';
-import { limits } from '../core/limits.ts';
 
 /**
  * The body of a request as text, counted while it is read: neither a length that lies nor a missing one makes it larger than
  * `limitBytes`. Throws LIMIT_EXCEEDED at once (also before the first byte, when the length says so), and USAGE when the body is not
  * there in time, so that a slow sender holds nothing for long.
  */
-export async function readBody(request: IncomingMessage, limitBytes: number, timeoutMs: number = limits.requestTimeoutMs): Promise<string> {
+export async function readBody(request: IncomingMessage, limitBytes: number, timeoutMs: number): Promise<string> {
   const tooLarge = (): ChainloopError =>
     new ChainloopError('LIMIT_EXCEEDED', `request: the body is larger than ${limitBytes} bytes; send less at once`);
   if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge();

@@ -17,10 +17,12 @@ export type HttpOptions = {
   readonly version: string;
   /** Serves /metrics without a token: nobody but this machine can connect. */
   readonly openMetrics: boolean;
+  readonly timeouts?: Timeouts | undefined;
 };
 
-/** Time for the head of a request; a body has its own limits, since uploads may take hours. */
-const headTimeoutMs = 10_000;
+/** How long a client may take for the head of a request, and for the body of a call; uploads have their own limits in the gateway. */
+export type Timeouts = { readonly headMs: number; readonly bodyMs: number };
+const defaultTimeouts: Timeouts = { headMs: 10_000, bodyMs: limits.requestTimeoutMs };
 /** A connection on which nothing moves. */
 const silenceTimeoutMs = 2 * limits.idleTimeoutMs;
 const maxConnections = 4096;
@@ -36,12 +38,13 @@ export type HttpServer = {
 /** `/v2` goes to the gateway as it is, the rest to hono. Every answer has a request id, in `x-request-id`. */
 export function createHttpServer(options: HttpOptions): HttpServer {
   const { log, metrics } = options.services;
+  const { headMs } = options.timeouts ?? defaultTimeouts;
   let draining = false;
   let inFlight = 0;
   const listener = getRequestListener(createApp(options, () => draining).fetch, { overrideGlobalObjects: false });
 
   const server = createServer(
-    { ...gatewayServerOptions, headersTimeout: headTimeoutMs, connectionsCheckingInterval: 2_000, keepAliveTimeout: 65_000 },
+    { ...gatewayServerOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 5, keepAliveTimeout: 65_000 },
     (request, response) => {
       const startedAt = performance.now();
       const requestId = randomUUID();
@@ -80,7 +83,8 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
   const { log, metrics, database } = services;
   const app = new Hono<{ Bindings: HttpBindings }>();
   const idOf = (response: { getHeader(name: string): unknown }): string => String(response.getHeader('x-request-id'));
-  const api = createApi({ services, authenticate });
+  const { bodyMs } = options.timeouts ?? defaultTimeouts;
+  const api = createApi({ services, authenticate, bodyTimeoutMs: bodyMs });
 
   app.all('/trpc/*', (c) => api(c.env.incoming, idOf(c.env.outgoing)));
   app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));

@@ -13,7 +13,7 @@ import { type Authenticate, createAuthenticate } from './actor.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
-import { createHttpServer, type HttpServer } from './http.ts';
+import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { ensureOwnerToken } from './owner-token.ts';
@@ -36,6 +36,7 @@ export type ServerDependencies = {
   readonly now?: (() => Date) | undefined;
   /** Another database than the configured one: tests start with one in memory. */
   readonly database?: DatabaseOptions | undefined;
+  readonly timeouts?: Timeouts | undefined;
 };
 
 /** How often runs that were open for too long are expired. */
@@ -76,7 +77,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
 
   const gateway = openGateway(services, authenticate);
   const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
-  const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics });
+  const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics, timeouts: dependencies.timeouts });
   const url = await listen(http, config);
   const stopSweeping = startSweep(database, log, now);
   log.info({ url, dataDir: config.dataDir, database: database.kind, version }, 'control plane is ready');

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Api, createApi } from '../../client/api.ts';
 import type { DatabaseOptions } from '../../db/client.ts';
 import { parseConfig, type ServerOptions } from '../../server/config.ts';
+import type { Timeouts } from '../../server/http.ts';
 import { createLog } from '../../server/log.ts';
 import { startServer } from '../../server/main.ts';
 import { type Kind, migratedSnapshot } from '../databases.ts';
@@ -34,13 +35,14 @@ export type ControlPlaneOptions = {
   readonly database?: Kind | DatabaseOptions;
   readonly options?: ServerOptions;
   readonly now?: () => Date;
+  readonly timeouts?: Timeouts;
   /** A data directory that stays; without it, a temporary one. */
   readonly dataDir?: string;
 };
 
 /** Starts one. */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { database = 'pglite', now, options: serverOptions } = options;
+  const { database = 'pglite', now, timeouts, options: serverOptions } = options;
   await using stack = new AsyncDisposableStack();
   const dataDir = options.dataDir ?? stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-server-'))).path;
   const log: string[] = [];
@@ -50,6 +52,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     log: createLog('debug', { write: (line: string) => void log.push(line) }),
     version: 'test',
     now,
+    timeouts,
     ...(databaseOptions !== undefined && { database: databaseOptions }),
   });
   stack.defer(() => server.close());
