@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempDisposable } from 'node:fs/promises';
+import { type ClientRequest, request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Api, createApi } from '../../client/api.ts';
+import { isChainloopError } from '../../core/errors.ts';
+import type { InitAnswer } from '../../core/ports.ts';
+import { databaseKinds, type Kind } from '../databases.ts';
+import { startControlPlane } from '../fakes/control-plane.ts';
+import { type Job, startJob, text } from '../fakes/job.ts';
+import { type Postgres, startPostgres } from '../fakes/postgres.ts';
+import { type ServerProcess, startServerProcess } from '../fakes/server-process.ts';
+import { needs } from '../needs.ts';
+
+const clients = 8;
+const kills = Number(process.env.CHAINLOOP_FAULT_KILLS ?? 3);
+const contract = 'schemaVersion: v1\nmaterials:\n  - { type: STRING, name: commit }\n  - { type: ARTIFACT, name: binary, output: true }\n';
+
+/** An organization with one workflow, as an operator sets it up. */
+async function setUp(url: string, ownerToken: string): Promise<{ readonly api: Api; readonly job: Job }> {
+  await createApi({ url, token: ownerToken }).organization.create.mutate({ name: 'acme' });
+  const api = createApi({ url, token: ownerToken, organization: 'acme', retryBudgetMs: 20_000 });
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: contract });
+  await api.workflow.create.mutate({ name: 'release', project: 'bedrock', contract: 'release' });
+  const { token } = await api.serviceAccount.create.mutate({ name: 'job', workflow: 'release', project: 'bedrock' });
+  const job = await startJob({ url, organization: 'acme', token, trustedBy: api, retryBudgetMs: 60_000 });
+  return { api, job };
+}
+
+const bundleOf = async (job: Job, run: InitAnswer, content: string): Promise<string> =>
+  job.bundle(run, [text('commit', content), await job.upload('binary', content)], {
+    start: { runner: { authenticated: false }, env: {}, annotations: {} },
+  });
+const openRun = (job: Job, idempotencyKey: string): Promise<InitAnswer> => job.init({ idempotencyKey, runner: { authenticated: false } });
+
+for (const kind of databaseKinds) {
+  test(`F2: a server that is killed at any moment loses no acknowledged run and makes none twice (${kind})`, {
+    timeout: 240_000,
+  }, async (t) => {
+    if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
+    await using stack = new AsyncDisposableStack();
+    const { dataDir, databaseUrl } = await home(kind, stack);
+    let server: ServerProcess = await startServerProcess({ dataDir, databaseUrl });
+    stack.defer(() => server[Symbol.asyncDispose]());
+    const { host } = new URL(server.url);
+    const { api, job } = await setUp(server.url, server.ownerToken);
+
+    let stopped = false;
+    const acknowledged = new Map<string, string>();
+    const opened = new Set<string>();
+    const client = async (number: number): Promise<void> => {
+      for (let i = 0; !stopped; i++) {
+        const content = `client ${number}, attestation ${i}, and enough characters`;
+        const run = await openRun(job, content);
+        opened.add(run.runId);
+        const { digest } = await job.push(run, await bundleOf(job, run, content));
+        acknowledged.set(run.runId, digest);
+      }
+    };
+    const all = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
+    for (let kill = 0; kill < kills; kill++) {
+      const before = acknowledged.size;
+      // Under load: at a moment of its own in each round, after some were acknowledged.
+      while (acknowledged.size < before + 3 + kill) await new Promise((resolve) => setTimeout(resolve, 7 + 3 * kill));
+      await server.stop('SIGKILL');
+      server = await startServerProcess({ dataDir, databaseUrl, listen: host });
+    }
+    stopped = true;
+    await all;
+
+    const runs = await everyRun(api);
+    t.diagnostic(`${kills} kills, ${acknowledged.size} runs acknowledged`);
+    assert.equal(runs.length, opened.size, 'no run was opened twice');
+    assert.deepEqual(new Set(runs.filter(({ state }) => state === 'success').map(({ id }) => id)), new Set(acknowledged.keys()));
+    for (const [id, digest] of acknowledged) {
+      const { attestation } = await api.run.describe.query({ id });
+      assert.deepEqual([attestation?.digest, attestation?.verified, attestation?.verificationError], [digest, true, null]);
+    }
+    const [workflow] = (await api.workflow.list.query({})).items;
+    assert.equal(workflow?.runsCount, runs.length, 'counters are as the rows');
+  });
+
+  test(`F9: of eight pushes of one attestation at once all get the same answer, and there is one success (${kind})`, async (t) => {
+    if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
+    await using plane = await startControlPlane({ database: kind });
+    const { api, job } = await setUp(plane.url, plane.ownerToken);
+    const runs = await Promise.all(Array.from({ length: clients }, () => openRun(job, 'one key of all these')));
+    assert.equal(new Set(runs.map(({ runId }) => runId)).size, 1);
+    const [run] = runs;
+    assert.ok(run);
+    const bundles = await Promise.all(Array.from({ length: clients }, () => bundleOf(job, run, 'the same bytes')));
+    const [bundle = ''] = bundles;
+    const answers = await Promise.all(Array.from({ length: clients }, () => job.push(run, bundle)));
+    assert.equal(new Set(answers.map(({ digest }) => digest)).size, 1);
+    assert.deepEqual(await job.push(run, bundle), answers[0], 'a replay after a lost answer');
+    const [workflow] = (await api.workflow.list.query({})).items;
+    assert.equal(workflow?.runsCount, 1);
+    assert.deepEqual(
+      (await everyRun(api)).map(({ state }) => state),
+      ['success'],
+    );
+  });
+}
+
+test('F11: at SIGTERM what is in flight finishes, what is new is told to come back, and the server is gone in time', {
+  timeout: 60_000,
+}, async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-drain-'));
+  await using server = await startServerProcess({ dataDir: folder.path });
+  const { api, job } = await setUp(server.url, server.ownerToken);
+  const { token } = await api.apiToken.create.mutate({ name: 'upload' });
+  const run = await openRun(job, 'a run that is pushed in time');
+  const bundle = await bundleOf(job, run, 'content');
+
+  // An upload that is half way when the signal comes, and a connection that was idle.
+  const upload = await startUpload(server.url, token);
+  const pushed = job.push(run, bundle);
+  await once(upload.request, 'drain').catch(() => undefined);
+  const stopping = server.stop('SIGTERM');
+  while (!server.log.some((line) => line.includes('is stopping'))) await new Promise((resolve) => setTimeout(resolve, 5));
+
+  const startedAt = performance.now();
+  const refused = createApi({ url: server.url, token, retryBudgetMs: 0 }).auth.whoami.query();
+  await assert.rejects(refused, (error) => isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE') && /stopping|refused/.test(error.message));
+  assert.equal(await upload.finish(), 202, 'the upload in flight was taken to its end');
+  await pushed.catch((error: unknown) => assert.ok(isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE'), String(error)));
+  assert.equal(await stopping, 0);
+  assert.ok(performance.now() - startedAt < 10_000);
+});
+
+test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60_000 }, async (t) => {
+  if (process.platform !== 'linux') return t.skip('resident memory is read from /proc: Linux only');
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-memory-'));
+  await using server = await startServerProcess({ dataDir: folder.path });
+  const { api } = await setUp(server.url, server.ownerToken);
+  const { token } = await api.apiToken.create.mutate({ name: 'flood' });
+  const before = await server.memory();
+  const piece = Buffer.alloc(1024 * 1024, ' ');
+  const flood = async (): Promise<number | undefined> => {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+    const request = httpRequest(`${server.url}/trpc/contract.create`, { method: 'POST', headers });
+    request.on('error', () => undefined);
+    const answered = once(request, 'response');
+    const pump = (): void => {
+      while (!request.destroyed && request.write(piece));
+    };
+    request.on('drain', pump);
+    pump();
+    const [response] = await answered;
+    request.destroy();
+    return response.statusCode;
+  };
+  const statuses = await Promise.all(Array.from({ length: clients }, flood));
+  const peak = (await server.memory()).peakMiB;
+  t.diagnostic(`resident before ${before.nowMiB.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB; answers ${statuses.join(' ')}`);
+  for (const status of statuses) assert.equal(status, 413);
+  assert.ok(peak - before.peakMiB < 350, `${peak - before.peakMiB} MiB more`);
+});
+
+async function home(kind: Kind, stack: AsyncDisposableStack): Promise<{ readonly dataDir: string; readonly databaseUrl?: string }> {
+  const { path: dataDir } = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-kill-')));
+  if (kind === 'pglite') return { dataDir };
+  const postgres: Postgres = stack.use(await startPostgres());
+  return { dataDir, databaseUrl: await postgres.createDatabase() };
+}
+
+async function everyRun(api: Api) {
+  const runs = [];
+  let cursor: string | undefined;
+  do {
+    const page = await api.run.list.query({ limit: 100, cursor });
+    runs.push(...page.items);
+    cursor = page.nextCursor;
+  } while (cursor !== undefined);
+  return runs;
+}
+
+/** An upload session with a PATCH whose body is half sent. */
+async function startUpload(
+  url: string,
+  token: string,
+): Promise<{ readonly request: ClientRequest; finish(): Promise<number | undefined> }> {
+  const headers = { authorization: `Bearer ${token}` };
+  const session = await fetch(`${url}/v2/acme/blobs/uploads/`, { method: 'POST', headers });
+  const request = httpRequest(new URL(session.headers.get('location') ?? '', url), {
+    method: 'PATCH',
+    headers: { ...headers, 'content-length': 2 * 1024 * 1024 },
+  });
+  const half = Buffer.alloc(1024 * 1024, 'x');
+  request.write(half);
+  return {
+    request,
+    async finish() {
+      const answered = once(request, 'response');
+      request.end(half);
+      const [response] = await answered;
+      response.resume();
+      return response.statusCode;
+    },
+  };
+}
