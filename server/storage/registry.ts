@@ -28,6 +28,8 @@ type Session = {
   upstream: UpstreamUpload;
   /** The last request broke: the registry has to be asked where the upload stands. */
   uncertain: boolean;
+  /** Bytes are under way. */
+  sending: boolean;
   usedAtMs: number;
 };
 
@@ -57,7 +59,7 @@ export function createRegistryStorage(options: {
   }
 
   /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
-  async function find(sealed: string): Promise<Session> {
+  function find(sealed: string): Session {
     const [id, location, offset] = unseal(sealed);
     let session = sessions.get(id);
     if (session === undefined) {
@@ -66,7 +68,6 @@ export function createRegistryStorage(options: {
       sessions.set(id, session);
     }
     session.usedAtMs = now().getTime();
-    if (session.uncertain) await ask(session);
     return session;
   }
 
@@ -78,7 +79,10 @@ export function createRegistryStorage(options: {
     }
   }
 
-  async function ask(session: Session): Promise<void> {
+  /** Asks the registry where the upload stands, when that is not known. Not while bytes are under way. */
+  async function locate(session: Session): Promise<void> {
+    if (!session.uncertain) return;
+    if (!sessions.has(session.id)) throw unknownUpload();
     const status = await client.upload.status(session.upstream);
     if (status === undefined) {
       sessions.delete(session.id);
@@ -110,6 +114,7 @@ export function createRegistryStorage(options: {
       }
     }
     session.uncertain = true;
+    session.sending = true;
     try {
       const after = await client.upload.append(session.upstream, { read });
       session.upstream = after;
@@ -118,6 +123,8 @@ export function createRegistryStorage(options: {
       // The bytes that went with the old token are gone; the client has a new one.
       if (!(error instanceof TokenRenewed)) throw error;
       throw new ChainloopError('REGISTRY_UNAVAILABLE', 'upload: the registry wanted a new token; resume the upload', { cause: error });
+    } finally {
+      session.sending = false;
     }
     if (failure !== undefined) throw failure.error;
   }
@@ -170,12 +177,14 @@ export function createRegistryStorage(options: {
       return publicUpload(session);
     },
     async uploadStatus(sealed) {
-      return publicUpload(await find(sealed));
+      const session = find(sealed);
+      if (!session.sending) await locate(session);
+      return publicUpload(session);
     },
     async append(sealed, offset, body) {
-      const { turns } = await find(sealed);
-      return turns.take(body, async (input) => {
-        const session = await find(sealed);
+      const session = find(sealed);
+      return session.turns.take(body, async (input) => {
+        await locate(session);
         if (session.upstream.offset !== offset) {
           throw new ChainloopError(
             'CONFLICT',
@@ -187,19 +196,19 @@ export function createRegistryStorage(options: {
       });
     },
     async finish(sealed, digest, body) {
-      const { turns } = await find(sealed);
-      return turns.take(body ?? nothing(), async (input) => {
-        const session = await find(sealed);
+      const session = find(sealed);
+      return session.turns.take(body ?? nothing(), async (input) => {
+        await locate(session);
         const { last, rest } = await takeLast(input);
         if (rest !== undefined) await send(session, rest);
-        if (session.uncertain) await ask(session);
+        await locate(session);
         const sizeBytes = session.upstream.offset + last.byteLength;
         await commit(session, digest, last);
         return { sizeBytes };
       });
     },
     async cancelUpload(sealed) {
-      const session = await find(sealed);
+      const session = find(sealed);
       await session.turns.take(nothing(), async () => {
         sessions.delete(session.id);
         await client.upload.cancel(session.upstream);
@@ -237,7 +246,7 @@ export function createRegistryStorage(options: {
 }
 
 function newSession(id: string, upstream: UpstreamUpload, usedAtMs: number): Session {
-  return { id, turns: createTurns(), hash: createHash('sha256'), hashedBytes: 0, upstream, uncertain: false, usedAtMs };
+  return { id, turns: createTurns(), hash: createHash('sha256'), hashedBytes: 0, upstream, uncertain: false, sending: false, usedAtMs };
 }
 
 /** Feeds the hash with what follows on what it saw; bytes that are sent a second time are not hashed a second time. */
