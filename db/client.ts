@@ -93,14 +93,17 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
   };
 }
 
-/** PostgreSQL keeps every text but one with NUL in it (SQLSTATE 22021, 22P05). */
+/** What every query may meet, as errors of ours: text with NUL in it, which PostgreSQL cannot keep, and a full disk. */
 async function storable<T>(query: Promise<T>): Promise<T> {
   try {
     return await query;
   } catch (cause) {
     const state = databaseRefusal(cause)?.state;
-    if (state !== '22021' && state !== '22P05') throw cause;
-    throw new ChainloopError('USAGE', 'text: contains a NUL character, which cannot be kept; remove it', { cause });
+    if (state === '22021' || state === '22P05') {
+      throw new ChainloopError('USAGE', 'text: contains a NUL character, which cannot be kept; remove it', { cause });
+    }
+    if (state === '53100') throw new ChainloopError('DISK_FULL', 'database: no space left; make room, then try again', { cause });
+    throw cause;
   }
 }
 

@@ -6,6 +6,7 @@ import { drizzle as drizzlePglite } from 'drizzle-orm/pglite';
 import { migrate as migrateOverPglite } from 'drizzle-orm/pglite/migrator';
 import pg from 'pg';
 import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import { databaseRefusal } from './violation.ts';
 
 /** Any number, the same in every version: servers that start at once wait for each other (drizzle's own migrate() takes no lock). */
@@ -36,18 +37,25 @@ begin
 end $$`;
 
 /**
- * Brings the schema up to date, under a lock. Throws USAGE when this PostgreSQL is too old, or its user may not make the roles; the
- * message says what an administrator has to run.
+ * Brings the schema up to date, under a lock. Throws USAGE when the address is wrong, this PostgreSQL is too old, or its user
+ * may not make the roles; the message says what an administrator has to run.
  */
-export async function migratePostgres(connection: { readonly connectionString: string }): Promise<void> {
+export async function migratePostgres(databaseUrl: string): Promise<void> {
+  if (!/^postgres(ql)?:\/\//.test(databaseUrl) || !URL.canParse(databaseUrl)) {
+    throw new ChainloopError('USAGE', 'DATABASE_URL: not a PostgreSQL address; it looks like postgres://user:password@host:5432/database');
+  }
   const client = new pg.Client({
-    connectionString: connection.connectionString,
+    connectionString: databaseUrl,
     application_name: 'chainloop migrate',
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: limits.databaseConnectTimeoutMs,
   });
   client.on('error', () => {});
   try {
-    await client.connect();
+    await client.connect().catch((cause) => {
+      // Wrong password, no such user, no such database: to try again does not help. The message has user and database, not the password.
+      if (!(cause instanceof Error) || !/^(28...|3D000|42501)$/.test(databaseRefusal(cause)?.state ?? '')) throw cause;
+      throw new ChainloopError('USAGE', `DATABASE_URL: PostgreSQL refuses the connection: ${cause.message}`, { cause });
+    });
     const { rows } = await client.query<{ major: number; name: string }>(
       `select current_setting('server_version_num')::int / 10000 as major, current_user::text as name`,
     );

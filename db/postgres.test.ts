@@ -78,6 +78,31 @@ test('a PostgreSQL that is gone is CONTROL_PLANE_UNREACHABLE, and says nothing o
   );
 });
 
+for (const [what, url] of [
+  ['no address', 'localhost'],
+  ['another scheme', 'mysql://u:s3cret@127.0.0.1/x'],
+  ['a host with a space', 'postgres://u:s3cret@a b/x'],
+] as const) {
+  test(`a DATABASE_URL that is ${what} is refused without its password`, async () => {
+    await assert.rejects(connect({ databaseUrl: url }), (error) => isChainloopError(error, 'USAGE') && !error.message.includes('s3cret'));
+  });
+}
+
+test('a database that is not there, and a server that is not there, are told apart', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  const server = await startPostgres();
+  const absent = `${server.url}-absent`;
+  await assert.rejects(
+    connect({ databaseUrl: absent }),
+    (error) => isChainloopError(error, 'USAGE') && error.message.includes('"chainloop-absent"'),
+  );
+  await server[Symbol.asyncDispose]();
+  await assert.rejects(
+    connect({ databaseUrl: absent }),
+    (error) => isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE') && error.message.includes('127.0.0.1'),
+  );
+});
+
 test('servers that start at once on an empty database all come up', async (t) => {
   if (!needs(t, 'postgresql')) return;
   await using server = await startPostgres();

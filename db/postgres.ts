@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { PgDialect } from 'drizzle-orm/pg-core';
 import pg from 'pg';
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Driver, Identity, Tx } from './client.ts';
 import { migratePostgres } from './migrate.ts';
@@ -25,7 +25,15 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     query_timeout: limits.databaseStatementTimeoutMs + 5_000,
     keepAlive: true,
   };
-  await reach(() => migratePostgres(config));
+  await reach(() => migratePostgres(databaseUrl)).catch((cause) => {
+    // Who starts the server may know where its database should be; who calls it may not.
+    if (!isChainloopError(cause, 'CONTROL_PLANE_UNREACHABLE')) throw cause;
+    throw new ChainloopError(
+      cause.code,
+      `database: ${hostOf(databaseUrl)} does not answer; check DATABASE_URL, and that PostgreSQL runs there`,
+      { cause },
+    );
+  });
   const pool = new pg.Pool({ ...config, pipeline: true, max: limits.databaseConnections });
   // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
   pool.on('error', () => {});
@@ -42,11 +50,12 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     async transaction(identity, mode, fn) {
       for (let attempt = 1; ; attempt += 1) {
         let committing = false;
+        let begun: Promise<unknown> = Promise.resolve();
         const client = await reach(() => pool.connect());
         try {
           // Not awaited: it goes out with the first query of `fn`. If it fails, so does every query after it, since the transaction
           // has begun by then.
-          const begun = client.query(`begin${mode === 'read' ? ' read only' : ''}; ${become(identity)}`);
+          begun = client.query(`begin${mode === 'read' ? ' read only' : ''}; ${become(identity)}`);
           begun.catch(() => {});
           const result = await fn(database(client));
           await begun;
@@ -62,7 +71,12 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
           await committed;
           client.release();
           return result;
-        } catch (error) {
+        } catch (failure) {
+          // If the transaction could not begin, that is why its queries failed.
+          const error = await begun.then(
+            () => failure,
+            (first) => first,
+          );
           await abandon(client, error);
           if (committing || attempt === limits.attempts || !(isTransient(error) || isLost(error))) throw reported(error);
         }
@@ -159,10 +173,15 @@ function isTransient(error: unknown): boolean {
 
 /** The error for the caller: a lost database is temporary, and which one it was stays in the cause. */
 function reported(error: unknown): unknown {
-  if (!isLost(error) && !isTransient(error)) return error;
+  const tooSlow = databaseRefusal(error)?.state === '57014';
+  if (!isLost(error) && !isTransient(error) && !tooSlow) return error;
   return new ChainloopError('CONTROL_PLANE_UNREACHABLE', 'control plane: its database does not answer; try again in a moment', {
     cause: error,
   });
+}
+
+function hostOf(databaseUrl: string): string {
+  return URL.parse(databaseUrl)?.host || 'the database';
 }
 
 /** The id was checked to be a UUID when the scope was made. */

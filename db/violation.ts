@@ -6,7 +6,8 @@ export type DatabaseRefusal = { readonly state: string; readonly constraint?: st
 /** The database's own words in an error, however deep drizzle has wrapped them. */
 export function databaseRefusal(error: unknown): DatabaseRefusal | undefined {
   for (let inner = error; inner instanceof Error; inner = inner.cause) {
-    if (!('code' in inner) || typeof inner.code !== 'string' || !/^[0-9A-Z]{5}$/.test(inner.code)) continue;
+    // A SQLSTATE has a digit; EPIPE, which is as long, has none.
+    if (!('code' in inner) || typeof inner.code !== 'string' || !/^(?=.*[0-9])[0-9A-Z]{5}$/.test(inner.code)) continue;
     return { state: inner.code, constraint: 'constraint' in inner && typeof inner.constraint === 'string' ? inner.constraint : undefined };
   }
   return undefined;
