@@ -63,15 +63,15 @@ export async function checkKind(type: MaterialType, file: Pick<EvidenceFile, 'fi
   return format.summarise(document);
 }
 
-async function readWhole(file: Pick<EvidenceFile, 'sizeBytes' | 'read'>): Promise<Uint8Array> {
+async function readWhole(file: Pick<EvidenceFile, 'fileName' | 'sizeBytes' | 'read'>): Promise<Uint8Array> {
   const bytes = new Uint8Array(file.sizeBytes);
   let length = 0;
-  // The file is open: a change of size is found at the end of the read.
   for await (const piece of file.read()) {
-    bytes.set(piece.subarray(0, Math.max(0, bytes.length - length)), Math.min(length, bytes.length));
+    if (length + piece.length <= bytes.length) bytes.set(piece, length);
     length += piece.length;
   }
-  return bytes;
+  if (length === bytes.length) return bytes;
+  throw new ChainloopError('FILE_CHANGED', `${file.fileName} changed while it was read; add it when it is complete`);
 }
 
 function parseDocument(bytes: Uint8Array, fileName: string, format: DocumentFormat): unknown {
