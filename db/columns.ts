@@ -1,5 +1,16 @@
-import { customType } from 'drizzle-orm/pg-core';
+import { customType, timestamp, uuid } from 'drizzle-orm/pg-core';
 import { type Digest, hexOf, parseDigest } from '../core/digest.ts';
+
+/** The primary key of most tables. */
+export const id = () => uuid().primaryKey().defaultRandom();
+
+/** An instant, to the microsecond in the database. */
+export const instant = () => timestamp({ withTimezone: true, precision: 6, mode: 'date' });
+
+export const createdAt = () => instant().notNull().defaultNow();
+
+/** Which organization a row is of. */
+export const organization = () => uuid('org_id').notNull();
 
 /** Bytes. */
 export const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => 'bytea' });
@@ -7,16 +18,6 @@ export const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ 
 /** A digest: 32 bytes in the database (an index on them is half the size of one on text), `sha256:<hex>` in memory. */
 export const digest = customType<{ data: Digest; driverData: Uint8Array }>({
   dataType: () => 'bytea',
-  toDriver: (value) => digestBytes(value),
-  fromDriver: (bytes) => digestFromBytes(bytes),
+  toDriver: (value) => Buffer.from(hexOf(value), 'hex'),
+  fromDriver: (bytes) => parseDigest(`sha256:${Buffer.from(bytes).toString('hex')}`),
 });
-
-/** The 32 bytes of a digest. */
-export function digestBytes(value: Digest): Uint8Array {
-  return Buffer.from(hexOf(value), 'hex');
-}
-
-/** The digest that the 32 bytes are. */
-function digestFromBytes(bytes: Uint8Array): Digest {
-  return parseDigest(`sha256:${Buffer.from(bytes).toString('hex')}`);
-}

@@ -8,44 +8,23 @@ import {
   index,
   integer,
   jsonb,
-  pgPolicy,
-  pgRole,
   pgTable,
   primaryKey,
   text,
-  timestamp,
   unique,
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
 import type { Contract } from '../core/contract.ts';
 import type { RunnerType, RunState } from '../core/names.ts';
-import { bytea, digest } from './columns.ts';
+import { bytea, createdAt, digest, id, instant, organization } from './columns.ts';
+import { named, systemPolicy, tenantPolicy } from './policies.ts';
 
 /**
  * The tables. Names, states and ownership are checked here, beneath the code: a row cannot point into another organization (foreign
  * keys carry org_id), a run cannot go backwards, a contract revision cannot change. What drizzle cannot say (FORCE ROW LEVEL
  * SECURITY, triggers, grants) is in migrations/0001_guards.sql. docs/database.md is the one-page account.
  */
-
-/** The role of every request: sees the rows of one organization. Made in migrate.ts. */
-export const appRole = pgRole('chainloop_app').existing();
-/** The role of what is not of one organization: tokens by hash, expiry, metrics. Its grants are the list of what it may touch. */
-export const systemRole = pgRole('chainloop_system').existing();
-
-const id = () => uuid().primaryKey().defaultRandom();
-const instant = () => timestamp({ withTimezone: true, precision: 6, mode: 'date' });
-const createdAt = () => instant().notNull().defaultNow();
-const organization = () => uuid('org_id').notNull();
-
-/** A transaction without an organization has none: the setting is then absent, or empty. */
-const current = sql`(select nullif(current_setting('app.organization', true), '')::uuid)`;
-const own = (column: string) => sql`${sql.identifier(column)} = ${current}`;
-const tenantPolicy = (column = 'org_id') => pgPolicy('tenant', { for: 'all', to: appRole, using: own(column), withCheck: own(column) });
-const systemPolicy = () => pgPolicy('system', { for: 'all', to: systemRole, using: sql`true`, withCheck: sql`true` });
-/** core/names.ts, Name. */
-const named = (table: string, column: AnyPgColumn) =>
-  check(`${table}_name`, sql`length(${column}) <= 63 and ${column} ~ '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'`);
 
 export const organizations = pgTable('organizations', { id: id(), name: text().notNull(), createdAt: createdAt() }, (t) => [
   unique('organizations_name_key').on(t.name),
