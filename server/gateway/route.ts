@@ -18,7 +18,7 @@ export function parseRoute(target: string): { readonly route: Route | undefined;
   const mark = target.indexOf('?');
   const query = new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1));
   const segments = (mark < 0 ? target : target.slice(0, mark)).split('/').slice(1).map(decode);
-  return { route: match(segments), query };
+  return { route: segments.includes(undefined) ? undefined : match(segments), query };
 }
 
 function match([version, organization, noun, name, rest, ...more]: readonly (string | undefined)[]): Route | undefined {

@@ -16,8 +16,14 @@ export async function startUpload(exchange: Exchange): Promise<void> {
   const digest = query.get('digest') === null ? undefined : digestIn(query.get('digest'));
   const upload = await storage.beginUpload();
   if (digest === undefined) return sendUpload(exchange, 202, upload);
-  const { sizeBytes } = await storage.finish(upload.session, digest, receive(exchange));
-  await exchange.record({ digest, sizeBytes });
+  try {
+    const { sizeBytes } = await storage.finish(upload.session, digest, { offset: 0, body: receive(exchange) });
+    await exchange.record({ digest, sizeBytes });
+  } catch (error) {
+    // The client was never told the session, so nobody could resume it.
+    await storage.cancelUpload(upload.session).catch(() => {});
+    throw error;
+  }
   sendCreated(exchange, digest);
 }
 
@@ -47,10 +53,11 @@ async function finishUpload(exchange: Exchange, session: string): Promise<void> 
   const { request, storage, query } = exchange;
   const digest = digestIn(query.get('digest'));
   try {
-    if (hasBody(exchange)) await atOffset(exchange, session);
-    const { sizeBytes } = await storage.finish(session, digest, hasBody(exchange) ? receive(exchange) : undefined);
+    const last = hasBody(exchange) ? { ...(await atOffset(exchange, session)), body: receive(exchange) } : undefined;
+    const { sizeBytes } = await storage.finish(last?.session ?? session, digest, last);
     await exchange.record({ digest, sizeBytes });
   } catch (error) {
+    if (isChainloopError(error, 'CONFLICT')) throw outOfOrder(exchange, await storage.uploadStatus(session));
     // The answer of a finish that was done may have been lost: the same request again gets the same answer.
     const stat = isChainloopError(error, 'NOT_FOUND') ? await storage.stat(digest) : undefined;
     if (stat === undefined) throw error;

@@ -144,18 +144,15 @@ export function createLayoutUploads(options: {
     async append(id, offset, body) {
       const session = await find(id);
       return session.turns.take(body, async (input) => {
-        if (session.ended) throw unknownUpload();
-        if (session.offset !== offset) {
-          throw new ChainloopError('CONFLICT', `upload: it is at offset ${session.offset}, not ${offset}; send the bytes from there`);
-        }
+        assertAt(session, offset);
         await write(id, session, input);
         return { session: id, offset: session.offset };
       });
     },
-    async finish(id, digest, body) {
+    async finish(id, digest, last) {
       const session = await find(id);
-      return session.turns.take(body ?? nothing(), async (input) => {
-        if (session.ended) throw unknownUpload();
+      return session.turns.take(last?.body ?? nothing(), async (input) => {
+        assertAt(session, last?.offset ?? session.offset);
         await write(id, session, input);
         await commit(id, session, digest);
         return { sizeBytes: session.offset };
@@ -170,6 +167,13 @@ export function createLayoutUploads(options: {
 
 function newSession(path: string): Session {
   return { path, hash: createHash('sha256'), turns: createTurns(), offset: 0, ended: false };
+}
+
+/** Throws unless the session takes bytes at that offset now: NOT_FOUND, CONFLICT. */
+function assertAt(session: Session, offset: number): void {
+  if (session.ended) throw unknownUpload();
+  if (session.offset === offset) return;
+  throw new ChainloopError('CONFLICT', `upload: it is at offset ${session.offset}, not ${offset}; send the bytes from there`);
 }
 
 async function recover(folder: string, id: string): Promise<Session> {

@@ -185,20 +185,16 @@ export function createRegistryStorage(options: {
       const session = find(sealed);
       return session.turns.take(body, async (input) => {
         await locate(session);
-        if (session.upstream.offset !== offset) {
-          throw new ChainloopError(
-            'CONFLICT',
-            `upload: it is at offset ${session.upstream.offset}, not ${offset}; send the bytes from there`,
-          );
-        }
+        assertAt(session, offset);
         await send(session, input);
         return publicUpload(session);
       });
     },
-    async finish(sealed, digest, body) {
+    async finish(sealed, digest, end) {
       const session = find(sealed);
-      return session.turns.take(body ?? nothing(), async (input) => {
+      return session.turns.take(end?.body ?? nothing(), async (input) => {
         await locate(session);
+        assertAt(session, end?.offset ?? session.upstream.offset);
         const { last, rest } = await takeLast(input);
         if (rest !== undefined) await send(session, rest);
         await locate(session);
@@ -247,6 +243,12 @@ export function createRegistryStorage(options: {
 
 function newSession(id: string, upstream: UpstreamUpload, usedAtMs: number): Session {
   return { id, turns: createTurns(), hash: createHash('sha256'), hashedBytes: 0, upstream, uncertain: false, sending: false, usedAtMs };
+}
+
+/** Throws CONFLICT unless the upload is at that offset. */
+function assertAt({ upstream }: Session, offset: number): void {
+  if (upstream.offset === offset) return;
+  throw new ChainloopError('CONFLICT', `upload: it is at offset ${upstream.offset}, not ${offset}; send the bytes from there`);
 }
 
 /** Feeds the hash with what follows on what it saw; bytes that are sent a second time are not hashed a second time. */

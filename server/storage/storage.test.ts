@@ -98,7 +98,7 @@ onEachStorage('the last bytes may come with the request that finishes', async (s
   const small = randomBytes(1000);
   for (const bytes of [small, large, Buffer.alloc(0)]) {
     const { session } = await storage.beginUpload();
-    assert.deepEqual(await storage.finish(session, digestOf(bytes), pieces(bytes)), { sizeBytes: bytes.byteLength });
+    assert.deepEqual(await storage.finish(session, digestOf(bytes), { offset: 0, body: pieces(bytes) }), { sizeBytes: bytes.byteLength });
     assert.deepEqual(await contentOf(storage, digestOf(bytes)), bytes);
   }
 });
@@ -108,7 +108,7 @@ onEachStorage('an upload whose client went away is resumed where it broke off', 
   await assert.rejects(storage.append(session, 0, broken(large.subarray(0, 2_500_000))), /the client went away/);
   const status = await storage.uploadStatus(session);
   assert.equal(status.offset, 2_500_000);
-  await storage.finish(status.session, largeDigest, pieces(large.subarray(status.offset)));
+  await storage.finish(status.session, largeDigest, { offset: status.offset, body: pieces(large.subarray(status.offset)) });
   assert.deepEqual(await contentOf(storage, largeDigest), large);
 });
 
@@ -126,14 +126,14 @@ onEachStorage('a client that comes back takes over from its own dead connection'
   const retried = storage.append(session, 0, pieces(large)).catch(async () => storage.uploadStatus(session));
   await first;
   const status = await retried;
-  await storage.finish(status.session, largeDigest, pieces(large.subarray(status.offset)));
+  await storage.finish(status.session, largeDigest, { offset: status.offset, body: pieces(large.subarray(status.offset)) });
   assert.deepEqual(await contentOf(storage, largeDigest), large);
 });
 
 onEachStorage('bytes that are not those of the digest are refused, and forgotten', async (storage) => {
   const wrong = digestOf('something else');
   const { session } = await storage.beginUpload();
-  await assert.rejects(storage.finish(session, wrong, pieces(large)), { code: 'DIGEST_MISMATCH' });
+  await assert.rejects(storage.finish(session, wrong, { offset: 0, body: pieces(large) }), { code: 'DIGEST_MISMATCH' });
   assert.equal(await storage.stat(wrong), undefined);
   assert.equal(await storage.stat(largeDigest), undefined);
   await assert.rejects(storage.uploadStatus(session), { code: 'NOT_FOUND' });
@@ -170,7 +170,7 @@ onEachStorage('eight uploads of the same blob at once leave one blob', async (st
   await Promise.all(
     Array.from({ length: 8 }, async () => {
       const { session } = await storage.beginUpload();
-      await storage.finish(session, largeDigest, pieces(large));
+      await storage.finish(session, largeDigest, { offset: 0, body: pieces(large) });
     }),
   );
   assert.deepEqual(await contentOf(storage, largeDigest), large);

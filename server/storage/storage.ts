@@ -32,8 +32,8 @@ export type Storage = {
    * goes through: ask `uploadStatus` where to go on.
    */
   append(session: string, offset: number, body: AsyncIterable<Uint8Array>): Promise<Upload>;
-  /** Ends an upload, with its last (or only) bytes when a body is given, and makes the blob visible. */
-  finish(session: string, digest: Digest, body?: AsyncIterable<Uint8Array>): Promise<BlobStat>;
+  /** Ends an upload, with its last (or only) bytes when there are some, and makes the blob visible. */
+  finish(session: string, digest: Digest, last?: LastBytes): Promise<BlobStat>;
   /** Forgets an upload and frees its space. */
   cancelUpload(session: string): Promise<void>;
 
@@ -61,6 +61,9 @@ export type BlobReader = { readonly sizeBytes: number; readonly verified: boolea
 /** `session` names the upload from now on: it may change with every call. `offset` is how many bytes are in. */
 export type Upload = { readonly session: string; readonly offset: number };
 
+/** `offset` is where the sender believes the upload to be; CONFLICT when it is not. */
+export type LastBytes = { readonly offset: number; readonly body: AsyncIterable<Uint8Array> };
+
 export type Manifest = { readonly digest: Digest; readonly mediaType: string; readonly bytes: Uint8Array };
 
 /** OCI image specification, "Content Descriptors", as the referrers API lists them. */
@@ -77,7 +80,7 @@ export async function pushBlob(storage: Storage, bytes: Uint8Array, digest: Dige
   const stat = await storage.stat(digest);
   if (stat?.sizeBytes === bytes.byteLength) return;
   const { session } = await storage.beginUpload();
-  await storage.finish(session, digest, once(bytes));
+  await storage.finish(session, digest, { offset: 0, body: once(bytes) });
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
