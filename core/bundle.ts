@@ -63,9 +63,7 @@ const BundleText = z.strictObject({
 });
 
 /** Who a bundle says has signed it: where to look for the key, never the key itself. */
-type BundleSigner =
-  | { readonly type: 'publicKey'; readonly hint: string }
-  | { readonly type: 'certificate'; readonly der: Uint8Array };
+type BundleSigner = { readonly type: 'publicKey'; readonly hint: string } | { readonly type: 'certificate'; readonly der: Uint8Array };
 
 /** A bundle that was read: well-formed, but nothing in it is verified. */
 export type ParsedBundle = {
