@@ -11,8 +11,8 @@ import type { InitAnswer } from '../../core/ports.ts';
 import { databaseKinds, type Kind } from '../databases.ts';
 import { startControlPlane } from '../fakes/control-plane.ts';
 import { type Job, startJob, text } from '../fakes/job.ts';
+import { type KillableServer, startKillableServer } from '../fakes/killable-server.ts';
 import { type Postgres, startPostgres } from '../fakes/postgres.ts';
-import { type ServerProcess, startServerProcess } from '../fakes/server-process.ts';
 import { needs } from '../needs.ts';
 
 const clients = 8;
@@ -43,7 +43,7 @@ for (const kind of databaseKinds) {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
     await using stack = new AsyncDisposableStack();
     const { dataDir, databaseUrl } = await home(kind, stack);
-    let server: ServerProcess = await startServerProcess({ dataDir, databaseUrl });
+    let server: KillableServer = await startKillableServer({ dataDir, databaseUrl });
     stack.defer(() => server[Symbol.asyncDispose]());
     const { host } = new URL(server.url);
     const { api, job } = await setUp(server.url, server.ownerToken);
@@ -66,7 +66,7 @@ for (const kind of databaseKinds) {
       // Under load: at a moment of its own in each round, after some were acknowledged.
       while (acknowledged.size < before + 3 + kill) await new Promise((resolve) => setTimeout(resolve, 7 + 3 * kill));
       await server.stop('SIGKILL');
-      server = await startServerProcess({ dataDir, databaseUrl, listen: host });
+      server = await startKillableServer({ dataDir, databaseUrl, listen: host });
     }
     stopped = true;
     await all;
@@ -109,7 +109,7 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
   timeout: 60_000,
 }, async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-drain-'));
-  await using server = await startServerProcess({ dataDir: folder.path });
+  await using server = await startKillableServer({ dataDir: folder.path });
   const { api, job } = await setUp(server.url, server.ownerToken);
   const { token } = await api.apiToken.create.mutate({ name: 'upload' });
   const run = await openRun(job, 'a run that is pushed in time');
@@ -134,7 +134,7 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
 test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60_000 }, async (t) => {
   if (process.platform !== 'linux') return t.skip('resident memory is read from /proc: Linux only');
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-memory-'));
-  await using server = await startServerProcess({ dataDir: folder.path });
+  await using server = await startKillableServer({ dataDir: folder.path });
   const { api } = await setUp(server.url, server.ownerToken);
   const { token } = await api.apiToken.create.mutate({ name: 'flood' });
   await writeFile(`/proc/${server.process.pid}/clear_refs`, '5');
