@@ -8,7 +8,8 @@ import { startTrap } from '../../test/fakes/trap.ts';
 import { digestOf } from '../digest.ts';
 import { ChainloopError } from '../errors.ts';
 import { addressKind } from './address.ts';
-import { createHttp, HttpFailure } from './http.ts';
+import { createHttp } from './http.ts';
+import { HttpFailure } from './http-failure.ts';
 
 const serve = (listener: RequestListener) => listen(createServer(listener));
 

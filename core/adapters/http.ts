@@ -4,6 +4,7 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import { ChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { failureOf, HttpFailure, redactUrl } from './http-failure.ts';
 
 /** Bytes to send. `read` begins anew at every call; a piece may be reused by the source once the next one is asked for. */
 export type BodySource = {
@@ -12,7 +13,7 @@ export type BodySource = {
   read(): AsyncIterable<Uint8Array>;
 };
 
-export type HttpRequest = {
+type HttpRequest = {
   readonly method: string;
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
@@ -42,25 +43,6 @@ export type Http = {
   request(request: HttpRequest): Promise<HttpResponse>;
   close(): void;
 };
-
-/**
- * No (complete) answer. `address`: the resolved address is not allowed; `unknownHost`, `tls`: another try would not help;
- * `unreachable`: nothing was sent; `broken`: the connection broke, the other side may have done its work; `timeout`: silence.
- */
-export class HttpFailure extends Error {
-  readonly reason: 'address' | 'unknownHost' | 'tls' | 'unreachable' | 'broken' | 'timeout';
-
-  constructor(reason: HttpFailure['reason'], message: string, cause?: unknown) {
-    super(message, { cause });
-    this.name = 'HttpFailure';
-    this.reason = reason;
-  }
-}
-
-/** A URL as it may stand in a message or log: without userinfo, query and fragment. */
-export function redactUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}`;
-}
 
 /** Pieces are written in slices, so that a slow link shows progress within the idle timeout: 512 KiB in 60 s are 9 KB/s. */
 const sliceSizeBytes = 512 * 1024;
@@ -257,27 +239,4 @@ function guardedLookup(allowAddress: (address: string) => boolean): LookupFuncti
 
 function refusedAddress(host: string): HttpFailure {
   return new HttpFailure('address', `${host} leads to an address that must not be called from here`);
-}
-
-const reasons: Readonly<Record<string, HttpFailure['reason']>> = {
-  ENOTFOUND: 'unknownHost',
-  EAI_AGAIN: 'unreachable',
-  ECONNREFUSED: 'unreachable',
-  EHOSTUNREACH: 'unreachable',
-  ENETUNREACH: 'unreachable',
-  ETIMEDOUT: 'unreachable',
-};
-const words: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'the host name is unknown',
-  EAI_AGAIN: 'the name service does not answer',
-  ECONNREFUSED: 'nothing listens there',
-  ECONNRESET: 'the connection was reset',
-  EPIPE: 'the connection was closed',
-};
-
-function failureOf(error: unknown, what: string, connecting: boolean): HttpFailure {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const isTls = /CERT|SIGNATURE|ERR_TLS|ERR_SSL|SELF_SIGNED|UNABLE_TO/.test(code);
-  const reason = reasons[code] ?? (isTls ? 'tls' : connecting ? 'unreachable' : 'broken');
-  return new HttpFailure(reason, `${what}: ${words[code] ?? (code === '' ? 'the connection broke' : code)}`, error);
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { limits } from '../../limits.ts';
 import type { Http, HttpResponse } from '../http.ts';
-import { redactUrl } from '../http.ts';
+import { redactUrl } from '../http-failure.ts';
 import { parseChallenges } from './challenge.ts';
 import { answerError, failureError, RegistryError, type Subject } from './errors.ts';
 

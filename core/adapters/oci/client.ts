@@ -13,11 +13,7 @@ import { createSession, type FetchPolicy } from './session.ts';
 import { type BlobSource, type Uploaded, type UploadOptions, uploadBlob } from './upload.ts';
 import { createUploadSteps, type UploadSteps } from './upload-session.ts';
 
-export type { Credentials } from './auth.ts';
-export type { Download } from './download.ts';
-export type { Descriptor, Manifest, ManifestHead } from './manifests.ts';
-export type { BlobSource, Uploaded } from './upload.ts';
-export type { Upload, UploadSteps } from './upload-session.ts';
+export type { Upload } from './upload-session.ts';
 
 /**
  * One repository of an OCI registry (distribution specification v1.1). Repeats what is worth it, within the policy; callers do not.
@@ -64,7 +60,7 @@ export type RegistryClientOptions = {
   readonly advice?: string | undefined;
 };
 
-export const defaultFetchPolicy: FetchPolicy = {
+const defaultFetchPolicy: FetchPolicy = {
   ...defaultRetryPolicy,
   requestTimeoutMs: limits.requestTimeoutMs,
   idleTimeoutMs: limits.idleTimeoutMs,

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../../digest.ts';
 import { ChainloopError } from '../../errors.ts';
-import { HttpFailure, type HttpResponse } from '../http.ts';
+import type { HttpResponse } from '../http.ts';
+import { HttpFailure } from '../http-failure.ts';
 import { createPauses } from '../retry.ts';
 import { failureError, RegistryError } from './errors.ts';
 import type { Session } from './session.ts';

@@ -1,6 +1,7 @@
 import { ChainloopError, type ErrorCode } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { HttpFailure, type HttpResponse } from '../http.ts';
+import type { HttpResponse } from '../http.ts';
+import { HttpFailure } from '../http-failure.ts';
 import { retryAfterMs, type Verdict } from '../retry.ts';
 
 /** A registry that refused or failed a request; says whether another try may help. */

@@ -1,5 +1,6 @@
 import { limits } from '../../limits.ts';
-import { type BodySource, type Http, type HttpResponse, redactUrl } from '../http.ts';
+import type { BodySource, Http, HttpResponse } from '../http.ts';
+import { redactUrl } from '../http-failure.ts';
 import { type RetryPolicy, retry } from '../retry.ts';
 import type { Access, Authorizer } from './auth.ts';
 import { answerError, failureError, judgeRegistry, RegistryError, type Subject } from './errors.ts';
@@ -11,7 +12,7 @@ export type FetchPolicy = RetryPolicy & {
   readonly commitTimeoutMs: number;
 };
 
-export type RegistryRequest = {
+type RegistryRequest = {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
   readonly url: URL;
   readonly access: Access;

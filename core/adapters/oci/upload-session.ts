@@ -25,7 +25,7 @@ export type UploadSteps = {
   cancel(upload: Upload): Promise<void>;
 };
 
-export type StepOptions = { readonly signal?: AbortSignal | undefined; readonly what?: string };
+type StepOptions = { readonly signal?: AbortSignal | undefined; readonly what?: string };
 
 const octets = { 'content-type': 'application/octet-stream' };
 

@@ -1,0 +1,42 @@
+/**
+ * No (complete) answer. `address`: the resolved address is not allowed; `unknownHost`, `tls`: another try would not help;
+ * `unreachable`: nothing was sent; `broken`: the connection broke, the other side may have done its work; `timeout`: silence.
+ */
+export class HttpFailure extends Error {
+  readonly reason: 'address' | 'unknownHost' | 'tls' | 'unreachable' | 'broken' | 'timeout';
+
+  constructor(reason: HttpFailure['reason'], message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'HttpFailure';
+    this.reason = reason;
+  }
+}
+
+/** A URL as it may stand in a message or log: without userinfo, query and fragment. */
+export function redactUrl(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+const reasons: Readonly<Record<string, HttpFailure['reason']>> = {
+  ENOTFOUND: 'unknownHost',
+  EAI_AGAIN: 'unreachable',
+  ECONNREFUSED: 'unreachable',
+  EHOSTUNREACH: 'unreachable',
+  ENETUNREACH: 'unreachable',
+  ETIMEDOUT: 'unreachable',
+};
+const words: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'the host name is unknown',
+  EAI_AGAIN: 'the name service does not answer',
+  ECONNREFUSED: 'nothing listens there',
+  ECONNRESET: 'the connection was reset',
+  EPIPE: 'the connection was closed',
+};
+
+/** What an error of a socket means; `connecting` when it never was connected. */
+export function failureOf(error: unknown, what: string, connecting: boolean): HttpFailure {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const isTls = /CERT|SIGNATURE|ERR_TLS|ERR_SSL|SELF_SIGNED|UNABLE_TO/.test(code);
+  const reason = reasons[code] ?? (isTls ? 'tls' : connecting ? 'unreachable' : 'broken');
+  return new HttpFailure(reason, `${what}: ${words[code] ?? (code === '' ? 'the connection broke' : code)}`, error);
+}
