@@ -32,8 +32,8 @@ export const limits = {
   gitTimeoutMs: 10_000,
   /** An SBOM is parsed as a whole; the largest real ones are about 50 MB. */
   sbomSizeBytes: 64 * 1024 * 1024,
-  /** Up to this size all problems of a document are looked for; above, the first: a broken one could have a million. */
-  allProblemsSizeBytes: 2 * 1024 * 1024,
+  /** Up to this size the place of a syntax error in a document is looked for: it takes much memory. */
+  syntaxPlaceSizeBytes: 2 * 1024 * 1024,
   /** A statement: 10,000 materials are 1.8 MB. */
   statementSizeBytes: 4 * 1024 * 1024,
   /** A bundle: base64 of the statement, certificates and timestamps. */

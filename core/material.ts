@@ -58,7 +58,7 @@ export async function checkKind(type: MaterialType, file: Pick<EvidenceFile, 'fi
     const found = formats.map((other) => other.recognise(document)).find((name) => name !== undefined) ?? nameDocument(document);
     throw mismatch(file.fileName, found, format);
   }
-  const problems = await format.problems(document, { all: bytes.length <= limits.allProblemsSizeBytes });
+  const problems = await format.problems(document);
   if (problems.length > 0) throw invalid(file.fileName, format, problems);
   return format.summarise(document);
 }
@@ -88,7 +88,7 @@ function parseDocument(bytes: Uint8Array, fileName: string, format: DocumentForm
 /** The place of a syntax error. The parser's own message would quote the content. */
 function syntaxProblem(bytes: Uint8Array): Problem {
   const problem: Problem = { message: 'not valid JSON in UTF-8; it may be cut off' };
-  if (bytes.length > limits.allProblemsSizeBytes) return problem;
+  if (bytes.length > limits.syntaxPlaceSizeBytes) return problem;
   const text = new TextDecoder().decode(bytes);
   let offset: number | undefined;
   try {

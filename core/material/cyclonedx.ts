@@ -17,13 +17,13 @@ export const cyclonedx: DocumentFormat = {
     const version = own(document, 'specVersion');
     return typeof version === 'string' ? `a CycloneDX ${printable(version, 10)} JSON document` : 'a CycloneDX JSON document';
   },
-  problems: async (document, options) => {
+  problems: async (document) => {
     const version = own(document, 'specVersion');
     if (typeof version !== 'string' || !versions.includes(version))
       return [{ message: `must be one of ${versions.join(', ')}`, path: 'specVersion' }];
     // The schemas are data of a package; they and their compiler are loaded by who has such a document only.
     const { cyclonedxProblems } = await import('../adapters/cyclonedx-schemas.ts');
-    return cyclonedxProblems(version, document, options);
+    return cyclonedxProblems(version, document);
   },
   summarise: (document) => {
     const metadata = own(document, 'metadata');

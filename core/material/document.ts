@@ -11,8 +11,8 @@ export type DocumentFormat = {
   readonly maxBytes: number;
   /** What the document is (`a CycloneDX 1.4 JSON document`), or undefined when it is of another kind. Says nothing about its being right. */
   readonly recognise: (document: unknown) => string | undefined;
-  /** What breaks the rules of the version of the specification that the document names itself. `all` asks for more than the first. */
-  readonly problems: (document: unknown, options: { readonly all: boolean }) => Promise<readonly Problem[]>;
+  /** What breaks the rules of the version of the specification that the document names itself. */
+  readonly problems: (document: unknown) => Promise<readonly Problem[]>;
   /** Called for documents without problems only. */
   readonly summarise: (document: unknown) => Summary;
 };
