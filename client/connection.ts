@@ -58,7 +58,7 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
       method: init?.method ?? 'POST',
       headers: headersOf(init?.headers),
       body: typeof init?.body === 'string' ? init.body : null,
-      redirect: 'error',
+      redirect: 'manual',
       signal: init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout,
     });
     connection.serverVersion = response.headers.get('x-chainloop-version') ?? connection.serverVersion;
@@ -75,9 +75,9 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
       const seconds = retryAfter !== null && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) : undefined;
       return { type: 'failure', error, notDone: seconds !== undefined, ...(seconds !== undefined && { pauseMs: seconds * 1000 }) };
     }
+    if (response.status >= 300 && response.status < 400) throw unreachable(origin, redirected(origin, response.headers.get('location')));
     if (!isJson) {
-      const error = unreachable(origin, `status ${response.status} and no JSON: that is not a control plane; correct CHAINLOOP_URL`);
-      throw error;
+      throw unreachable(origin, `status ${response.status} and no JSON: that is not a control plane; correct CHAINLOOP_URL`);
     }
     return { type: 'answer', response: new Response(text, { status: response.status, headers: { 'content-type': 'application/json' } }) };
   } catch (cause) {
@@ -88,6 +88,12 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
     const notDone = code in reasons && !timeout.aborted;
     return { type: 'failure', error: unreachable(origin, `${what}; is it running, and is CHAINLOOP_URL right?`, cause), notDone };
   }
+}
+
+/** The token goes nowhere but to the origin that it was meant for. */
+function redirected(origin: string, location: string | null): string {
+  const target = location !== null && URL.canParse(location, origin) ? new URL(location, origin).origin : 'elsewhere';
+  return `it redirects to ${target}; set CHAINLOOP_URL to where it really is`;
 }
 
 /** Failures before a request was sent. */
