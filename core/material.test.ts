@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -57,6 +57,17 @@ test('there is one row for every kind that a contract may name', () => {
     Object.entries(kinds).map(([type, kind]) => [type, kind.type]),
     materialTypes.map((type) => [type, type]),
   );
+});
+
+test('docs/materials.md has every kind, with its limits', () => {
+  const text = readFileSync(new URL('../docs/materials.md', import.meta.url), 'utf8');
+  const documented = Array.from(text.matchAll(/^\| `([A-Z_]+)` \| (.+?) \|/gm), ([, type, value]) => [type, value]);
+  assert.deepEqual(documented.map(([type]) => type).toSorted(), Object.keys(kinds).toSorted());
+  for (const [type, value] of documented) {
+    const kind = Object.values(kinds).find((candidate) => candidate.type === type);
+    if (kind?.format !== undefined) assert.ok(value?.includes(`at most ${kind.format.maxBytes / 1024 ** 2} MiB`), value);
+  }
+  assert.ok(text.includes(`at most ${limits.stringValueSizeBytes / 1024} KiB`));
 });
 
 test('any file is an ARTIFACT and EVIDENCE, and is not read to find out', async () => {
