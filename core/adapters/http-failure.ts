@@ -21,6 +21,7 @@ const reasons: Readonly<Record<string, HttpFailure['reason']>> = {
   ENOTFOUND: 'unknownHost',
   EAI_AGAIN: 'unreachable',
   ECONNREFUSED: 'unreachable',
+  EPROTO: 'tls',
   EHOSTUNREACH: 'unreachable',
   ENETUNREACH: 'unreachable',
   ETIMEDOUT: 'unreachable',
@@ -31,6 +32,14 @@ const words: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
   ECONNRESET: 'the connection was reset',
   EPIPE: 'the connection was closed',
+  EPROTO: 'it does not speak TLS',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is from an unknown CA',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is from an unknown CA',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is from an unknown CA',
 };
 
 /** What an error of a socket means; `connecting` when it never was connected. */

@@ -188,6 +188,11 @@ test('a token server on another host is used when it is allowed by name', async 
 
 const origins = ['ftp://a', 'http://user:pass@a', 'http://a/path', 'http://a?query', 'a:5000', ''];
 
+test('a default port and a trailing slash are the same origin', () => {
+  for (const origin of ['https://registry.example:443', 'https://Registry.example/', 'https://registry.example'])
+    assert.equal(createRegistryClient({ origin, repository: 'acme' }).origin, 'https://registry.example');
+});
+
 test('an origin that is more or less than scheme, host and port is refused without showing it', () => {
   for (const origin of origins)
     assert.throws(

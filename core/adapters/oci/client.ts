@@ -70,7 +70,7 @@ const defaultFetchPolicy: FetchPolicy = {
 /** Throws USAGE when origin or repository are malformed. Connects to nothing yet. */
 export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
   const origin = URL.parse(options.origin);
-  if (origin === null || !/^https?:$/.test(origin.protocol) || origin.origin !== options.origin.replace(/\/$/, '').toLowerCase())
+  if (origin === null || !/^https?:$/.test(origin.protocol) || origin.href !== `${origin.origin}/`)
     throw new ChainloopError('USAGE', 'registry: its origin must be https://host[:port], without path, user or query');
   const { repository } = options;
   if (!isRepository(repository)) throw new ChainloopError('USAGE', `registry ${origin.host}: '${repository}' is not a repository name`);

@@ -54,7 +54,7 @@ export function failureError(error: unknown, subject: Subject): unknown {
     case 'tls':
       return new RegistryError(
         'REGISTRY_UNAVAILABLE',
-        `${where}: ${error.message}; its certificate is not trusted here: add its CA with NODE_EXTRA_CA_CERTS`,
+        `${where}: ${error.message}; repair that, or trust a CA of your own with NODE_EXTRA_CA_CERTS`,
         details,
       );
     case 'unreachable':

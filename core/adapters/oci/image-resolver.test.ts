@@ -78,6 +78,12 @@ test('an image or index is resolved by tag, by digest, or by latest, with the cr
   await assert.rejects(half.resolve(repository), { code: 'USAGE' });
 });
 
+test('a host that no machine can have is USAGE', async () => {
+  const resolver = createImageResolver({ env: { HOME: '/nonexistent' }, fetchPolicy: fast });
+  for (const host of ['256.1.1.1', 'localhost:99999', '[:::::]'])
+    await assert.rejects(resolver.resolve(`${host}/app`), { code: 'USAGE' }, host);
+});
+
 test('a registry that lies about a digest is not believed', async () => {
   await using registry = await startTinyRegistry();
   await createRegistryClient({ origin: registry.origin, repository: 'app' }).putManifest('v1', imageManifestType, manifest);

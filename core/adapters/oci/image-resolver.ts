@@ -51,7 +51,9 @@ export function createImageResolver(options: ImageResolverOptions): ImageResolve
 async function clientFor(reference: Reference, options: ImageResolverOptions): Promise<RegistryClient> {
   const { registry, repository } = reference;
   const host = registry === 'docker.io' ? dockerHubHost : registry;
-  const scheme = isLoopbackHost(new URL(`https://${host}`).hostname) ? 'http' : 'https';
+  const url = URL.parse(`https://${host}`);
+  if (url === null) throw new ChainloopError('USAGE', `image ${formatReference(reference)}: '${registry}' is not a registry host`);
+  const scheme = isLoopbackHost(url.hostname) ? 'http' : 'https';
   return createRegistryClient({
     origin: `${scheme}://${host}`,
     repository,
