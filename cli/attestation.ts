@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { ChainloopError } from '../core/errors.ts';
-import { materialTypes } from '../core/names.ts';
+import { materialTypes } from '../core/vocabulary.ts';
 import { command, count, group, oneOf, pairs, requiredText, text, toggle } from './command.ts';
 import { type Context, print, printTables } from './context.ts';
 import { attestationId, controlPlaneOf, evidenceOf, imagesOf, inCrafting, openStore } from './crafting.ts';

@@ -1,5 +1,4 @@
 import { ChainloopError } from '../core/errors.ts';
-import { Name } from '../core/names.ts';
 import { command, group } from './command.ts';
 import { print } from './context.ts';
 import { configPath, originOf, readConfig, writeConfig } from './settings.ts';
@@ -40,10 +39,12 @@ export const config = group('config', 'what is kept between commands', [
           await writeConfig(context.env, before.url === url ? before : { url });
           break;
         }
-        case 'organization':
+        case 'organization': {
+          const { Name } = await import('../core/names.ts');
           if (!Name.safeParse(value).success) throw new ChainloopError('USAGE', 'organization: lower-case letters, digits and dashes');
           await writeConfig(context.env, { ...before, organization: value });
           break;
+        }
         default:
           throw new ChainloopError('USAGE', `config: only url and organization can be set, not '${name}'`);
       }

@@ -1,7 +1,6 @@
 import type { Command, Group, OutputFormat } from './command.ts';
 import type { Context } from './context.ts';
 import type { Noun } from './parser.ts';
-import { version } from './release.ts';
 
 /** A word after `chainloop`, and the file of its commands: nothing is loaded before it is asked for. */
 type LazyNoun = Noun & { readonly section: string; readonly load: () => Promise<Group | Command> };
@@ -79,7 +78,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough, as in `chainloop workflow ls | head -1`, is not a failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
-  if (words.length === 1 && (words[0] === '--version' || words[0] === '-V')) return say(process.stdout, `${version}\n`, 0);
   if (words.length === 0) return say(process.stderr, help(), 2);
   if (words.length === 1 && (words[0] === '--help' || words[0] === '-h')) return say(process.stdout, help(), 0);
 

@@ -1,4 +1,4 @@
-import { runStates } from '../core/names.ts';
+import { runStates } from '../core/vocabulary.ts';
 import type { RunView } from '../core/wire.ts';
 import { command, group, oneOf, requiredText, text, texts } from './command.ts';
 import { connect } from './connect.ts';

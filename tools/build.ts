@@ -1,12 +1,14 @@
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
-// `npm run build`: what the package ships. dist/ is flat, because code finds its files (migrations, the CUE worker) beside itself.
-// The same sources give the same bytes.
+// `npm run build`: what the package ships, in dist/ or the folder that is given. It is flat, because code finds its files (migrations,
+// the CUE worker) beside itself. The same sources give the same bytes.
 
 const root = join(import.meta.dirname, '..');
-const dist = join(root, 'dist');
+const dist = resolve(process.argv[2] ?? join(root, 'dist'));
+/** Built aside, so that who uses dist/ meanwhile finds the old one or the new one. */
+const aside = `${dist}.${process.pid}`;
 
 /** Packages with files of their own (WebAssembly, schemas), or that load code by name: they stay packages. */
 const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats', 'ajv-formats-draft2019'];
@@ -27,11 +29,10 @@ const leanCommander: Plugin = {
   },
 };
 
-await rm(dist, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts' },
-  outdir: 'dist',
+  outdir: aside,
   chunkNames: '[name]-[hash]',
   bundle: true,
   splitting: true,
@@ -45,8 +46,10 @@ const { metafile } = await build({
   metafile: true,
   logLevel: 'warning',
 });
-await cp(join(root, 'db', 'migrations'), join(dist, 'migrations'), { recursive: true });
-await writeFile(join(dist, 'LICENSES.txt'), await licences(metafile));
+await cp(join(root, 'db', 'migrations'), join(aside, 'migrations'), { recursive: true });
+await writeFile(join(aside, 'LICENSES.txt'), await licences(metafile));
+await rm(dist, { recursive: true, force: true });
+await rename(aside, dist);
 
 /** The licences of all packages that are inside the bundle: they ask to be passed on. */
 async function licences({ inputs }: Metafile): Promise<string> {

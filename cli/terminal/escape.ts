@@ -28,16 +28,22 @@ export function jsonText(value: unknown): string {
 export function displayWidth(text: string): number {
   if (plainAscii.test(text)) return text.length;
   let width = 0;
-  for (const { segment } of graphemes.segment(text)) width += graphemeWidth(segment);
+  for (const { segment } of graphemesOf(text)) width += graphemeWidth(segment);
   return width;
 }
 
 /** The graphemes of a text with their widths: a text is only ever cut between them. */
 export function measuredGraphemes(text: string): readonly { readonly text: string; readonly width: number }[] {
-  return Array.from(graphemes.segment(text), ({ segment }) => ({ text: segment, width: graphemeWidth(segment) }));
+  return Array.from(graphemesOf(text), ({ segment }) => ({ text: segment, width: graphemeWidth(segment) }));
 }
 
-const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+let segmenter: Intl.Segmenter | undefined;
+
+/** Made when it is needed: it takes 10 ms, and most texts are ASCII. */
+function graphemesOf(text: string): Intl.Segments {
+  segmenter ??= new Intl.Segmenter('en', { granularity: 'grapheme' });
+  return segmenter.segment(text);
+}
 
 function graphemeWidth(grapheme: string): number {
   if (/^[\p{Mn}\p{Me}]/u.test(grapheme)) return 0;

@@ -1,0 +1,20 @@
+// The words of the product, without the schemas: what shows a list of them need not load zod.
+
+/** The kinds of evidence: what a contract may ask for. One row each in core/material/. */
+export const materialTypes = ['STRING', 'ARTIFACT', 'CONTAINER_IMAGE', 'EVIDENCE', 'SBOM_CYCLONEDX_JSON', 'SBOM_SPDX_JSON'] as const;
+
+/** The CI systems that are recognised: what a contract may ask for. */
+export const runnerTypes = [
+  'GITHUB_ACTION',
+  'GITLAB_PIPELINE',
+  'AZURE_PIPELINE',
+  'JENKINS_JOB',
+  'CIRCLECI_BUILD',
+  'TEAMCITY_PIPELINE',
+  'BUILDKITE_PIPELINE',
+  'BITBUCKET_PIPELINE',
+  'TEKTON_PIPELINE',
+] as const;
+
+/** The states of a run. `initialized` goes to one of the others, once; there is no other arrow. */
+export const runStates = ['initialized', 'success', 'failed', 'cancelled', 'expired'] as const;
