@@ -71,7 +71,13 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     byWorkflow: await countRuns(database.system, metricsWorkflows),
     byRunner: await countRunners(database.system),
   }));
-  const services: Services = { database, storages, contracts: createContractReader(), metrics, log, now };
+  let listening: string | undefined;
+  const origin = (): string => {
+    const known = config.publicUrl ?? listening;
+    if (known === undefined) throw new Error('the server was asked for its origin before it listens');
+    return known;
+  };
+  const services: Services = { database, storages, contracts: createContractReader(), metrics, log, now, origin };
   const authenticate = createAuthenticate({ database, log, now });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
@@ -79,6 +85,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
   const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics, timeouts: dependencies.timeouts });
   const url = await listen(http, config);
+  listening = url;
   const stopSweeping = startSweep(database, log, now);
   log.info({ url, dataDir: config.dataDir, database: database.kind, version }, 'control plane is ready');
 

@@ -17,6 +17,8 @@ export type Services = {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;
+  /** Where users reach this control plane: the configured public origin, else the address that it listens on. */
+  readonly origin: () => string;
 };
 
 /** One request. `actor` looks the token up once, however many calls are in the batch. */
