@@ -151,7 +151,7 @@ function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unk
   for (const [key, flag] of Object.entries(flags)) {
     const long = longName(key);
     if (flag.required && textOf(given[key]) === undefined) {
-      problems.push({ message: `--${long} ${flag.hint ?? ''} is missing: ${flag.about}` });
+      problems.push({ message: `--${long} ${flag.hint ?? ''} is ${given[key] === '' ? 'empty' : 'missing'}: ${flag.about}` });
       continue;
     }
     try {
