@@ -11,7 +11,7 @@ const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 const aside = `${dist}.${process.pid}`;
 
 /** Packages with files of their own (WebAssembly, schemas), or that load code by name: they stay packages. */
-const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats', 'ajv-formats-draft2019'];
+const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats'];
 
 /**
  * Commander imports all of node:process, which makes Node open its standard streams, and node:child_process, for subcommands that are
