@@ -14,6 +14,7 @@ import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } fr
 import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
+import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { ensureOwnerToken } from './owner-token.ts';
@@ -71,7 +72,9 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     byWorkflow: await countRuns(database.system, metricsWorkflows),
     byRunner: await countRunners(database.system),
   }));
-  const services: Services = { database, storages, contracts: createContractReader(), metrics, log, now };
+  const kinds = createKindChecker();
+  stack.defer(() => kinds.close());
+  const services: Services = { database, storages, contracts: createContractReader(), kinds, metrics, log, now };
   const authenticate = createAuthenticate({ database, log, now });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 

@@ -13,7 +13,8 @@ import { trustedKeys } from '../db/keys.ts';
 import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
-import { storeAttestation } from './storage/attestation.ts';
+import type { KindChecker } from './kind-checker.ts';
+import { readWhole, storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
 /**
@@ -22,7 +23,7 @@ import type { Storages } from './storages.ts';
  * 9 (policy gates) have nothing to check while there are neither. Nothing is stored before all of them hold.
  */
 export async function push(
-  deps: { readonly storages: Storages; readonly now: () => Date },
+  deps: { readonly storages: Storages; readonly kinds: KindChecker; readonly now: () => Date },
   scope: OrgScope,
   run: RunContext,
   text: string,
@@ -37,6 +38,7 @@ export async function push(
   checkIdentity(statement, run);
   checkContract(statement, run);
   const evidence = await checkEvidence(statement, scope, deps.storages);
+  await checkKinds(statement, evidence, scope, deps);
   checkRunner(statement, run);
   checkOpen(run, deps.now());
 
@@ -140,6 +142,24 @@ export async function checkEvidence(statement: Statement, scope: OrgScope, stora
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
   if (problems.length === 0) return rows;
   throw refusal('EVIDENCE_MISSING', 'it speaks of evidence that is not there', problems);
+}
+
+/**
+ * 6, the part that needs the bytes, and so comes after 7: what is called an SBOM is one. MATERIAL_KIND_MISMATCH, MATERIAL_INVALID,
+ * LIMIT_EXCEEDED.
+ */
+export async function checkKinds(
+  statement: Statement,
+  evidence: readonly Arrived[],
+  scope: OrgScope,
+  { storages, kinds }: { readonly storages: Storages; readonly kinds: KindChecker },
+): Promise<void> {
+  for (const { name, type, digest, sizeBytes = 0 } of materialsOf(statement)) {
+    const arrived = evidence.find((candidate) => candidate.digest === digest);
+    if (arrived === undefined) continue;
+    const read = async (): Promise<Uint8Array> => readWhole(await storages.byId(scope, arrived.casBackendId), arrived.digest);
+    await kinds.check({ type, digest: arrived.digest, fileName: `material '${name}'`, sizeBytes, read });
+  }
 }
 
 /**

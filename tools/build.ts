@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
 // `npm run build`: what the package ships, in dist/ or the folder that is given. It is flat, because code finds its files (migrations,
-// the CUE worker) beside itself. The same sources give the same bytes.
+// the workers) beside itself. The same sources give the same bytes.
 
 const root = join(import.meta.dirname, '..');
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
@@ -31,7 +31,7 @@ const leanCommander: Plugin = {
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts' },
+  entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts', 'kind-worker': 'server/kind-worker.ts' },
   outdir: aside,
   chunkNames: '[name]-[hash]',
   bundle: true,
