@@ -139,13 +139,13 @@ Evidence store and referee for software supply chains.
 
 ${sections.join('')}Options of every command:
   --output <format>      table (default) or json
-  --url <origin>         the control plane (CHAINLOOP_URL, default http://127.0.0.1:8080)
+  --url <origin>         the control plane (CHAINLOOP_URL)
   --organization <name>  the organization (CHAINLOOP_ORGANIZATION)
   --help                 what a command does, with examples
   --version              the version of this program
 
 Environment:
-  CHAINLOOP_TOKEN              the token; kept otherwise by: chainloop auth login
+  CHAINLOOP_TOKEN              the token; else: chainloop auth login
   CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR
   CHAINLOOP_SIGNING_PASSWORD   its password
   CHAINLOOP_REGISTRY_PASSWORD  of the registry of an image or storage backend
