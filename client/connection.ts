@@ -65,10 +65,10 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
     const { status, headers } = response;
     if (status >= 300 && status < 400) throw unreachable(origin, redirected(origin, headers.get('location')));
     const text = await readText(response);
-    const code = headers.get('content-type')?.startsWith('application/json') === true ? (errorCodeOf(text) ?? 'OK') : undefined;
+    const code = headers.get('content-type')?.startsWith('application/json') === true ? outcomeOf(text) : undefined;
     const answer = (): Response => {
       if (code !== undefined) return new Response(text, { status, headers: { 'content-type': 'application/json' } });
-      throw unreachable(origin, `it answers with status ${status} and no JSON, as no control plane does; is CHAINLOOP_URL right?`);
+      throw unreachable(origin, `it answers with status ${status} and not as a control plane does; is CHAINLOOP_URL right?`);
     };
     const passes = code === undefined || code === 'OK' ? [408, 429, 502, 503, 504].includes(status) : errorTable[code].exit === 75;
     if (!passes) return { type: 'answer', response: answer() };
@@ -136,14 +136,17 @@ async function readText(response: Response): Promise<string> {
   return Buffer.concat(pieces).toString('utf8');
 }
 
-/** The code of an error of ours; undefined when there is none. */
-function errorCodeOf(text: string): ErrorCode | undefined {
+/** The code of an error of ours, OK for a result (tRPC, "HTTP RPC specification"); undefined when it is neither. */
+function outcomeOf(text: string): ErrorCode | 'OK' | undefined {
   try {
     const parsed: unknown = JSON.parse(text);
-    const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : undefined;
+    if (typeof parsed !== 'object' || parsed === null) return undefined;
+    if ('result' in parsed) return 'OK';
+    const error = 'error' in parsed ? parsed.error : undefined;
     const data = typeof error === 'object' && error !== null && 'data' in error ? error.data : undefined;
     const code = typeof data === 'object' && data !== null && 'code' in data ? data.code : undefined;
-    return isErrorCode(code) ? code : undefined;
+    // A newer server may have codes that are not known here.
+    return isErrorCode(code) ? code : typeof code === 'string' ? 'INTERNAL' : undefined;
   } catch {
     return undefined;
   }
