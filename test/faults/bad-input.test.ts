@@ -59,7 +59,7 @@ const evidence: readonly (readonly [what: string, name: string, value: string, c
     ['a path that does not exist', 'binary', './no-such', 2, [/'binary'/, /no such file: \.\/no-such/, /--kind STRING/]],
     ['an empty file', 'binary', 'empty', 2, [/'binary'/, /empty is empty/, /check what writes it/]],
     ['a directory', 'binary', 'folder', 2, [/folder is a directory/, /give the path of a file/]],
-    ['an empty text', 'commit', '', 2, [/--value/]],
+    ['an empty text', 'commit', '', 2, [/--value <value> is empty/]],
     ['a text of 17 KiB', 'commit', 'x'.repeat(17 * 1024), 2, [/17408 bytes; the limit is 16384/]],
     ['an SPDX document for a CycloneDX one', 'sbom', 'spdx.json', 3, [/'sbom'/, /found .*SPDX/, /wanted .*CycloneDX/]],
     ['a CycloneDX document for an SPDX one', 'licences', 'sbom.json', 3, [/'licences'/, /found .*CycloneDX/, /wanted .*SPDX/]],
