@@ -14,6 +14,7 @@ import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
 import type { KindChecker } from './kind-checker.ts';
+import { expired, finished, runNotFound } from './run-refusals.ts';
 import { readWhole, storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
@@ -234,26 +235,6 @@ function checkOutcome(runId: string, outcome: PushOutcome, bundleDigest: Digest)
     case 'finished':
       throw finished(runId, outcome.state);
   }
-}
-
-/** The same words for a run that does not exist and for one that is somebody else's. */
-export function runNotFound(runId: string): ChainloopError {
-  return new ChainloopError('NOT_FOUND', `run ${runId}: not found in this organization`);
-}
-
-export function expired(runId: string): ChainloopError {
-  return new ChainloopError(
-    'RUN_EXPIRED',
-    `run ${runId}: it was open for too long and has expired; start a new one with: chainloop attestation init`,
-  );
-}
-
-export function finished(runId: string, state: string): ChainloopError {
-  const how = state === 'success' ? 'success, with another attestation' : state;
-  return new ChainloopError(
-    'RUN_ALREADY_FINISHED',
-    `run ${runId}: it has ended (${how}); start a new one with: chainloop attestation init`,
-  );
 }
 
 function accepted(runId: string, digest: Digest): PushAnswer {
