@@ -1,3 +1,4 @@
+import { ChainloopError } from '../core/errors.ts';
 import type { CasBackendView } from '../core/wire.ts';
 import { command, group, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
@@ -64,7 +65,10 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     flags: { name },
     run: async (context, { name }) => {
       const backend = await (await connect(context)).casBackend.check.mutate({ name });
-      context.log.info(backend.status === 'ok' ? 'Storage backend works!' : 'Storage backend does not work');
+      if (backend.status !== 'ok') {
+        throw new ChainloopError('STORAGE_UNAVAILABLE', `storage backend '${name}' does not work: ${backend.problem ?? 'unknown reason'}`);
+      }
+      context.log.info('Storage backend works!');
       print(context, backend, () => [table([backend])]);
     },
   }),

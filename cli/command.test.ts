@@ -81,5 +81,5 @@ for (const given of ['0', '-1', '1.5', 'x', '1e3', ' 1']) {
 
 test('an empty value counts as not given, as from an unset variable', () => {
   assert.equal(count('<n>', '').read('', 'limit'), undefined);
-  assert.equal(oneOf(['a'], '').read('', 'state'), undefined);
+  assert.equal(oneOf('<a>', ['a'], '').read('', 'state'), undefined);
 });

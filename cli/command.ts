@@ -66,7 +66,7 @@ export function count(hint: string, about: string): Flag<number | undefined> {
 }
 
 /** One of a few words. */
-export function oneOf<const T extends string>(words: readonly T[], about: string): Flag<T | undefined> {
+export function oneOf<const T extends string>(hint: string, words: readonly T[], about: string): Flag<T | undefined> {
   const read = (given: unknown, long: string): T | undefined => {
     const value = textOf(given);
     const word = words.find((candidate) => candidate === value);
@@ -74,7 +74,7 @@ export function oneOf<const T extends string>(words: readonly T[], about: string
       throw new ChainloopError('USAGE', `--${long}: '${value}' is not one of ${words.join(', ')}`);
     return word;
   };
-  return { about, hint: `<${words.join('|')}>`, required: false, repeatable: false, read };
+  return { about: `${about}: ${words.join(', ')}`, hint, required: false, repeatable: false, read };
 }
 
 /** On when it is given. */
@@ -151,7 +151,7 @@ function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unk
   for (const [key, flag] of Object.entries(flags)) {
     const long = longName(key);
     if (flag.required && textOf(given[key]) === undefined) {
-      problems.push({ message: `--${long} ${flag.hint ?? ''} is missing: ${flag.about}` });
+      problems.push({ message: `--${long} ${flag.hint ?? ''} is ${given[key] === '' ? 'empty' : 'missing'}: ${flag.about}` });
       continue;
     }
     try {

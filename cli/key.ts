@@ -1,6 +1,5 @@
 import { open } from 'node:fs/promises';
 import { ChainloopError } from '../core/errors.ts';
-import { limits } from '../core/limits.ts';
 import type { PublicKeyView } from '../core/wire.ts';
 import { command, group, requiredText } from './command.ts';
 import { connect } from './connect.ts';
@@ -44,10 +43,9 @@ Nothing that exists is overwritten.`,
     examples: ['chainloop key trust --name release -f release.pub'],
     flags: { name: requiredText('<name>', 'what to call it'), file: requiredText('<path>', 'the public key (PEM)', { short: '-f' }) },
     run: async (context, { name, file }) => {
-      const { readLimited } = await import('../core/adapters/files.ts');
-      const { parsePublicKey } = await import('../core/key.ts');
+      const { readPublicKey } = await import('../core/adapters/keys.ts');
       // Normalised here: a private key that was taken for a public one does not leave this machine.
-      const { pem } = parsePublicKey(new TextDecoder().decode(await readLimited(file, limits.keySizeBytes)));
+      const { pem } = await readPublicKey(file);
       const trusted = await (await connect(context)).key.trust.mutate({ name, pem });
       context.log.info('Key trusted!');
       print(context, trusted, () => [table([trusted])]);

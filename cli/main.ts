@@ -139,13 +139,24 @@ Evidence store and referee for software supply chains.
 
 ${sections.join('')}Options of every command:
   --output <format>      table (default) or json
-  --url <origin>         the control plane (CHAINLOOP_URL, default http://127.0.0.1:8080)
+  --url <origin>         the control plane (CHAINLOOP_URL)
   --organization <name>  the organization (CHAINLOOP_ORGANIZATION)
   --help                 what a command does, with examples
   --version              the version of this program
 
-Environment: CHAINLOOP_TOKEN, CHAINLOOP_SIGNING_KEY, CHAINLOOP_SIGNING_PASSWORD, NO_COLOR, CHAINLOOP_DEBUG
-Exit codes: 0 done, 1 failed, 2 usage, 3 contract not satisfied, 4 policy, 5 authentication, 6 conflict, 75 try again later
+Environment:
+  CHAINLOOP_TOKEN              the token; else: chainloop auth login
+  CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR
+  CHAINLOOP_SIGNING_PASSWORD   its password
+  CHAINLOOP_REGISTRY_PASSWORD  of the registry of an image or storage backend
+  CHAINLOOP_STATE_DIR          where open attestations are remembered
+  CHAINLOOP_RETRY_SECONDS      how long to try when there is no answer
+  CHAINLOOP_INSECURE=1         sends the token over http to other machines
+  CHAINLOOP_DEBUG=1            shows the stack of an error
+  NO_COLOR=1                   no colour
+
+Exit codes: 0 done, 1 failed, 2 usage or bad input, 3 contract not satisfied,
+4 policy, 5 authentication, 6 conflict, 75 not now, try again later
 
 Examples:
   $ chainloop server

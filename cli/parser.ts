@@ -1,6 +1,10 @@
 import { CommanderError, Command as Parser } from 'commander';
 import { ChainloopError } from '../core/errors.ts';
 import { type Command, type Group, longName } from './command.ts';
+import { breakText } from './terminal/width.ts';
+
+/** Of help texts, wherever they are shown. */
+const proseWidth = 80;
 
 /** The command that was asked for, and what was typed behind it. */
 export type Invocation = {
@@ -51,7 +55,7 @@ export function parseCommandLine(
         (part) => part !== undefined,
       );
       const about = flag.required ? `${flag.about} (required)` : flag.about;
-      if (flag.repeatable) parser.option(syntax.join(', '), about, (value: string, before: string[]) => [...before, value], []);
+      if (flag.repeatable) parser.option(syntax.join(', '), about, (value: string, before: string[] = []) => [...before, value]);
       else parser.option(syntax.join(', '), about);
     }
     parser.addHelpText('after', helpAfter(node));
@@ -94,7 +98,8 @@ function usageMessage(error: CommanderError, argv: readonly string[]): string {
 
 function helpAfter({ examples, details, outputs }: Command): string {
   const formats = outputs.length > 2 ? `\n--output takes ${outputs.join(', ')}.\n` : '';
-  return `${details === undefined ? '' : `\n${details}\n`}${formats}\nExamples:\n${examples.map((line) => `  $ ${line}\n`).join('')}`;
+  const prose = details === undefined ? '' : `\n${breakText(details.replaceAll('\n', ' '), proseWidth).join('\n')}\n`;
+  return `${prose}${formats}\nExamples:\n${examples.map((line) => `  $ ${line}\n`).join('')}`;
 }
 
 function str(value: unknown): string | undefined {

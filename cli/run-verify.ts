@@ -1,6 +1,5 @@
 import { basename } from 'node:path';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
-import { limits } from '../core/limits.ts';
 import { parseStatement } from '../core/statement.ts';
 import { type TrustedKey, verifyBundle } from '../core/verify.ts';
 import type { RunDescription } from '../core/wire.ts';
@@ -39,8 +38,6 @@ export async function verifyRun(description: AttestedRun, keyPaths: readonly str
 
 /** Public keys from PEM files, each called by the name of its file. */
 export async function readTrustedKeys(paths: readonly string[]): Promise<readonly TrustedKey[]> {
-  const { readLimited } = await import('../core/adapters/files.ts');
-  return Promise.all(
-    paths.map(async (path) => ({ name: basename(path), pem: new TextDecoder().decode(await readLimited(path, limits.keySizeBytes)) })),
-  );
+  const { readPublicKey } = await import('../core/adapters/keys.ts');
+  return Promise.all(paths.map(async (path) => ({ name: basename(path), pem: (await readPublicKey(path)).pem })));
 }

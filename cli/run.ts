@@ -20,7 +20,7 @@ export const run = group('run', 'the runs of workflows and their attestations', 
     flags: {
       workflow: text('<id|name>', 'only this workflow: its id, or its name together with --project'),
       project: text('<name>', 'only this project'),
-      state: oneOf(runStates, 'only runs in this state'),
+      state: oneOf('<state>', runStates, 'only runs in this state'),
       ...pageFlags,
     },
     run: async (context, { workflow, project, state, ...paging }) => {

@@ -92,12 +92,27 @@ test('a control plane that is not there is named, with what to do', async () => 
   });
 });
 
-test('something else that answers there is told apart', async () => {
-  await using server = await answering((_, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<html>'));
-  await assert.rejects(createApi({ url: server.url, token }).auth.whoami.query(), {
-    code: 'CONTROL_PLANE_UNREACHABLE',
-    message: /not a control plane/,
+for (const [what, type, text] of [
+  ['a page', 'text/html', '<html>'],
+  ['the JSON of another API', 'application/json', '{"error":"not_found"}'],
+  ['JSON that is none', 'application/json', '{'],
+] as const) {
+  test(`something else that answers there is told apart: ${what}`, async () => {
+    await using server = await answering((_, response) => void response.writeHead(200, { 'content-type': type }).end(text));
+    await assert.rejects(createApi({ url: server.url, token }).auth.whoami.query(), {
+      code: 'CONTROL_PLANE_UNREACHABLE',
+      message: /not as a control plane does/,
+    });
   });
+}
+
+test('what the server says of a registry arrives as it is, and is not retried when another try cannot help', async () => {
+  await using server = await answering((_, response) =>
+    json(response, 502, wireError('REGISTRY_UNAUTHORIZED', 'registry x: log in failed')),
+  );
+  const { casBackend } = createApi({ url: server.url, token });
+  await assert.rejects(casBackend.list.query(), { code: 'REGISTRY_UNAUTHORIZED', message: 'registry x: log in failed' });
+  assert.equal(server.count(), 1);
 });
 
 test('the token does not follow a redirect', async () => {

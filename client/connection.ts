@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, type ErrorCode, errorTable, isErrorCode } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 
 /** Where a client's calls go, and what it learned about the other end. */
@@ -32,9 +32,9 @@ const attemptTimeoutMs = limits.idleTimeoutMs;
 const firstPauseMs = 200;
 const longestPauseMs = 5_000;
 
-type Outcome =
-  | { readonly type: 'answer'; readonly response: Response }
-  | { readonly type: 'failure'; readonly error: ChainloopError; readonly notDone: boolean; readonly pauseMs?: number };
+/** A failure that may pass: in the words of the server, or in ours. `notDone`: the server cannot have done it. */
+type Failure = { readonly type: 'failure'; readonly end: () => Response; readonly notDone: boolean; readonly pauseMs?: number | undefined };
+type Outcome = { readonly type: 'answer'; readonly response: Response } | Failure;
 
 /** A fetch that retries within the budget, follows no redirect, and ends in JSON or in CONTROL_PLANE_UNREACHABLE. */
 export function createFetch(connection: Connection, repeat: Repeat): Fetch {
@@ -44,7 +44,7 @@ export function createFetch(connection: Connection, repeat: Repeat): Fetch {
       const outcome = await tryOnce(connection, String(url), init);
       if (outcome.type === 'answer') return outcome.response;
       const pauseMs = outcome.pauseMs ?? Math.min(longestPauseMs, firstPauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
-      if ((repeat !== 'always' && !outcome.notDone) || performance.now() + pauseMs > deadline) throw outcome.error;
+      if ((repeat !== 'always' && !outcome.notDone) || performance.now() + pauseMs > deadline) return outcome.end();
       await sleep(pauseMs);
     }
   };
@@ -62,31 +62,28 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
       signal: init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout,
     });
     connection.serverVersion = response.headers.get('x-chainloop-version') ?? connection.serverVersion;
+    const { status, headers } = response;
+    if (status >= 300 && status < 400) throw unreachable(origin, redirected(origin, headers.get('location')));
     const text = await readText(response);
-    const retryAfter = response.headers.get('retry-after');
-    const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
-    if ([408, 429, 502, 503, 504].includes(response.status)) {
-      const message = (isJson ? messageOf(text) : undefined) ?? `answered with status ${response.status}`;
-      const error = new ChainloopError(
-        response.status === 429 ? 'RATE_LIMITED' : 'CONTROL_PLANE_UNREACHABLE',
-        `control plane ${origin}: ${message}`,
-      );
-      // Only who refuses before doing anything says when to come back.
-      const seconds = retryAfter !== null && /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) : undefined;
-      return { type: 'failure', error, notDone: seconds !== undefined, ...(seconds !== undefined && { pauseMs: seconds * 1000 }) };
-    }
-    if (response.status >= 300 && response.status < 400) throw unreachable(origin, redirected(origin, response.headers.get('location')));
-    if (!isJson) {
-      throw unreachable(origin, `status ${response.status} and no JSON: that is not a control plane; correct CHAINLOOP_URL`);
-    }
-    return { type: 'answer', response: new Response(text, { status: response.status, headers: { 'content-type': 'application/json' } }) };
+    const code = headers.get('content-type')?.startsWith('application/json') === true ? outcomeOf(text) : undefined;
+    const answer = (): Response => {
+      if (code !== undefined) return new Response(text, { status, headers: { 'content-type': 'application/json' } });
+      throw unreachable(origin, `it answers with status ${status} and not as a control plane does; is CHAINLOOP_URL right?`);
+    };
+    const passes = code === undefined || code === 'OK' ? [408, 429, 502, 503, 504].includes(status) : errorTable[code].exit === 75;
+    if (!passes) return { type: 'answer', response: answer() };
+    // Only who refuses before doing anything says when to come back.
+    const retryAfter = headers.get('retry-after') ?? '';
+    const pauseMs = /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined;
+    return { type: 'failure', end: answer, notDone: pauseMs !== undefined, pauseMs };
   } catch (cause) {
-    if (cause instanceof ChainloopError) throw cause;
-    if (init?.signal?.aborted === true) throw cause;
+    if (cause instanceof ChainloopError || init?.signal?.aborted === true) throw cause;
     const code = codeOf(cause);
     const what = timeout.aborted ? `no answer in ${attemptTimeoutMs / 1000} s` : (reasons[code] ?? 'the connection was lost');
-    const notDone = code in reasons && !timeout.aborted;
-    return { type: 'failure', error: unreachable(origin, `${what}; is it running, and is CHAINLOOP_URL right?`, cause), notDone };
+    const end = (): never => {
+      throw unreachable(origin, `${what}; is it running, and is CHAINLOOP_URL right?`, cause);
+    };
+    return { type: 'failure', end, notDone: code in reasons && !timeout.aborted };
   }
 }
 
@@ -139,12 +136,17 @@ async function readText(response: Response): Promise<string> {
   return Buffer.concat(pieces).toString('utf8');
 }
 
-function messageOf(text: string): string | undefined {
+/** The code of an error of ours, OK for a result (tRPC, "HTTP RPC specification"); undefined when it is neither. */
+function outcomeOf(text: string): ErrorCode | 'OK' | undefined {
   try {
     const parsed: unknown = JSON.parse(text);
-    const error = typeof parsed === 'object' && parsed !== null && 'error' in parsed ? parsed.error : undefined;
-    const message = typeof error === 'object' && error !== null && 'message' in error ? error.message : undefined;
-    return typeof message === 'string' ? message : undefined;
+    if (typeof parsed !== 'object' || parsed === null) return undefined;
+    if ('result' in parsed) return 'OK';
+    const error = 'error' in parsed ? parsed.error : undefined;
+    const data = typeof error === 'object' && error !== null && 'data' in error ? error.data : undefined;
+    const code = typeof data === 'object' && data !== null && 'code' in data ? data.code : undefined;
+    // A newer server may have codes that are not known here.
+    return isErrorCode(code) ? code : typeof code === 'string' ? 'INTERNAL' : undefined;
   } catch {
     return undefined;
   }

@@ -34,6 +34,10 @@ export const limits = {
   sbomSizeBytes: 64 * 1024 * 1024,
   /** Up to this size the place of a syntax error in a document is looked for: it takes much memory. */
   syntaxPlaceSizeBytes: 2 * 1024 * 1024,
+  /** Reading one SBOM in the control plane, in a thread of its own; the largest take about 5 s. */
+  sbomTimeoutMs: 30_000,
+  /** Heap of that thread: an SBOM of 64 MiB is about 500 MiB of objects. */
+  sbomHeapMiB: 1024,
   /** A statement: 10,000 materials are 1.8 MB. */
   statementSizeBytes: 4 * 1024 * 1024,
   /** A bundle: base64 of the statement, certificates and timestamps. */

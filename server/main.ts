@@ -14,6 +14,7 @@ import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } fr
 import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
+import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { ensureOwnerToken } from './owner-token.ts';
@@ -77,7 +78,9 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     if (known === undefined) throw new Error('the server was asked for its origin before it listens');
     return known;
   };
-  const services: Services = { database, storages, contracts: createContractReader(), metrics, log, now, origin };
+  const kinds = createKindChecker();
+  stack.defer(() => kinds.close());
+  const services: Services = { database, storages, contracts: createContractReader(), kinds, metrics, log, now, origin };
   const authenticate = createAuthenticate({ database, log, now });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 

@@ -156,6 +156,21 @@ describe('the referee', () => {
     for (const lie of lies) await refused(run, await job.bundle(run, materials, { text: lie }), 'SUBJECT_MISMATCH', /binary\.txt/);
   });
 
+  test('check 6: what is called an SBOM must be one, whatever the job says', async () => {
+    const body = 'schemaVersion: v1\nmaterials:\n  - { type: SBOM_CYCLONEDX_JSON, name: sbom, output: true }\n';
+    await acme.api.contract.create.mutate({ name: 'sboms', format: 'yaml', body });
+    const token = await plane.createServiceAccount(acme.api, { workflow: 'sboms', project: 'bedrock', contract: 'sboms' });
+    const { init, upload, push } = await startJob({ url: plane.url, organization: 'acme', token });
+    const run = await init({ runner: { authenticated: false } });
+    const start = { runner: { authenticated: false }, env: {}, annotations: {} };
+    const bundle = async (content: string): Promise<string> =>
+      job.bundle(run, [await upload('sbom', content, 'SBOM_CYCLONEDX_JSON')], { start });
+    await assert.rejects(push(run, await bundle('trust me')), { code: 'MATERIAL_KIND_MISMATCH', message: /material 'sbom'/ });
+    const sbom = { bomFormat: 'CycloneDX', specVersion: '1.6', version: 1 };
+    await assert.rejects(push(run, await bundle(JSON.stringify({ ...sbom, version: 'one' }))), { code: 'MATERIAL_INVALID' });
+    assert.equal((await push(run, await bundle(JSON.stringify(sbom)))).state, 'success');
+  });
+
   test('check 7: evidence that never arrived, or with another size, or only in another organization, is missed', async () => {
     const run = await job.init();
     const commit = text('commit', '9a96775d');

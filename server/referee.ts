@@ -13,7 +13,9 @@ import { trustedKeys } from '../db/keys.ts';
 import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
-import { storeAttestation } from './storage/attestation.ts';
+import type { KindChecker } from './kind-checker.ts';
+import { expired, finished, runNotFound } from './run-refusals.ts';
+import { readWhole, storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
 /**
@@ -22,7 +24,7 @@ import type { Storages } from './storages.ts';
  * 9 (policy gates) have nothing to check while there are neither. Nothing is stored before all of them hold.
  */
 export async function push(
-  deps: { readonly storages: Storages; readonly now: () => Date },
+  deps: { readonly storages: Storages; readonly kinds: KindChecker; readonly now: () => Date },
   scope: OrgScope,
   run: RunContext,
   text: string,
@@ -37,6 +39,7 @@ export async function push(
   checkIdentity(statement, run);
   checkContract(statement, run);
   const evidence = await checkEvidence(statement, scope, deps.storages);
+  await checkKinds(statement, evidence, scope, deps);
   checkRunner(statement, run);
   checkOpen(run, deps.now());
 
@@ -143,6 +146,24 @@ export async function checkEvidence(statement: Statement, scope: OrgScope, stora
 }
 
 /**
+ * 6, the part that needs the bytes, and so comes after 7: what is called an SBOM is one. MATERIAL_KIND_MISMATCH, MATERIAL_INVALID,
+ * LIMIT_EXCEEDED.
+ */
+export async function checkKinds(
+  statement: Statement,
+  evidence: readonly Arrived[],
+  scope: OrgScope,
+  { storages, kinds }: { readonly storages: Storages; readonly kinds: KindChecker },
+): Promise<void> {
+  for (const { name, type, digest, sizeBytes = 0 } of materialsOf(statement)) {
+    const arrived = evidence.find((candidate) => candidate.digest === digest);
+    if (arrived === undefined) continue;
+    const read = async (): Promise<Uint8Array> => readWhole(await storages.byId(scope, arrived.casBackendId), arrived.digest);
+    await kinds.check({ type, digest: arrived.digest, fileName: `material '${name}'`, sizeBytes, read });
+  }
+}
+
+/**
  * 8. The runner is the one that the run was opened from. Nothing proves it while no job is federated, so it must be called
  * self-reported. RUNNER_MISMATCH.
  */
@@ -214,26 +235,6 @@ function checkOutcome(runId: string, outcome: PushOutcome, bundleDigest: Digest)
     case 'finished':
       throw finished(runId, outcome.state);
   }
-}
-
-/** The same words for a run that does not exist and for one that is somebody else's. */
-export function runNotFound(runId: string): ChainloopError {
-  return new ChainloopError('NOT_FOUND', `run ${runId}: not found in this organization`);
-}
-
-export function expired(runId: string): ChainloopError {
-  return new ChainloopError(
-    'RUN_EXPIRED',
-    `run ${runId}: it was open for too long and has expired; start a new one with: chainloop attestation init`,
-  );
-}
-
-export function finished(runId: string, state: string): ChainloopError {
-  const how = state === 'success' ? 'success, with another attestation' : state;
-  return new ChainloopError(
-    'RUN_ALREADY_FINISHED',
-    `run ${runId}: it has ended (${how}); start a new one with: chainloop attestation init`,
-  );
 }
 
 function accepted(runId: string, digest: Digest): PushAnswer {

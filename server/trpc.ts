@@ -4,6 +4,7 @@ import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
 import type { Actor, OrganizationRef } from './actor.ts';
 import type { ContractReader } from './contract-reader.ts';
+import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Storages } from './storages.ts';
@@ -14,6 +15,7 @@ export type Services = {
   readonly database: Database;
   readonly storages: Storages;
   readonly contracts: ContractReader;
+  readonly kinds: KindChecker;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { build, type Metafile, type Plugin } from 'esbuild';
 
 // `npm run build`: what the package ships, in dist/ or the folder that is given. It is flat, because code finds its files (migrations,
-// the CUE worker) beside itself. The same sources give the same bytes.
+// the workers) beside itself. The same sources give the same bytes.
 
 const root = join(import.meta.dirname, '..');
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
@@ -11,7 +11,7 @@ const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 const aside = `${dist}.${process.pid}`;
 
 /** Packages with files of their own (WebAssembly, schemas), or that load code by name: they stay packages. */
-const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats', 'ajv-formats-draft2019'];
+const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats'];
 
 /**
  * Commander imports all of node:process, which makes Node open its standard streams, and node:child_process, for subcommands that are
@@ -31,7 +31,7 @@ const leanCommander: Plugin = {
 
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts' },
+  entryPoints: { cli: 'cli/main.ts', 'cue-worker': 'server/cue-worker.ts', 'kind-worker': 'server/kind-worker.ts' },
   outdir: aside,
   chunkNames: '[name]-[hash]',
   bundle: true,

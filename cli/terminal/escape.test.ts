@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { displayWidth, escapeText, jsonText } from './escape.ts';
+import { escapeText, jsonText } from './escape.ts';
 
 const hostile = [
   ['a terminal escape', 'a\x1b[2Jb', 'a\\x1b[2Jb'],
@@ -40,16 +40,3 @@ test('a JSON document carries no terminal control and reads back as it was', () 
 test('a format character outside the basic plane is escaped as two units in JSON', () => {
   assert.equal(jsonText('\u{e0041}'), '"\\udb40\\udc41"');
 });
-
-for (const [text, width] of [
-  ['', 0],
-  ['abc', 3],
-  ['東京', 4],
-  ['ｆｕｌｌ', 8],
-  ['e\u0301', 1],
-  ['🎉', 2],
-  ['👩🏽', 2],
-  ['größe', 5],
-] as const) {
-  test(`'${text}' is ${width} columns wide`, () => assert.equal(displayWidth(text), width));
-}

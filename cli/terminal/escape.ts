@@ -1,5 +1,3 @@
-import { eastAsianWidth } from 'get-east-asian-width';
-
 /** Controls, format characters (bidi overrides, zero-width, tags), line and paragraph separators, lone surrogates. */
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const plainAscii = /^[\x20-\x7e]*$/;
@@ -22,31 +20,4 @@ export function jsonText(value: unknown): string {
   return JSON.stringify(value, null, 3).replace(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
     Array.from({ length: character.length }, (_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join(''),
   );
-}
-
-/** Columns that the text takes on a terminal: combining marks none, East Asian wide characters and emoji two (UAX #11). */
-export function displayWidth(text: string): number {
-  if (plainAscii.test(text)) return text.length;
-  let width = 0;
-  for (const { segment } of graphemesOf(text)) width += graphemeWidth(segment);
-  return width;
-}
-
-/** The graphemes of a text with their widths: a text is only ever cut between them. */
-export function measuredGraphemes(text: string): readonly { readonly text: string; readonly width: number }[] {
-  return Array.from(graphemesOf(text), ({ segment }) => ({ text: segment, width: graphemeWidth(segment) }));
-}
-
-let segmenter: Intl.Segmenter | undefined;
-
-/** Made when it is needed: it takes 10 ms, and most texts are ASCII. */
-function graphemesOf(text: string): Intl.Segments {
-  segmenter ??= new Intl.Segmenter('en', { granularity: 'grapheme' });
-  return segmenter.segment(text);
-}
-
-function graphemeWidth(grapheme: string): number {
-  if (/^[\p{Mn}\p{Me}]/u.test(grapheme)) return 0;
-  if (/\p{RGI_Emoji}/v.test(grapheme)) return 2;
-  return eastAsianWidth(grapheme.codePointAt(0) ?? 0);
 }

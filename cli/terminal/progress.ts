@@ -1,5 +1,6 @@
-import { displayWidth, escapeText, measuredGraphemes } from './escape.ts';
+import { escapeText } from './escape.ts';
 import { formatDuration, formatSize } from './time.ts';
+import { cutText } from './width.ts';
 
 const barCells = 18;
 /** Not more often than this: a terminal over a slow link is not flooded. */
@@ -56,7 +57,7 @@ export function startProgress(
       drawnAt = now;
       const line = progressLine({ ...transfer, doneBytes, elapsedMs: now - startedAt });
       // A line that wraps could not be drawn over.
-      stream.write(`\r\x1b[K${cut(line, (stream.columns ?? 80) - 1)}`);
+      stream.write(`\r\x1b[K${cutText(line, (stream.columns ?? 80) - 1)}`);
       drawn = true;
     },
     done(label) {
@@ -65,16 +66,4 @@ export function startProgress(
     },
     clear: erase,
   };
-}
-
-function cut(text: string, width: number): string {
-  if (displayWidth(text) <= width) return text;
-  let kept = '';
-  let keptWidth = 0;
-  for (const grapheme of measuredGraphemes(text)) {
-    keptWidth += grapheme.width;
-    if (keptWidth > width) break;
-    kept += grapheme.text;
-  }
-  return kept;
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { displayWidth } from './escape.ts';
 import { renderTable } from './table.ts';
+import { displayWidth } from './width.ts';
 
 test('rows have no lines between them, sections have', () => {
   assert.equal(

@@ -1,4 +1,5 @@
-import { displayWidth, escapeText, measuredGraphemes } from './escape.ts';
+import { escapeText } from './escape.ts';
+import { breakText, displayWidth } from './width.ts';
 
 /** A box of rows. A row is its cells, or a line across. A title has a row of its own over all columns. */
 export type Table = {
@@ -78,24 +79,4 @@ function drawRow(row: readonly string[], widths: readonly number[], right: reado
 function pad(text: string, width: number, right: boolean): string {
   const space = ' '.repeat(Math.max(0, width - displayWidth(text)));
   return right ? space + text : text + space;
-}
-
-/** Breaks a text into lines of at most that width, after a space where there is one. */
-function breakText(text: string, width: number): readonly string[] {
-  if (displayWidth(text) <= width) return [text];
-  const lines: string[] = [];
-  let line = '';
-  let lineWidth = 0;
-  for (const grapheme of measuredGraphemes(text)) {
-    if (lineWidth + grapheme.width > width) {
-      const space = line.lastIndexOf(' ');
-      const kept = space > 0 ? line.slice(0, space) : line;
-      lines.push(kept);
-      line = space > 0 ? line.slice(space + 1) : '';
-      lineWidth = displayWidth(line);
-    }
-    line += grapheme.text;
-    lineWidth += grapheme.width;
-  }
-  return [...lines, line];
 }

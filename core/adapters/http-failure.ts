@@ -12,9 +12,10 @@ export class HttpFailure extends Error {
   }
 }
 
-/** A URL as it may stand in a message or log: without userinfo, query and fragment. */
+/** A URL as it may stand in a message or log: without userinfo, query and fragment, and without the end of a long path, which may be a key. */
 export function redactUrl(url: URL): string {
-  return `${url.protocol}//${url.host}${url.pathname}`;
+  const path = url.pathname.length > 80 ? `${url.pathname.slice(0, 60)}…` : url.pathname;
+  return `${url.protocol}//${url.host}${path}`;
 }
 
 const reasons: Readonly<Record<string, HttpFailure['reason']>> = {

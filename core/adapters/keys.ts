@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair as generate, type KeyObject, sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ChainloopError, errorTable, isChainloopError } from '../errors.ts';
-import { hashOf, hintOf, keyType } from '../key.ts';
+import { hashOf, hintOf, keyType, type PublicKey, parsePublicKey } from '../key.ts';
 import { limits } from '../limits.ts';
 import { type PemBlock, pemBlocks, pemBytes } from '../pem.ts';
 import type { Signer } from '../ports.ts';
@@ -40,7 +40,7 @@ export async function loadSigner(
   options: { readonly env: Env; readonly password?: string | undefined },
 ): Promise<Signer> {
   const text = await readSecret(reference, 'signing key', options.env);
-  const key = await decodePrivateKey(privateKeyBlock(text), () => passwordFor(options));
+  const key = await named(reference, async () => decodePrivateKey(privateKeyBlock(text), () => passwordFor(options)));
   const type = keyType(key);
   const publicKey = createPublicKey(key);
   const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
@@ -50,6 +50,22 @@ export async function loadSigner(
       return { signature: new Uint8Array(sign(hashOf(type), pae, key)), verification };
     },
   };
+}
+
+/** A public key from a PEM file, normalised (core/key.ts). KEY_INVALID, FILE_NOT_FOUND, FILE_UNREADABLE, LIMIT_EXCEEDED. */
+export async function readPublicKey(path: string): Promise<PublicKey> {
+  const text = Buffer.from(await readLimited(path, limits.keySizeBytes)).toString('utf8');
+  return named(path, async () => parsePublicKey(text));
+}
+
+/** Says which of several keys an error is about. What could be read is a path or the name of a variable, and no secret. */
+async function named<T>(reference: string, decode: () => Promise<T>): Promise<T> {
+  try {
+    return await decode();
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    throw new ChainloopError(error.code, `${reference}: ${error.message}`, { cause: error });
+  }
 }
 
 /** The password at a reference: a path (one line break at its end is not part of it) or `env://VAR`. Codes as `loadSigner`. */

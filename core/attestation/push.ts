@@ -67,9 +67,11 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
 function advised(error: ChainloopError): ChainloopError {
   const advice = endings.has(error.code)
     ? 'forget it here with: chainloop attestation reset'
-    : refusals.has(error.code)
-      ? 'nothing was recorded; mend it and push again'
-      : 'the signed attestation is kept; push again, and the same bytes are sent';
+    : error.code === 'SIGNER_UNTRUSTED'
+      ? 'nothing was recorded; sign with a trusted key, or have this one trusted with: chainloop key trust'
+      : refusals.has(error.code)
+        ? 'nothing was recorded; mend it and push again'
+        : 'the signed attestation is kept; push again, and the same bytes are sent';
   return new ChainloopError(error.code, `${error.message}; ${advice}`, { problems: error.problems, cause: error });
 }
 

@@ -8,7 +8,8 @@ import { endRun, openRun } from '../../db/run-states.ts';
 import { describeRun, type RunContext } from '../../db/runs.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
 import type { Actor } from '../actor.ts';
-import { expired, finished, push, runNotFound } from '../referee.ts';
+import { push } from '../referee.ts';
+import { expired, finished, runNotFound } from '../run-refusals.ts';
 import { job, router } from '../trpc.ts';
 
 export const attestations = router({

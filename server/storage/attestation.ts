@@ -3,7 +3,7 @@ import { type Digest, digestOf, hexOf } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { artifactManifest, artifactTypes, emptyDescriptor, mediaTypes, tagPrefixes } from './manifest.ts';
-import { type Descriptor, pushBlob, type Storage } from './storage.ts';
+import { type BlobReader, type Descriptor, pushBlob, type Storage } from './storage.ts';
 
 /**
  * Stores an attestation: the bundle as a blob, a manifest tagged `attestation-<hex of the bundle>`, and one manifest whose subject is each
@@ -38,8 +38,19 @@ export async function readBundle(storage: Storage, digest: Digest): Promise<Uint
   if (reader.sizeBytes > limits.bundleSizeBytes) {
     throw new ChainloopError('LIMIT_EXCEEDED', `attestation ${digest}: it has ${reader.sizeBytes} bytes, more than a bundle may have`);
   }
+  return collect(reader);
+}
+
+/** The bytes of evidence that is known to be there and to be small enough, verified. EVIDENCE_MISSING when it has just gone. */
+export async function readWhole(storage: Storage, digest: Digest): Promise<Uint8Array> {
+  const reader = await storage.fetch(digest);
+  if (reader === undefined) throw new ChainloopError('EVIDENCE_MISSING', `evidence ${digest}: it is not in storage; add it again`);
+  return collect(reader);
+}
+
+async function collect({ body }: BlobReader): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of reader.body) pieces.push(piece);
+  for await (const piece of body) pieces.push(piece);
   return Buffer.concat(pieces);
 }
 

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readdir, readFile, rm } from 'node:fs/promises';
+import { createReadStream, readFileSync } from 'node:fs';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
 import { ifPresent, isPresent, publish, writeDurably } from './disk.ts';
 import { mediaTypes } from './manifest.ts';
 
@@ -45,7 +46,8 @@ export async function openLayoutIndex(options: {
   const stale = join(state, 'index-stale');
   let pending = new Set<string>();
   let isStale = await isPresent(stale);
-  let rebuild = isStale || !(await isOurs(path));
+  const exists = await isOurs(path);
+  let rebuild = isStale || !exists;
   let timer: NodeJS.Timeout | undefined;
   let delayMs = minimumDelayMs;
   let flushing: Promise<void> = Promise.resolve();
@@ -104,7 +106,9 @@ export async function openLayoutIndex(options: {
     await clearing;
   }
 
-  if (rebuild) await flush();
+  // Reading 100,000 small files takes seconds: only a layout that has no index at all waits for it.
+  if (!exists) await flush();
+  else if (rebuild) schedule();
   return {
     async put(kind, name, descriptor) {
       putting++;
@@ -137,9 +141,11 @@ async function isOurs(path: string): Promise<boolean> {
 }
 
 async function* allEntries(state: string): AsyncGenerator<string> {
-  for (const kind of kinds) {
-    for (const name of await readdir(join(state, kind))) yield* entry(state, `${kind}/${name}`);
-  }
+  for (const kind of kinds)
+    yield* entries(
+      state,
+      (await readdir(join(state, kind))).map((name) => `${kind}/${name}`),
+    );
 }
 
 /** The entries of index.json, but those that changed as they are now. */
@@ -150,12 +156,16 @@ async function* merged(path: string, state: string, changed: ReadonlySet<string>
     const descriptor = line.endsWith(',') ? line.slice(0, -1) : line;
     if (!changed.has(keyOf(descriptor))) yield descriptor;
   }
-  for (const key of changed) yield* entry(state, key);
+  yield* entries(state, changed);
 }
 
-async function* entry(state: string, key: string): AsyncGenerator<string> {
-  const text = await ifPresent(readFile(join(state, key), 'utf8'));
-  if (text !== undefined) yield text;
+/** Reads small files in one go each, which is ten times as fast as asking the thread pool, and lets others have a turn in between. */
+async function* entries(state: string, keys: Iterable<string>): AsyncGenerator<string> {
+  let count = 0;
+  for (const key of keys) {
+    if (++count % 64 === 0) await setImmediate();
+    yield readFileSync(join(state, key), 'utf8');
+  }
 }
 
 /** `tags/<tag>` or `untagged/<hex>`: which small file an entry came from. */
@@ -165,11 +175,11 @@ function keyOf(descriptor: string): string {
   return tag === undefined ? `untagged/${/"sha256:([0-9a-f]{64})"/.exec(descriptor)?.[1]}` : `tags/${tag}`;
 }
 
-async function writeEntries(draft: string, entries: AsyncIterable<string>, path: string): Promise<void> {
+async function writeEntries(draft: string, descriptors: AsyncIterable<string>, path: string): Promise<void> {
   const file = await open(draft, 'wx');
   let text = head;
   let separator = '\n';
-  for await (const descriptor of entries) {
+  for await (const descriptor of descriptors) {
     text += separator + descriptor;
     separator = ',\n';
     if (text.length < 256 * 1024) continue;

@@ -12,7 +12,7 @@ import { createTurns, nothing, type Turns } from './turns.ts';
 /** Arriving pieces are gathered to this size: one write for each, instead of 16. */
 const batchSizeBytes = 1024 * 1024;
 
-/** How often forgotten uploads are looked for, at the most. */
+/** How often forgotten uploads are looked for. */
 const sweepEveryMs = 60 * 60 * 1000;
 
 /** An upload that this process knows. `hash` has seen exactly the first `offset` bytes of the file. */
@@ -54,14 +54,12 @@ export function createLayoutUploads(options: {
     await rm(session.path, { force: true });
   }
 
-  /** Uploads that nobody continued for limits.uploadLifetimeMs. Looked for when a new one begins: no timer has to be stopped. */
-  async function forgetOld(): Promise<void> {
-    const at = now();
-    if (at.getTime() - sweptAt.getTime() < sweepEveryMs) return;
+  /** Uploads that nobody continued for that long. Looked for when a new one begins: no timer has to be stopped. */
+  async function forgetOld(at: Date, lifetimeMs: number): Promise<void> {
     sweptAt = at;
     for (const id of await readdir(folder)) {
       const found = await ifPresent(stat(join(folder, id)));
-      if (found === undefined || at.getTime() - found.mtimeMs <= limits.uploadLifetimeMs) continue;
+      if (found === undefined || at.getTime() - found.mtimeMs <= lifetimeMs) continue;
       const session = await sessions.get(id);
       if (session === undefined) await rm(join(folder, id), { force: true });
       else await forget(id, session);
@@ -124,7 +122,10 @@ export function createLayoutUploads(options: {
 
   return {
     async beginUpload() {
-      await forgetOld();
+      const at = now();
+      if (at.getTime() - sweptAt.getTime() >= sweepEveryMs) await forgetOld(at, limits.uploadLifetimeMs);
+      // Jobs that were killed leave uploads behind: with too many open, those that stand still for an hour make room.
+      if ((await readdir(folder)).length >= limits.openUploads) await forgetOld(at, sweepEveryMs);
       if ((await readdir(folder)).length >= limits.openUploads) {
         throw new ChainloopError('RATE_LIMITED', `upload: ${limits.openUploads} uploads are open; finish or cancel some first`);
       }

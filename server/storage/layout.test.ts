@@ -102,6 +102,7 @@ test('index.json that a crash left behind is made anew at the next opening', asy
   // As a kill before the write: the layout is opened again without having been closed.
   assert.deepEqual(await indexOf(directory), []);
   const again = await openLayout(directory);
+  await again.flushIndex();
   assert.deepEqual(tagsOf(await indexOf(directory)), [tag]);
   await again.close();
   await writeFile(join(directory, 'index.json'), '{"schemaVersion":2,"manifests":[]}');
@@ -172,6 +173,7 @@ test('killed 20 times at random instants, a layout has every acknowledged materi
     await exited;
   }
   const storage = await openLayout(directory);
+  await storage.flushIndex();
   const tags = await storage.tags();
   assert.ok(acknowledged.length > 20);
   assert.deepEqual(

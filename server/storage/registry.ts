@@ -1,37 +1,13 @@
-import { createHash, type Hash, randomUUID } from 'node:crypto';
-import * as z from 'zod';
-import { createRegistryClient, type RegistryClientOptions, type Upload as UpstreamUpload } from '../../core/adapters/oci/client.ts';
-import { TokenRenewed } from '../../core/adapters/oci/session.ts';
-import { type Digest, hexOf, isDigest } from '../../core/digest.ts';
-import { ChainloopError, isChainloopError } from '../../core/errors.ts';
+import { createRegistryClient, type RegistryClientOptions } from '../../core/adapters/oci/client.ts';
+import { isDigest } from '../../core/digest.ts';
 import { limits } from '../../core/limits.ts';
 import type { Secrets } from '../secrets.ts';
 import { assertReference, mediaTypeOf, parseManifest } from './manifest.ts';
-import type { BlobReader, Storage, Upload } from './storage.ts';
-import { createTurns, nothing, type Turns } from './turns.ts';
+import { createRegistryUploads } from './registry-uploads.ts';
+import type { Storage } from './storage.ts';
 
-/** A last piece up to this size goes with the request that ends the upload: one request less for small evidence. */
-const lastPieceSizeBytes = 2 * 1024 * 1024;
-
-/**
- * What a session says: where the upload is in the registry. Sealed, because some registries take that address for a credential, and bound
- * to the organization; so any replica of the server can go on with it.
- */
-const SealedUpload = z.tuple([z.string(), z.url(), z.int().min(0)]);
-
-/** An upload that this process knows. `hash` saw the first `hashedBytes`; it vouches for the whole only when it saw all. */
-type Session = {
-  readonly id: string;
-  readonly turns: Turns;
-  readonly hash: Hash;
-  hashedBytes: number;
-  upstream: UpstreamUpload;
-  /** The last request broke: the registry has to be asked where the upload stands. */
-  uncertain: boolean;
-  /** Bytes are under way. */
-  sending: boolean;
-  usedAtMs: number;
-};
+/** A job waits for the answer, and tries again itself: better to tell it soon that the registry does not answer. */
+const fetchPolicy = { attempts: 3, baseDelayMs: 200, budgetMs: 4_000, requestTimeoutMs: 10_000 } as const;
 
 /**
  * Storage in a repository of any OCI registry. Bytes go from the job to the registry as they come, through one hash; nothing is kept here.
@@ -46,169 +22,33 @@ export function createRegistryStorage(options: {
 }): Storage {
   const client = createRegistryClient({
     ...options.client,
+    fetchPolicy: { ...fetchPolicy, ...options.client.fetchPolicy },
     advice: 'set new credentials with: chainloop cas-backend add oci --username … --password …',
   });
-  const { secrets } = options;
-  const now = options.now ?? (() => new Date());
-  const context = `upload:${options.organizationId}:${client.origin}/${client.repository}`;
-  const sessions = new Map<string, Session>();
-
-  function publicUpload({ id, upstream }: Session): Upload {
-    // A sealed secret is text that a path can hold.
-    return { session: secrets.seal(JSON.stringify([id, upstream.location.href, upstream.offset]), context), offset: upstream.offset };
-  }
-
-  /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
-  function find(sealed: string): Session {
-    const [id, location, offset] = unseal(sealed);
-    let session = sessions.get(id);
-    if (session === undefined) {
-      session = newSession(id, { location: new URL(location), offset }, now().getTime());
-      session.uncertain = true;
-      sessions.set(id, session);
-    }
-    session.usedAtMs = now().getTime();
-    return session;
-  }
-
-  function unseal(sealed: string): z.infer<typeof SealedUpload> {
-    try {
-      return SealedUpload.parse(JSON.parse(secrets.open(sealed, context)));
-    } catch {
-      throw unknownUpload();
-    }
-  }
-
-  /** Asks the registry where the upload stands, when that is not known. Not while bytes are under way. */
-  async function locate(session: Session): Promise<void> {
-    if (!session.uncertain) return;
-    if (!sessions.has(session.id)) throw unknownUpload();
-    const status = await client.upload.status(session.upstream);
-    if (status === undefined) {
-      sessions.delete(session.id);
-      throw unknownUpload();
-    }
-    session.upstream = status;
-    session.uncertain = false;
-  }
-
-  function forgetOld(): void {
-    const oldest = now().getTime() - limits.uploadLifetimeMs;
-    for (const [id, { usedAtMs }] of sessions) if (usedAtMs < oldest) sessions.delete(id);
-  }
-
-  /** Streams the body into the registry. A body that breaks off ends the request in order, so that the registry keeps what it got. */
-  async function send(session: Session, body: AsyncIterable<Uint8Array>): Promise<void> {
-    let failure: { readonly error: unknown } | undefined;
-    let sentBytes = 0;
-    const { offset } = session.upstream;
-    async function* read(): AsyncGenerator<Uint8Array> {
-      try {
-        for await (const piece of body) {
-          hash(session, offset + sentBytes, piece);
-          sentBytes += piece.byteLength;
-          yield piece;
-        }
-      } catch (error) {
-        failure = { error };
-      }
-    }
-    session.uncertain = true;
-    session.sending = true;
-    try {
-      const after = await client.upload.append(session.upstream, { read });
-      session.upstream = after;
-      session.uncertain = after.offset !== offset + sentBytes;
-    } catch (error) {
-      // The bytes that went with the old token are gone; the client has a new one.
-      if (!(error instanceof TokenRenewed)) throw error;
-      throw new ChainloopError('REGISTRY_UNAVAILABLE', 'upload: the registry wanted a new token; resume the upload', { cause: error });
-    } finally {
-      session.sending = false;
-    }
-    if (failure !== undefined) throw failure.error;
-  }
-
-  async function commit(session: Session, digest: Digest, last: Uint8Array): Promise<void> {
-    hash(session, session.upstream.offset, last);
-    const sizeBytes = session.upstream.offset + last.byteLength;
-    const isHashed = session.hashedBytes === sizeBytes;
-    const found = isHashed ? session.hash.copy().digest('hex') : hexOf(digest);
-    if (found !== hexOf(digest)) {
-      sessions.delete(session.id);
-      await client.upload.cancel(session.upstream);
-      throw new ChainloopError('DIGEST_MISMATCH', `upload: the ${sizeBytes} bytes are sha256:${found}, not ${digest}; send them again`);
-    }
-    session.uncertain = true;
-    try {
-      // The registry compares as well; where not all went through this process, it alone does.
-      await client.upload.commit(session.upstream, digest, last.byteLength === 0 ? {} : { body: last });
-    } catch (error) {
-      // The answer may be all that was lost.
-      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE') || (await client.headBlob(digest)) === undefined) throw error;
-    }
-    sessions.delete(session.id);
-  }
+  const { organizationId, secrets, now = () => new Date() } = options;
+  const uploads = createRegistryUploads({
+    client,
+    secrets,
+    context: `upload:${organizationId}:${client.origin}/${client.repository}`,
+    now,
+  });
 
   return {
     type: 'registry',
+    ...uploads,
     stat: (digest) => client.headBlob(digest),
     async fetch(digest, { offset = 0, length } = {}) {
-      try {
-        const { sizeBytes, body } = await client.fetchBlob(digest, { offset });
-        const isWhole = offset === 0 && (length === undefined || length >= sizeBytes);
-        return {
-          sizeBytes,
-          verified: isWhole,
-          body: isWhole ? heldBack(body) : firstBytes(body, length ?? sizeBytes),
-        } satisfies BlobReader;
-      } catch (error) {
-        if (isChainloopError(error, 'NOT_FOUND')) return undefined;
-        throw error;
+      const stat = await client.headBlob(digest);
+      if (stat === undefined) return undefined;
+      const { sizeBytes } = stat;
+      const isWhole = offset === 0 && (length === undefined || length >= sizeBytes);
+      // Opened by the first read: a client that has left by then would leave the connection to the registry hanging.
+      async function* read(): AsyncGenerator<Uint8Array> {
+        if (length === 0) return;
+        const { body } = await client.fetchBlob(digest, { offset });
+        yield* isWhole ? heldBack(body) : firstBytes(body, length ?? sizeBytes);
       }
-    },
-    async beginUpload() {
-      forgetOld();
-      if (sessions.size >= limits.openUploads) {
-        throw new ChainloopError('RATE_LIMITED', `upload: ${limits.openUploads} uploads are open; finish or cancel some first`);
-      }
-      const session = newSession(randomUUID(), await client.upload.open(), now().getTime());
-      sessions.set(session.id, session);
-      return publicUpload(session);
-    },
-    async uploadStatus(sealed) {
-      const session = find(sealed);
-      if (!session.sending) await locate(session);
-      return publicUpload(session);
-    },
-    async append(sealed, offset, body) {
-      const session = find(sealed);
-      return session.turns.take(body, async (input) => {
-        await locate(session);
-        assertAt(session, offset);
-        await send(session, input);
-        return publicUpload(session);
-      });
-    },
-    async finish(sealed, digest, end) {
-      const session = find(sealed);
-      return session.turns.take(end?.body ?? nothing(), async (input) => {
-        await locate(session);
-        assertAt(session, end?.offset ?? session.upstream.offset);
-        const { last, rest } = await takeLast(input);
-        if (rest !== undefined) await send(session, rest);
-        await locate(session);
-        const sizeBytes = session.upstream.offset + last.byteLength;
-        await commit(session, digest, last);
-        return { sizeBytes };
-      });
-    },
-    async cancelUpload(sealed) {
-      const session = find(sealed);
-      await session.turns.take(nothing(), async () => {
-        sessions.delete(session.id);
-        await client.upload.cancel(session.upstream);
-      });
+      return { sizeBytes, verified: isWhole, body: read() };
     },
     putManifest(reference, mediaType, bytes) {
       assertReference(reference);
@@ -241,44 +81,6 @@ export function createRegistryStorage(options: {
   };
 }
 
-function newSession(id: string, upstream: UpstreamUpload, usedAtMs: number): Session {
-  return { id, turns: createTurns(), hash: createHash('sha256'), hashedBytes: 0, upstream, uncertain: false, sending: false, usedAtMs };
-}
-
-/** Throws CONFLICT unless the upload is at that offset. */
-function assertAt({ upstream }: Session, offset: number): void {
-  if (upstream.offset === offset) return;
-  throw new ChainloopError('CONFLICT', `upload: it is at offset ${upstream.offset}, not ${offset}; send the bytes from there`);
-}
-
-/** Feeds the hash with what follows on what it saw; bytes that are sent a second time are not hashed a second time. */
-function hash(session: Session, offset: number, piece: Uint8Array): void {
-  const seen = session.hashedBytes - offset;
-  if (seen < 0 || seen >= piece.byteLength) return;
-  session.hash.update(piece.subarray(seen));
-  session.hashedBytes = offset + piece.byteLength;
-}
-
-/** A small body in memory as `last`; of a larger one everything as `rest`. */
-async function takeLast(
-  body: AsyncIterable<Uint8Array>,
-): Promise<{ readonly last: Uint8Array; readonly rest: AsyncIterable<Uint8Array> | undefined }> {
-  const pieces = body[Symbol.asyncIterator]();
-  const first: Uint8Array[] = [];
-  let sizeBytes = 0;
-  while (sizeBytes <= lastPieceSizeBytes) {
-    const next = await pieces.next();
-    if (next.done === true) return { last: Buffer.concat(first), rest: undefined };
-    first.push(next.value);
-    sizeBytes += next.value.byteLength;
-  }
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield* first;
-    yield* { [Symbol.asyncIterator]: () => pieces };
-  }
-  return { last: Buffer.alloc(0), rest: all() };
-}
-
 /** The client throws after the last byte when the digest is wrong; so the last piece waits for that. */
 async function* heldBack(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let held: Uint8Array | undefined;
@@ -291,14 +93,9 @@ async function* heldBack(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 async function* firstBytes(body: AsyncIterable<Uint8Array>, length: number): AsyncGenerator<Uint8Array> {
   let left = length;
-  if (left === 0) return;
   for await (const piece of body) {
     yield piece.subarray(0, left);
     left -= piece.byteLength;
     if (left <= 0) return;
   }
-}
-
-function unknownUpload(): ChainloopError {
-  return new ChainloopError('NOT_FOUND', 'upload: there is no such upload (any more); start a new one');
 }

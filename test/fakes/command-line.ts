@@ -9,7 +9,13 @@ const program = join(import.meta.dirname, '..', '..', 'bin', 'chainloop.js');
 /** How a command ended, and what it wrote. */
 export type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 
-export type CommandOptions = { readonly env?: NodeJS.ProcessEnv; readonly stdin?: string; readonly cwd?: string };
+export type CommandOptions = {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly stdin?: string;
+  readonly cwd?: string;
+  /** A program that runs the command, and its arguments: `setpriv …`. */
+  readonly through?: readonly string[];
+};
 
 /**
  * `chainloop` as a user runs it: each command is a process, in a home of its own, with nothing of the environment of the tests but PATH.
@@ -26,8 +32,10 @@ export async function commandLine(env: NodeJS.ProcessEnv = {}) {
     NO_COLOR: '1',
     ...env,
   };
-  const start = (args: readonly string[], options: CommandOptions = {}): ChildProcess =>
-    spawn(process.execPath, [program, ...args], { cwd: options.cwd ?? folder, env: { ...base, ...options.env }, stdio: 'pipe' });
+  const start = (args: readonly string[], options: CommandOptions = {}): ChildProcess => {
+    const [command = '', ...rest] = [...(options.through ?? []), process.execPath, program, ...args];
+    return spawn(command, rest, { cwd: options.cwd ?? folder, env: { ...base, ...options.env }, stdio: 'pipe' });
+  };
   const run = async (args: readonly string[], options: CommandOptions = {}): Promise<Ended> => {
     const child = start(args, options);
     let stdout = '';

@@ -3,7 +3,7 @@ import type { EvidenceFile, EvidenceStore } from '../../ports.ts';
 import type { RegistryClient } from './client.ts';
 import { imageManifestType } from './manifests.ts';
 
-/** The type of a material's manifest (docs/storage.md; OCI image specification, "Guidelines for Artifact Usage"). */
+/** The type of a material's manifest (OCI image specification, "Guidelines for Artifact Usage"). */
 export const materialArtifactType = 'application/vnd.chainloop.material.v1';
 /** The empty config of an artifact: the two bytes `{}`. */
 export const emptyConfig = { mediaType: 'application/vnd.oci.empty.v1+json', bytes: new TextEncoder().encode('{}') } as const;

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isChainloopError } from '../core/errors.ts';
+import { startControlPlane } from '../test/fakes/control-plane.ts';
+import { jobContract, startJob, text } from '../test/fakes/job.ts';
+import { startTinyRegistry } from '../test/fakes/tiny-registry.ts';
+
+const account = { username: 'robot', password: 'CANARY-registry-password' };
+
+test('new evidence goes to the new default backend; what is in the old one stays readable and verifies', async () => {
+  await using registry = await startTinyRegistry({ account, referrers: true });
+  await using plane = await startControlPlane();
+  const { api, token, name } = await plane.createOrganization('acme');
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: jobContract });
+  const jobToken = await plane.createServiceAccount(api, { workflow: 'release', project: 'bedrock', contract: 'release' });
+  const job = await startJob({ url: plane.url, organization: name, token: jobToken, trustedBy: api });
+  const attest = async (content: string): Promise<readonly [string, string]> => {
+    const run = await job.init();
+    const binary = await job.upload('binary', content);
+    await job.push(run, await job.bundle(run, [text('commit', 'x'), binary]));
+    return [run.runId, binary.digest ?? ''];
+  };
+  const before = await attest('on disk');
+
+  const repo = `${registry.host}/evidence`;
+  const added = await api.casBackend.add.mutate({ name: 'registry', repo, ...account, insecure: true });
+  assert.deepEqual([added.location, added.default, added.status], [repo, true, 'ok']);
+  const after = await attest('in the registry');
+  assert.ok(registry.blobs.has(after[1]));
+  assert.ok(!registry.blobs.has(before[1]));
+
+  for (const [runId, digest] of [before, after]) {
+    const { attestation } = await api.run.describe.query({ id: runId });
+    assert.deepEqual([attestation?.verified, attestation?.verificationError], [true, null]);
+    const blob = await fetch(`${plane.url}/v2/acme/blobs/${digest}`, { headers: { authorization: `Bearer ${token}` } });
+    assert.equal(blob.status, 200);
+    await blob.arrayBuffer();
+  }
+  await assert.rejects(api.casBackend.remove.mutate({ name: 'default' }), { code: 'CONFLICT' });
+  // The same bytes once more: they are in the old backend only, so they have to be sent.
+  const again = await attest('on disk');
+  assert.ok(registry.blobs.has(again[1]));
+  assert.ok(!plane.log.join('').includes('CANARY'));
+});
+
+test('a backend that cannot be written to is not kept, and no message repeats its password', async () => {
+  await using registry = await startTinyRegistry({ account });
+  await using plane = await startControlPlane();
+  const { api } = await plane.createOrganization('acme');
+  const repo = `${registry.host}/evidence`;
+  const wrong = { name: 'registry', repo, username: 'robot', password: 'CANARY-wrong', insecure: true };
+  const without = { name: 'registry', repo: 'registry.example.com/evidence:tag' };
+  const half = { name: 'registry', repo, username: 'robot' };
+  for (const [input, code] of [
+    [wrong, 'REGISTRY_UNAUTHORIZED'],
+    [without, 'USAGE'],
+    [half, 'USAGE'],
+  ] as const) {
+    await assert.rejects(api.casBackend.add.mutate(input), (error) => isChainloopError(error, code) && !error.message.includes('CANARY'));
+  }
+  assert.equal((await api.casBackend.list.query()).items.length, 1);
+  assert.ok(!plane.log.join('').includes('CANARY'));
+});
+
+test('a registry that went away is found by a check, and said with the backend', async () => {
+  await using plane = await startControlPlane();
+  const { api } = await plane.createOrganization('acme');
+  {
+    await using registry = await startTinyRegistry();
+    await api.casBackend.add.mutate({ name: 'registry', repo: `${registry.host}/evidence`, insecure: true, default: false });
+    assert.equal((await api.casBackend.check.mutate({ name: 'registry' })).status, 'ok');
+  }
+  const { status, problem } = await api.casBackend.check.mutate({ name: 'registry' });
+  assert.equal(status, 'invalid');
+  assert.match(problem ?? '', /registry 127\.0\.0\.1:\d+/);
+});
+
+test('a tenant cannot make the server connect to its own network', async () => {
+  const seen: string[] = [];
+  await using trap = await startTinyRegistry({ onRequest: (method, path) => void seen.push(`${method} ${path}`) });
+  await using plane = await startControlPlane({ options: { allowPrivateRegistries: false } });
+  const { api } = await plane.createOrganization('acme');
+  const port = trap.host.split(':')[1];
+  for (const host of [trap.host, `localhost:${port}`, `[::ffff:127.0.0.1]:${port}`, `0.0.0.0:${port}`, '169.254.169.254', '10.0.0.1']) {
+    const add = api.casBackend.add.mutate({ name: 'inside', repo: `${host}/evidence`, insecure: true });
+    await assert.rejects(add, (error) => isChainloopError(error) && error.code !== 'INTERNAL', host);
+  }
+  assert.deepEqual(seen, []);
+});
+
+test('metadata services are out of reach even where private registries are allowed', async () => {
+  await using plane = await startControlPlane();
+  const { api } = await plane.createOrganization('acme');
+  const add = api.casBackend.add.mutate({ name: 'metadata', repo: '169.254.169.254/evidence', insecure: true });
+  await assert.rejects(add, (error) => isChainloopError(error) && /169\.254\.169\.254/.test(error.message));
+});
