@@ -8,7 +8,7 @@ import { contractRevisions, contracts, organizations, projects, runMaterials, ru
 import { found } from './violation.ts';
 
 /** A run with the names that lists show. */
-export type RunRow = typeof runs.$inferSelect & {
+export type RunRow = Omit<typeof runs.$inferSelect, 'start'> & {
   readonly workflow: string;
   readonly project: string;
   readonly contractRevision: number;
@@ -113,8 +113,10 @@ export async function selectRun(tx: Tx, scope: OrgScope, which: SQL | undefined)
   return row;
 }
 
+/** All but `start`, which may be large. */
+const { start: _, ...columnsOfRuns } = getTableColumns(runs);
 const listed = {
-  ...getTableColumns(runs),
+  ...columnsOfRuns,
   workflow: sql<string>`${workflows.name}`.as('workflow'),
   project: sql<string>`${projects.name}`.as('project'),
   contractRevision: contractRevisions.revision,

@@ -15,7 +15,9 @@ import {
   uniqueIndex,
   uuid,
 } from 'drizzle-orm/pg-core';
+import type { JobClaims } from '../core/claims.ts';
 import type { Contract } from '../core/contract.ts';
+import type { CraftingStart } from '../core/crafting.ts';
 import type { RunnerType, RunState } from '../core/names.ts';
 import { bytea, createdAt, digest, id, instant, organization } from './columns.ts';
 import { named, systemPolicy, tenantPolicy } from './policies.ts';
@@ -23,7 +25,7 @@ import { named, systemPolicy, tenantPolicy } from './policies.ts';
 /**
  * The tables. Names, states and ownership are checked here, beneath the code: a row cannot point into another organization (foreign
  * keys carry org_id), a run cannot go backwards, a contract revision cannot change. What drizzle cannot say (FORCE ROW LEVEL
- * SECURITY, triggers, grants) is in migrations/0001_guards.sql. docs/database.md is the one-page account.
+ * SECURITY, triggers, grants) is in migrations/0001_guards.sql. Federation has its own file, trust-schema.ts. docs/database.md is the one-page account.
  */
 
 export const organizations = pgTable('organizations', { id: id(), name: text().notNull(), createdAt: createdAt() }, (t) => [
@@ -193,6 +195,17 @@ export const runs = pgTable(
     runnerEnvironment: text(),
     runnerWorkflowFilePath: text(),
     runnerAuthenticated: boolean().notNull().default(false),
+    /** Federated jobs: what the CI system proved when the run was opened. */
+    claims: jsonb().$type<JobClaims>(),
+    /** Whom a certificate of this run must name: a federated job, or a service account. */
+    identitySan: text(),
+    identityIssuer: text(),
+    /** Federated jobs: the same for all jobs of one CI run. */
+    naturalKey: text(),
+    /** Federated jobs: the latest attempt of the CI run that has come here. */
+    ciAttempt: integer(),
+    /** Federated jobs: what `init` fixed (variables, commit, annotations). The first job that says so decides. */
+    start: jsonb().$type<CraftingStart>(),
     createdAt: createdAt(),
     expiresAt: instant().notNull(),
     finishedAt: instant(),
@@ -222,6 +235,8 @@ export const runs = pgTable(
     unique('runs_idempotency_key').on(t.workflowId, t.idempotencyKey),
     index('runs_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     index('runs_newest_of_workflow').on(t.workflowId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    uniqueIndex('runs_one_open').on(t.workflowId, t.naturalKey).where(sql`state = 'initialized' and natural_key is not null`),
+    index('runs_by_natural_key').on(t.workflowId, t.naturalKey, t.ciAttempt).where(sql`natural_key is not null`),
     index('runs_open').on(t.expiresAt).where(sql`state = 'initialized'`),
     check('runs_state', sql`${t.state} in ('initialized', 'success', 'failed', 'cancelled', 'expired')`),
     check('runs_finished', sql`(${t.state} = 'initialized') = (${t.finishedAt} is null)`),
@@ -232,6 +247,11 @@ export const runs = pgTable(
     ),
     check('runs_digests', sql`octet_length(${t.bundleDigest}) = 32 and octet_length(${t.statementDigest}) = 32`),
     check('runs_runner', sql`${t.runnerType} ~ '^[A-Z][A-Z_]{0,62}$'`),
+    check('runs_identity', sql`(${t.identitySan} is null) = (${t.identityIssuer} is null)`),
+    check(
+      'runs_federated',
+      sql`num_nonnulls(${t.claims}, ${t.naturalKey}, ${t.ciAttempt}) in (0, 3) and (${t.naturalKey} is null or ${t.runnerAuthenticated})`,
+    ),
     check('runs_key', sql`length(${t.idempotencyKey}) between 16 and 128`),
     tenantPolicy(),
     systemPolicy(),

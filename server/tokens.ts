@@ -3,11 +3,11 @@ import { crc32 } from 'node:zlib';
 import { type Digest, digestOf } from '../core/digest.ts';
 
 /** Who a token speaks for. The letter is in the token, so that a secret scanner can tell what leaked. */
-const letters = { owner: 'o', api: 'a', 'service-account': 's' } as const;
+const letters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r' } as const;
 export type TokenKind = keyof typeof letters;
 
 /** `chl_`, the kind, 32 random bytes in base64url, and six base62 digits of checksum. */
-const pattern = /^chl_([oas])_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}$/;
+const pattern = /^chl_([oasr])_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}$/;
 const tokenLength = 'chl_o_'.length + 43 + 6;
 const checksumLength = 6;
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
@@ -27,8 +27,16 @@ export function parseToken(text: string): { readonly kind: TokenKind } | undefin
   if (text.length !== tokenLength || !pattern.test(text)) return undefined;
   const body = text.slice(0, -checksumLength);
   if (checksum(body) !== text.slice(-checksumLength)) return undefined;
-  const letter = text['chl_'.length];
-  return { kind: letter === 'o' ? 'owner' : letter === 'a' ? 'api' : 'service-account' };
+  switch (text['chl_'.length]) {
+    case 'o':
+      return { kind: 'owner' };
+    case 'a':
+      return { kind: 'api' };
+    case 's':
+      return { kind: 'service-account' };
+    default:
+      return { kind: 'run' };
+  }
 }
 
 /** What is stored and looked up: SHA-256 is enough, because 32 random bytes cannot be guessed. */
