@@ -17,6 +17,7 @@ import { createKey } from '../../db/keys.ts';
 import { openRun } from '../../db/run-states.ts';
 import { describeRun, type RunContext } from '../../db/runs.ts';
 import { createWorkflow, describeWorkflow } from '../../db/workflows.ts';
+import { createKindChecker } from '../../server/kind-checker.ts';
 import { createLog } from '../../server/log.ts';
 import { push } from '../../server/referee.ts';
 import { createSecrets } from '../../server/secrets.ts';
@@ -69,6 +70,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
   const plane = await prepare(database, folder.path);
   const { scope, storages } = plane;
   const now = () => new Date();
+  const kinds = createKindChecker();
   let successes = 0;
   try {
     // The first push also stores what all attestations share; the second one has the effects of every other.
@@ -76,7 +78,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
     for (; successes < 2; successes++) {
       whole = breaking(storages, scope, undefined);
       const { run, bundle } = await plane.attest();
-      await push({ storages: whole.storages, now }, whole.scope, run, bundle);
+      await push({ storages: whole.storages, kinds, now }, whole.scope, run, bundle);
     }
     assert.ok(whole.seen.includes('statement') && whole.seen.includes('putManifest') && whole.seen.includes('finish'), whole.seen.join());
 
@@ -85,12 +87,16 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
         const what = `${name}, effect ${at + 1} of ${whole.seen.length}, ${done ? 'done but the answer lost' : 'not done'}`;
         const { run, bundle } = await plane.attest();
         const broken = breaking(storages, scope, { at, done });
-        await assert.rejects(push({ storages: broken.storages, now }, broken.scope, run, bundle), { code: 'STORAGE_UNAVAILABLE' }, what);
+        await assert.rejects(
+          push({ storages: broken.storages, kinds, now }, broken.scope, run, bundle),
+          { code: 'STORAGE_UNAVAILABLE' },
+          what,
+        );
 
         // Between the two pushes the run is open, or a success that is all there: never half of one.
         const between = await describeRun(scope, run.id);
         assert.equal(between.state, name === 'statement' && done ? 'success' : 'initialized', what);
-        const answer = await push({ storages, now }, scope, await describeRun(scope, run.id), bundle);
+        const answer = await push({ storages, kinds, now }, scope, await describeRun(scope, run.id), bundle);
         successes++;
         assert.deepEqual(answer, { runId: run.id, digest: digestOf(bundle), state: 'success' }, what);
         const ended = await describeRun(scope, run.id);
@@ -103,6 +109,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
     assert.deepEqual({ runsSuccess, runsCount }, { runsSuccess: successes, runsCount: successes });
     t.diagnostic(`${whole.seen.length} effects, each broken twice: ${whole.seen.join(', ')}`);
   } finally {
+    await kinds.close();
     await storages.close();
   }
 });
