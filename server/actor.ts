@@ -1,22 +1,34 @@
+import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Database } from '../db/client.ts';
+import { findRunCredential } from '../db/run-credentials.ts';
 import { type Credential, findToken, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
 import { hashToken, parseToken, tokenOf } from './tokens.ts';
 
 export type OrganizationRef = { readonly id: string; readonly name: string };
+export type WorkflowName = { readonly id: string; readonly name: string; readonly project: string };
 
 /**
- * Who a request speaks for. The owner is of the instance and acts in the organization that it names; the others belong to one.
- * A service account may attest one workflow, and nothing else.
+ * Who a request speaks for. The owner is of the instance and acts in the organization that it names; the others belong to one. The
+ * last two are jobs: they may attest one workflow, and nothing else.
  */
 export type Actor = { readonly tokenId: string; readonly name: string; readonly expiresAt: Date | null } & (
   | { readonly type: 'owner' }
   | { readonly type: 'api'; readonly organization: OrganizationRef }
+  | JobActor
+);
+
+/** A job, and whom a certificate for it names. */
+export type JobActor = { readonly organization: OrganizationRef; readonly workflow: WorkflowName; readonly identity: JobIdentity } & (
+  | { readonly type: 'service-account' }
   | {
-      readonly type: 'service-account';
-      readonly organization: OrganizationRef;
-      readonly workflow: { readonly id: string; readonly name: string; readonly project: string };
+      /** Has a run credential, from the exchange of its CI system's token. */
+      readonly type: 'run';
+      /** What that token proved. */
+      readonly claims: JobClaims;
+      /** The one run that it may touch (runs.natural_key): all jobs of one CI run have the same. */
+      readonly naturalKey: string;
     }
 );
 
@@ -27,28 +39,59 @@ export type Authenticate = (authorization: string | undefined) => Promise<Actor>
 const touchIntervalMs = 60_000;
 
 /** Every request reads its token from the database: what is revoked is refused at once, on every server. */
-export function createAuthenticate(deps: { readonly database: Database; readonly log: Log; readonly now: () => Date }): Authenticate {
+export function createAuthenticate(deps: {
+  readonly database: Database;
+  readonly log: Log;
+  readonly now: () => Date;
+  /** The control plane's own, as jobs and verifiers know it: known once it listens. */
+  readonly origin: () => string;
+}): Authenticate {
+  const { database, log, now, origin } = deps;
   return async (authorization) => {
     const token = tokenOf(authorization);
     if (token === undefined) throw new ChainloopError('UNAUTHENTICATED', 'token: none was sent; set CHAINLOOP_TOKEN');
-    const row = parseToken(token) === undefined ? undefined : await findToken(deps.database.system, hashToken(token));
-    if (row === undefined)
-      throw new ChainloopError('UNAUTHENTICATED', 'token: it is not known here; check CHAINLOOP_TOKEN and CHAINLOOP_URL');
-    const now = deps.now();
+    const kind = parseToken(token)?.kind;
+    if (kind === undefined) throw unknown();
+    if (kind === 'run') return runActor(database, token, now());
+    const row = await findToken(database.system, hashToken(token));
+    if (row === undefined) throw unknown();
+    const at = now();
     if (row.revokedAt !== null) {
       throw new ChainloopError('TOKEN_REVOKED', `token '${row.name}': it was revoked at ${row.revokedAt.toISOString()}; ask for a new one`);
     }
-    if (row.expiresAt !== null && row.expiresAt <= now) {
+    if (row.expiresAt !== null && row.expiresAt <= at) {
       throw new ChainloopError('TOKEN_EXPIRED', `token '${row.name}': it expired at ${row.expiresAt.toISOString()}; ask for a new one`);
     }
-    if (row.lastUsedAt === null || now.getTime() - row.lastUsedAt.getTime() > touchIntervalMs) {
-      touchToken(deps.database.system, row.id, now).catch((error: unknown) => deps.log.warn({ error }, 'last use of a token not written'));
+    if (row.lastUsedAt === null || at.getTime() - row.lastUsedAt.getTime() > touchIntervalMs) {
+      touchToken(database.system, row.id, at).catch((error: unknown) => log.warn({ error }, 'last use of a token not written'));
     }
-    return actorOf(row);
+    return actorOf(row, origin());
   };
 }
 
-function actorOf(row: Credential): Actor {
+/** True for what may only attest: a service account, or a federated job. */
+export function isJob(actor: Actor): actor is Actor & JobActor {
+  return actor.type === 'service-account' || actor.type === 'run';
+}
+
+async function runActor(database: Database, token: string, now: Date): Promise<Actor> {
+  const row = await findRunCredential(database.system, hashToken(token));
+  if (row === undefined) throw unknown();
+  const { id: tokenId, claims, naturalKey, organization, workflow, expiresAt } = row;
+  if (row.removed) {
+    throw new ChainloopError('TOKEN_REVOKED', `run credential: the binding that it came from was removed, or its workflow was`);
+  }
+  if (expiresAt <= now) {
+    throw new ChainloopError(
+      'TOKEN_EXPIRED',
+      `run credential: it expired at ${expiresAt.toISOString()}; exchange a new token of the CI system`,
+    );
+  }
+  const identity = { san: claims.san, issuer: claims.issuer };
+  return { type: 'run', tokenId, name: claims.repository, expiresAt, organization, workflow, identity, claims, naturalKey };
+}
+
+function actorOf(row: Credential, origin: string): Actor {
   const { id: tokenId, name, expiresAt, organizationId, workflowId, project } = row;
   if (row.kind === 'owner') return { type: 'owner', tokenId, name, expiresAt };
   if (organizationId === null || row.organization === null) throw new Error(`token ${tokenId} belongs to no organization`);
@@ -56,5 +99,16 @@ function actorOf(row: Credential): Actor {
   if (row.kind === 'api') return { type: 'api', tokenId, name, expiresAt, organization };
   if (workflowId === null || row.workflow === null || project === null)
     throw new Error(`service account ${tokenId} is bound to no workflow`);
-  return { type: 'service-account', tokenId, name, expiresAt, organization, workflow: { id: workflowId, name: row.workflow, project } };
+  const workflow = { id: workflowId, name: row.workflow, project };
+  const identity = { san: serviceAccountSan(origin, organization.name, workflow, name), issuer: origin };
+  return { type: 'service-account', tokenId, name, expiresAt, organization, workflow, identity };
+}
+
+/** How a certificate names a service account. Names are DNS labels, so nothing needs escaping. */
+function serviceAccountSan(origin: string, organization: string, workflow: WorkflowName, name: string): string {
+  return `${origin}/organizations/${organization}/projects/${workflow.project}/workflows/${workflow.name}/service-accounts/${name}`;
+}
+
+function unknown(): ChainloopError {
+  return new ChainloopError('UNAUTHENTICATED', 'token: it is not known here; check CHAINLOOP_TOKEN and CHAINLOOP_URL');
 }

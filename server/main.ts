@@ -9,7 +9,7 @@ import { recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { expireRuns } from '../db/run-states.ts';
-import { type Authenticate, createAuthenticate } from './actor.ts';
+import { type Authenticate, createAuthenticate, isJob } from './actor.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
@@ -81,7 +81,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const kinds = createKindChecker();
   stack.defer(() => kinds.close());
   const services: Services = { database, storages, contracts: createContractReader(), kinds, metrics, log, now, origin };
-  const authenticate = createAuthenticate({ database, log, now });
+  const authenticate = createAuthenticate({ database, log, now, origin });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
   const gateway = openGateway(services, authenticate);
@@ -145,7 +145,8 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
   return createGateway({
     async authenticate(authorization) {
       const actor = await authenticate(authorization);
-      return actor.type === 'owner' ? { kind: 'owner' } : { kind: actor.type, organization: actor.organization };
+      if (actor.type === 'owner') return { kind: 'owner' };
+      return { kind: isJob(actor) ? 'job' : 'api', organization: actor.organization };
     },
     findOrganization: (name) => findOrganization(database.system, name),
     async storageFor({ id }, action) {

@@ -2,7 +2,7 @@ import { initTRPC } from '@trpc/server';
 import { ChainloopError } from '../core/errors.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
-import type { Actor, OrganizationRef } from './actor.ts';
+import { type Actor, isJob, type OrganizationRef } from './actor.ts';
 import type { ContractReader } from './contract-reader.ts';
 import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
@@ -56,13 +56,14 @@ export const instanceOwner = authenticated.use(({ ctx, next }) => {
 
 /** Whoever may change and read an organization: the owner, or an API token of it. */
 export const operator = authenticated.use(async ({ ctx, next }) => {
-  if (ctx.caller.type === 'service-account') {
-    throw new ChainloopError('FORBIDDEN', `service account '${ctx.caller.name}': it may only attest its workflow; use an API token`);
+  if (isJob(ctx.caller)) {
+    const who = ctx.caller.type === 'run' ? 'run credential of' : 'service account';
+    throw new ChainloopError('FORBIDDEN', `${who} '${ctx.caller.name}': it may only attest its workflow; use an API token`);
   }
   return next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } });
 });
 
-/** Whoever may attest: a service account in its workflow, or an operator in any. */
+/** Whoever may attest: a job in its workflow, or an operator in any. */
 export const job = authenticated.use(async ({ ctx, next }) => next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } }));
 
 type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope };

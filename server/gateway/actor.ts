@@ -2,9 +2,7 @@
 export type GatewayOrganization = { readonly id: string; readonly name: string };
 
 /** Who asks. The owner token is of the instance: the organization is the one in the path. */
-export type GatewayActor =
-  | { readonly kind: 'owner' }
-  | { readonly kind: 'api' | 'service-account'; readonly organization: GatewayOrganization };
+export type GatewayActor = { readonly kind: 'owner' } | { readonly kind: 'api' | 'job'; readonly organization: GatewayOrganization };
 
 /** What a request wants to do: one word for each rule. */
 export type Action =
@@ -19,9 +17,9 @@ export type Action =
   | 'delete';
 
 /** A CI job brings evidence, and sees none: it asks whether its own file is there already, uploads it, and describes it. */
-const serviceAccountActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob', 'statManifest', 'writeManifest']);
+const jobActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob', 'statManifest', 'writeManifest']);
 
 /** True when a credential of that kind may do it inside its own organization. */
 export function mayDo(kind: GatewayActor['kind'], action: Action): boolean {
-  return kind !== 'service-account' || serviceAccountActions.has(action);
+  return kind !== 'job' || jobActions.has(action);
 }

@@ -126,8 +126,7 @@ async function dispatch(dependencies: GatewayDependencies, arrival: Arrival, rou
   if (organization === undefined) throw nameUnknown();
   // 3. What.
   if (action === undefined || action === 'delete') throw unsupported();
-  if (!mayDo(actor.kind, action))
-    throw new DistributionError('DENIED', 'a service account may only upload evidence: use an API token to read it');
+  if (!mayDo(actor.kind, action)) throw new DistributionError('DENIED', 'a job may only upload evidence: use an API token to read it');
   const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;

@@ -5,9 +5,9 @@ import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPre
 import { DistributionError } from './errors.ts';
 import { type Exchange, receiveAll, send } from './exchange.ts';
 
-/** HEAD and GET of a manifest ("Pulling manifests"). A service account may ask whether a material is described already. */
+/** HEAD and GET of a manifest ("Pulling manifests"). A job may ask whether a material is described already. */
 export async function answerManifest(exchange: Exchange, reference: string): Promise<void> {
-  if (exchange.actor.kind === 'service-account' && !reference.startsWith(tagPrefixes.material)) throw denied();
+  if (exchange.actor.kind === 'job' && !reference.startsWith(tagPrefixes.material)) throw denied();
   const unknown = new DistributionError('MANIFEST_UNKNOWN', 'manifest unknown to registry', { detail: { reference } });
   if (!isTag(reference) && !isDigest(reference)) throw unknown;
   const manifest = await exchange.storage.getManifest(reference);
@@ -32,14 +32,14 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
   if (contentType !== undefined && contentType !== mediaType) throw invalid(`it says ${mediaType}, and Content-Type says ${contentType}`);
 
   const material = materialOf(content);
-  if (material === undefined && actor.kind === 'service-account') {
-    throw new DistributionError('DENIED', `a service account may only push manifests with artifactType ${artifactTypes.material}`);
+  if (material === undefined && actor.kind === 'job') {
+    throw new DistributionError('DENIED', `a job may only push manifests with artifactType ${artifactTypes.material}`);
   }
   if (reference.startsWith(tagPrefixes.material) && reference !== `${tagPrefixes.material}${material && hexOf(material.digest)}`) {
     throw invalid(`the tag ${tagPrefixes.material}<hex> must name the digest of the one layer of a material`);
   }
-  if (actor.kind === 'service-account' && isTag(reference) && !reference.startsWith(tagPrefixes.material)) {
-    throw new DistributionError('DENIED', `a service account may only push the tag ${tagPrefixes.material}<sha256 hex of the file>`);
+  if (actor.kind === 'job' && isTag(reference) && !reference.startsWith(tagPrefixes.material)) {
+    throw new DistributionError('DENIED', `a job may only push the tag ${tagPrefixes.material}<sha256 hex of the file>`);
   }
   await assertComplete(exchange, content);
 
@@ -113,7 +113,7 @@ async function manifestStat(storage: Exchange['storage'], digest: Digest): Promi
 }
 
 function denied(): DistributionError {
-  return new DistributionError('DENIED', 'a service account may only ask for its own materials: use an API token to read');
+  return new DistributionError('DENIED', 'a job may only ask for its own materials: use an API token to read');
 }
 
 function invalid(reason: string): DistributionError {

@@ -1,3 +1,4 @@
+import { isJob } from '../actor.ts';
 import { authenticated, router } from '../trpc.ts';
 
 export const auth = router({
@@ -6,8 +7,9 @@ export const auth = router({
     kind: caller.type,
     name: caller.name,
     organization: caller.type === 'owner' ? null : caller.organization.name,
-    workflow: caller.type === 'service-account' ? caller.workflow.name : null,
-    project: caller.type === 'service-account' ? caller.workflow.project : null,
+    workflow: isJob(caller) ? caller.workflow.name : null,
+    project: isJob(caller) ? caller.workflow.project : null,
+    identity: isJob(caller) ? caller.identity : null,
     expiresAt: caller.expiresAt?.toISOString() ?? null,
   })),
 });

@@ -88,7 +88,7 @@ function actorOf(authorization: string | undefined): GatewayActor {
     case tokens.api:
       return { kind: 'api', organization: acme };
     case tokens.job:
-      return { kind: 'service-account', organization: acme };
+      return { kind: 'job', organization: acme };
     case tokens.stranger:
       return { kind: 'api', organization: other };
     case tokens.expired:
