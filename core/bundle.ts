@@ -124,11 +124,13 @@ export function buildBundle(parts: {
   readonly payloadType: string;
   readonly signature: Uint8Array;
   readonly verification: SignerIdentity;
+  /** RFC 3161 responses over the signature. */
+  readonly timestamps?: readonly Uint8Array[] | undefined;
 }): string {
-  const { payload, payloadType, signature, verification } = parts;
+  const { payload, payloadType, signature, verification, timestamps = [] } = parts;
   const signer = bundleSigner(verification);
   const keyid = signer.type === 'publicKey' ? signer.hint : undefined;
-  return formatBundle({ payload, payloadType, signature, keyid, signer, transparencyLogEntries: [], timestamps: [] });
+  return formatBundle({ payload, payloadType, signature, keyid, signer, transparencyLogEntries: [], timestamps });
 }
 
 function bundleSigner(verification: SignerIdentity): BundleSigner {

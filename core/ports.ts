@@ -71,7 +71,12 @@ export type ImageResolver = {
 
 /** Signs the pre-authentication encoding of a DSSE envelope (DSSE v1, "Protocol"). */
 export type Signer = {
-  sign(pae: Uint8Array): Promise<{ readonly signature: Uint8Array; readonly verification: SignerIdentity }>;
+  sign(pae: Uint8Array): Promise<{
+    readonly signature: Uint8Array;
+    readonly verification: SignerIdentity;
+    /** RFC 3161 responses over the bytes of the signature, DER: what a certificate of minutes is verified with, years later. */
+    readonly timestamps?: readonly Uint8Array[] | undefined;
+  }>;
 };
 
 /** How a verifier finds the key: by hint (base64 of the SHA-256 of the SPKI DER), or by the certificate itself. */

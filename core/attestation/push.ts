@@ -110,8 +110,9 @@ function sealed(crafting: Crafting, options: PushOptions): SealedCrafting {
 
 /** The bundle of a statement, after a look at it with a verifier's eyes. */
 async function signed(payload: Uint8Array, signer: Signer): Promise<string> {
-  const { signature, verification } = await signer.sign(pae(statementPayloadType, payload));
-  const bundle = buildBundle({ payload, payloadType: statementPayloadType, signature, verification });
+  const made = await signer.sign(pae(statementPayloadType, payload));
+  const { verification } = made;
+  const bundle = buildBundle({ payload, payloadType: statementPayloadType, ...made });
   const { payload: covered } =
     verification.type === 'publicKey'
       ? verifyBundle(bundle, { type: 'keys', keys: [{ name: 'signer', pem: verification.publicKeyPem }] })
