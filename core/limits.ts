@@ -94,6 +94,31 @@ export const limits = {
   runLifetimeMs: 24 * 60 * 60 * 1000,
   /** A token, unless said otherwise. */
   tokenLifetimeMs: 90 * 24 * 60 * 60 * 1000,
+  /** A run credential: a job that takes longer gets a new one for a new token of its CI system. */
+  runCredentialLifetimeMs: 15 * 60 * 1000,
+  /** The token of a CI system; GitHub's and GitLab's have about 2 KiB. */
+  subjectTokenSizeBytes: 16 * 1024,
+  /** How far two clocks may be apart. */
+  clockToleranceMs: 30_000,
+  /** A binding made by name only: the first matching token has to come within this time. */
+  pendingBindingMs: 72 * 60 * 60 * 1000,
+  /** A file with a binding. */
+  bindingSizeBytes: 16 * 1024,
+  /** Refs, or events, of one binding. */
+  bindingEntries: 50,
+  /** The server's file with issuers. */
+  issuersSizeBytes: 64 * 1024,
+  /** A discovery document or key set of an issuer, and the time that each may take. */
+  issuerAnswerSizeBytes: 256 * 1024,
+  issuerTimeoutMs: 5_000,
+  /** The keys of an issuer: asked for again after this, so that a key that was withdrawn is not trusted for long. */
+  issuerKeysLifetimeMs: 10 * 60 * 1000,
+  /** The keys of an issuer that does not answer are good for so long. */
+  issuerKeysStaleMs: 60 * 60 * 1000,
+  /** Between two requests for the keys of one issuer, whatever made-up key ids arrive. */
+  issuerCooldownMs: 30_000,
+  /** Refused exchanges from one address within a minute. */
+  refusedExchangesPerMinute: 120,
   /** Connections of one server to PostgreSQL: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */

@@ -35,6 +35,10 @@ export type InitAnswer = {
   readonly contract: Contract;
   readonly initializedAt: string;
   readonly expiresAt: string;
+  /** As the control plane recorded it, and the statement must say it: from verified claims (`authenticated`), or what the job said. */
+  readonly runner: RunnerContext;
+  /** The run has several jobs: its materials are kept by the control plane, not by one job. */
+  readonly collected: boolean;
 };
 
 export type PushAnswer = { readonly runId: string; readonly digest: Digest; readonly state: 'success' };

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { JobClaims, JobIdentity } from './claims.ts';
 import { limits } from './limits.ts';
 import { Name, RunnerType, RunState } from './names.ts';
 
@@ -83,6 +84,10 @@ export type RunDescription = {
     readonly runnerUrl: string | null;
     /** False: only the client says so. */
     readonly runnerAuthenticated: boolean;
+    /** What the CI system proved; null when the job was not federated. */
+    readonly claims: JobClaims | null;
+    /** Whom a certificate of this run must name; null for runs of operators. */
+    readonly identity: JobIdentity | null;
   };
   readonly attestation: null | {
     /** Of the bundle, as stored. */
@@ -121,6 +126,37 @@ export type PublicKeyView = {
   readonly type: string;
   readonly pem: string;
   readonly createdAt: string;
+};
+export type BindingView = {
+  readonly id: string;
+  readonly workflow: string;
+  readonly project: string;
+  readonly issuer: string;
+  readonly repository: string;
+  /** Null while the binding is pending. */
+  readonly repositoryId: string | null;
+  readonly ownerId: string | null;
+  readonly refs: readonly string[];
+  readonly environment: string | null;
+  readonly events: readonly string[];
+  readonly workflowRef: string | null;
+  readonly jobWorkflowRef: string | null;
+  readonly runnerEnvironment: string | null;
+  /** `pending`: the first matching token fixes the ids. `expired`: none came in time; remove it. */
+  readonly state: 'active' | 'pending' | 'expired';
+  readonly createdAt: string;
+  /** Of a pending binding. */
+  readonly pendingUntil: string | null;
+  readonly lastUsedAt: string | null;
+};
+/** What a job gets for the token of its CI system. The only answer that carries the run credential. */
+export type ExchangeAnswer = {
+  readonly token: string;
+  readonly expiresAt: string;
+  readonly organization: string;
+  readonly project: string;
+  readonly workflow: string;
+  readonly identity: JobIdentity;
 };
 export type CasBackendView = {
   readonly id: string;
@@ -184,5 +220,13 @@ export const wire = {
   }),
   attestationPush: z.strictObject({ runId: Id, bundle: z.string().max(limits.bundleSizeBytes) }),
   attestationEnd: z.strictObject({ runId: Id, state: z.enum(['failed', 'cancelled']), reason: Text.default('') }),
+  /** `workflow` and `project` choose between several bindings; the organization's header does too. */
+  authExchange: z.strictObject({
+    subjectToken: z.string().max(limits.subjectTokenSizeBytes),
+    workflow: Name.optional(),
+    project: Name.optional(),
+  }),
+  /** `body` is the file as it is. */
+  bindingCreate: z.strictObject({ format: z.enum(['yaml', 'json']), body: z.string().max(limits.bindingSizeBytes) }),
   artifactDescribe: z.strictObject({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256:<64 hex digits>') }),
 } as const;

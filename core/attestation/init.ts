@@ -59,9 +59,8 @@ export async function init(ports: InitPorts, options: InitOptions): Promise<Craf
   const start: CraftingStart = {
     version: 1,
     ...opened,
-    runner,
     env: {
-      ...captured(options.env, runnerVariables(runner.type), limits.envValueSizeBytes),
+      ...captured(options.env, runnerVariables(opened.runner.type), limits.envValueSizeBytes),
       ...captured(options.env, contract.envAllowList),
     },
     ...(head === undefined ? {} : { head }),
@@ -98,7 +97,7 @@ async function makeRoom(ports: InitPorts, replace: boolean): Promise<void> {
   );
 }
 
-type Opened = Pick<CraftingStart, 'identity' | 'contract' | 'initializedAt' | 'dryRun' | 'controlPlane'>;
+type Opened = Pick<CraftingStart, 'identity' | 'contract' | 'runner' | 'initializedAt' | 'dryRun' | 'controlPlane'>;
 
 async function open(ports: InitPorts, from: InitOptions['from'], runner: CraftingStart['runner']): Promise<Opened> {
   switch (from.type) {
@@ -113,14 +112,14 @@ async function open(ports: InitPorts, from: InitOptions['from'], runner: Craftin
         contractName: from.contractName ?? '',
         contractRevision: 0,
       };
-      return { identity, contract: from.contract, initializedAt: ports.now().toISOString(), dryRun: true, controlPlane: '' };
+      return { identity, contract: from.contract, runner, initializedAt: ports.now().toISOString(), dryRun: true, controlPlane: '' };
     }
     case 'controlPlane': {
       const { origin, workflow, project, contractRevision } = from;
       const request = { workflow, project, contractRevision, runner };
       const answer = await openRun(ports, request);
-      const { contract, initializedAt, expiresAt: _, ...identity } = answer;
-      return { identity, contract, initializedAt, dryRun: false, controlPlane: origin };
+      const { contract, initializedAt, expiresAt: _, runner: recorded, collected: __, ...identity } = answer;
+      return { identity, contract, runner: recorded, initializedAt, dryRun: false, controlPlane: origin };
     }
   }
 }

@@ -128,5 +128,13 @@ function answer(run: RunContext): InitAnswer {
     contract: run.contract,
     initializedAt: run.createdAt.toISOString(),
     expiresAt: run.expiresAt.toISOString(),
+    runner: {
+      ...(run.runnerType !== null && { type: run.runnerType }),
+      ...(run.runnerUrl !== null && { url: run.runnerUrl }),
+      ...(run.runnerEnvironment !== null && { environment: run.runnerEnvironment }),
+      ...(run.runnerWorkflowFilePath !== null && { workflowFilePath: run.runnerWorkflowFilePath }),
+      authenticated: run.runnerAuthenticated,
+    },
+    collected: run.naturalKey !== null,
   };
 }

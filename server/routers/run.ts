@@ -136,6 +136,8 @@ function view(run: RunContext, attestation: RunDescription['attestation']): RunD
       runnerType: run.runnerType,
       runnerUrl: run.runnerUrl,
       runnerAuthenticated: run.runnerAuthenticated,
+      claims: run.claims,
+      identity: run.identitySan === null || run.identityIssuer === null ? null : { san: run.identitySan, issuer: run.identityIssuer },
     },
     attestation,
   };

@@ -67,6 +67,8 @@ export function fakeControlPlane(options: {
       contract: options.contract,
       initializedAt: now.toISOString(),
       expiresAt: new Date(now.getTime() + 3_600_000).toISOString(),
+      runner: request.runner,
+      collected: false,
     };
     const run: Run = { answer, state: 'initialized', reason: '' };
     runs.set(answer.runId, run);
