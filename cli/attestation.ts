@@ -78,10 +78,12 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       const [{ add }, { files }] = await Promise.all([import('../core/attestation.ts'), import('../core/adapters/files.ts')]);
       const images = imagesOf(context, { username: registryUsername, password: registryPassword });
       const evidence = evidenceOf(inCrafting(context, crafting), crafting);
-      const { material, replaced } = await add({ store, files, images, evidence }, { name, value, kind, annotations: annotation });
+      const { material, replaced, summary } = await add({ store, files, images, evidence }, { name, value, kind, annotations: annotation });
       if (replaced) context.log.warn('it takes the place of other content that was added under this name before');
       context.log.info('material added to attestation');
-      print(context, { ...material, replaced }, () => []);
+      const found = Object.entries(summary).map(([name, value]) => `${name.slice(name.lastIndexOf('.') + 1)}=${value}`);
+      if (found.length > 0) context.log.info(found.join(' '));
+      print(context, { ...material, replaced, summary }, () => []);
     },
   }),
   command({

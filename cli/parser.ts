@@ -58,7 +58,8 @@ export function parseCommandLine(
       if (flag.repeatable) parser.option(syntax.join(', '), about, (value: string, before: string[] = []) => [...before, value]);
       else parser.option(syntax.join(', '), about);
     }
-    parser.addHelpText('after', helpAfter(node));
+    // A function: breaking the text into lines takes longer than all else that a command line needs.
+    parser.addHelpText('after', () => helpAfter(node));
     parser.action(() => {
       const { output, url, organization }: Record<string, unknown> = program.opts();
       found = {

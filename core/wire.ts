@@ -195,7 +195,7 @@ export const wire = {
   keyTrust: z.strictObject({ name: Name, pem: z.string().max(limits.keySizeBytes) }),
   casBackendAdd: z.strictObject({
     name: Name,
-    /** `host[:port]/repository`; `insecure` allows http, for loopback only unless the server's configuration says otherwise. */
+    /** `host[:port]/repository`; `insecure` is plain http, to private addresses alone. */
     repo: z.string().max(512),
     username: z.string().max(256).optional(),
     password: z.string().max(16_384).optional(),

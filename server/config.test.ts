@@ -10,6 +10,7 @@ test('without configuration the server listens on loopback and keeps its data in
     dataDir: '/data/chainloop',
     publicUrl: undefined,
     allowPrivateRegistries: false,
+    registryTokenHosts: [],
     databaseUrl: undefined,
     masterKey: undefined,
     logLevel: 'info',

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { tokenHostsOf } from '../core/adapters/oci/auth.ts';
 import { ChainloopError, type Problem } from '../core/errors.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { masterKeyProblem } from './secrets.ts';
@@ -23,6 +24,8 @@ export type ServerConfig = {
   readonly dataDir: string;
   readonly publicUrl?: string | undefined;
   readonly allowPrivateRegistries: boolean;
+  /** Token servers of registries that have another name than their registry (CHAINLOOP_REGISTRY_TOKEN_HOSTS). */
+  readonly registryTokenHosts: readonly string[];
   /** PostgreSQL; without it the embedded database in `dataDir`. */
   readonly databaseUrl?: string | undefined;
   readonly masterKey?: string | undefined;
@@ -31,7 +34,7 @@ export type ServerConfig = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The configuration from options and environment (DATABASE_URL, CHAINLOOP_MASTER_KEY). Throws USAGE with every problem at once. */
+/** The configuration from options and environment (DATABASE_URL, CHAINLOOP_MASTER_KEY, CHAINLOOP_REGISTRY_TOKEN_HOSTS). Throws USAGE with every problem at once. */
 export function parseConfig(options: ServerOptions, env: Environment): ServerConfig {
   const problems: Problem[] = [];
   const report = (path: string, message: string): void => void problems.push({ path, message });
@@ -69,6 +72,7 @@ export function parseConfig(options: ServerOptions, env: Environment): ServerCon
     dataDir: resolve(options.dataDir ?? join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'chainloop')),
     publicUrl,
     allowPrivateRegistries: options.allowPrivateRegistries ?? false,
+    registryTokenHosts: tokenHostsOf(env),
     databaseUrl,
     masterKey,
     logLevel,

@@ -65,6 +65,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     log,
     dataDir: config.dataDir,
     allowPrivateRegistries: config.allowPrivateRegistries,
+    registryTokenHosts: config.registryTokenHosts,
   });
   stack.defer(() => storages.close());
 

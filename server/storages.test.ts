@@ -94,3 +94,13 @@ test('metadata services are out of reach even where private registries are allow
   const add = api.casBackend.add.mutate({ name: 'metadata', repo: '169.254.169.254/evidence', insecure: true });
   await assert.rejects(add, (error) => isChainloopError(error) && /169\.254\.169\.254/.test(error.message));
 });
+
+test('credentials never cross a public network in clear: plain http is for private addresses', async () => {
+  await using plane = await startControlPlane();
+  const { api } = await plane.createOrganization('acme');
+  // 192.0.2.0/24 is for documentation and answers nowhere; 8.8.8.8 is public: both are refused before a connection is made.
+  for (const host of ['8.8.8.8', '192.0.2.1']) {
+    const add = api.casBackend.add.mutate({ name: 'clear', repo: `${host}/evidence`, username: 'u', password: 'CANARY', insecure: true });
+    await assert.rejects(add, (error) => isChainloopError(error, 'REGISTRY_ERROR') && !error.message.includes('CANARY'), host);
+  }
+});

@@ -40,9 +40,10 @@ export function createStorages(deps: {
   readonly dataDir: string;
   /** Registries on private and loopback addresses are for servers whose tenants may reach the server's own network. */
   readonly allowPrivateRegistries: boolean;
+  readonly registryTokenHosts?: readonly string[] | undefined;
   readonly log: Log;
 }): Storages {
-  const { secrets, allowPrivateRegistries, log } = deps;
+  const { secrets, allowPrivateRegistries, registryTokenHosts, log } = deps;
   const opened = new Map<string, Promise<Storage>>();
 
   async function open(organizationId: string, backend: Location): Promise<Storage> {
@@ -61,8 +62,13 @@ export function createStorages(deps: {
       client: {
         origin: `${backend.insecure ? 'http' : 'https'}://${host}`,
         repository,
+        tokenHosts: registryTokenHosts,
         ...(login !== undefined && { credentials: { type: 'basic', ...login } }),
-        allowAddress: (address) => addressKind(address) === 'public' || (allowPrivateRegistries && addressKind(address) !== 'linkLocal'),
+        // Plain http is for the server's own network: credentials must not cross a public one in clear.
+        allowAddress(address) {
+          const kind = addressKind(address);
+          return kind === 'public' ? !backend.insecure : allowPrivateRegistries && (kind === 'loopback' || kind === 'private');
+        },
       },
       organizationId,
       secrets,

@@ -32,6 +32,12 @@ const knownTokenHosts: Readonly<Record<string, string>> = {
   'docker.elastic.co': 'docker-auth.elastic.co',
 };
 
+/** Further token servers that the user or the operator allows: `CHAINLOOP_REGISTRY_TOKEN_HOSTS=auth.example.com,login.example.org`. */
+export function tokenHostsOf(env: Readonly<Record<string, string | undefined>>): readonly string[] {
+  const names = (env.CHAINLOOP_REGISTRY_TOKEN_HOSTS ?? '').split(',');
+  return names.map((name) => name.trim()).filter((name) => name !== '');
+}
+
 const TokenAnswer = z.object({
   token: z.string().min(1).optional(),
   access_token: z.string().min(1).optional(),

@@ -3,7 +3,7 @@ import { ChainloopError } from '../../errors.ts';
 import type { ImageResolver } from '../../ports.ts';
 import { formatReference, parseReference, type Reference } from '../../reference.ts';
 import { isLoopbackHost } from '../address.ts';
-import type { Credentials } from './auth.ts';
+import { type Credentials, tokenHostsOf } from './auth.ts';
 import { createRegistryClient, type RegistryClient } from './client.ts';
 import { dockerCredentials } from './docker-config.ts';
 import { parseLayoutReference, resolveInLayout } from './image-layout.ts';
@@ -59,7 +59,7 @@ async function clientFor(reference: Reference, options: ImageResolverOptions): P
     repository,
     credentials: await credentialsFor(registry, options),
     fetchPolicy: options.fetchPolicy,
-    tokenHosts: (options.env.CHAINLOOP_REGISTRY_TOKEN_HOSTS ?? '').split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()])),
+    tokenHosts: tokenHostsOf(options.env),
     advice: `log in with: docker login ${registry}, or give --registry-username and --registry-password`,
   });
 }
