@@ -34,6 +34,7 @@ export function someAttested(name: string, artifact: Digest = digestOf(`artifact
     statementDigest: digestOf(`statement ${name}`),
     predicateType: 'chainloop.dev/attestation/v0.2',
     signer: 'release',
+    collected: false,
     materials: [
       { name: 'commit', type: 'STRING', value: '9a96775d é \u0001 "quoted" {brace}', uploaded: false, annotations: {} },
       {

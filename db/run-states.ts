@@ -2,6 +2,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { OrgScope, SystemScope } from './client.ts';
+import { lockCollected } from './collected.ts';
 import { type RunContext, selectRun } from './runs.ts';
 import { runs } from './schema.ts';
 import { found } from './violation.ts';
@@ -69,49 +70,63 @@ export type Attested = {
   /** The name of the trusted key. */
   readonly signer: string;
   readonly materials: readonly CraftedMaterial[];
+  /** Several jobs brought them: none may be missing (db/collected.ts). */
+  readonly collected: boolean;
 };
 
 /**
  * How a push ended. `accepted`: this call made the run a success. `same`: this very bundle had made it one before. `finished`: it
  * had ended otherwise, as `state` says (`success`: with another bundle). `expired`: it was open for too long. `absent`: no such run.
+ * `incomplete`: it is open, and its jobs brought materials, `missing`, that are not in the bundle.
  */
 export type PushOutcome =
-  | { readonly type: 'accepted' | 'same' | 'expired' | 'absent' }
+  | { readonly type: 'accepted' }
+  | { readonly type: 'same' | 'expired' | 'absent' }
+  | { readonly type: 'incomplete'; readonly missing: readonly string[] }
   | { readonly type: 'finished'; readonly state: 'success' | 'failed' | 'cancelled' };
 
-/** Makes an open run a success, with its materials, in one statement. Never throws for the state of the run: see the outcome. */
+type Closed = Exclude<PushOutcome, { readonly type: 'accepted' | 'incomplete' }>;
+
+/** Makes an open run a success, with its materials, in one transaction. Never throws for the state of the run: see the outcome. */
 export async function pushRun(scope: OrgScope, id: string, attested: Attested, now: Date): Promise<PushOutcome> {
   const at = now.toISOString();
   const materials = JSON.stringify(
     attested.materials.map((material) => ({ ...material, digest: material.digest === undefined ? undefined : hexOf(material.digest) })),
   );
-  const [done] = await scope.statement<{ accepted: boolean }>(
-    'push_run',
-    sql`
-      with run as (
-        update runs set state = 'success', finished_at = ${at}::timestamptz,
-          bundle_digest = decode(${hexOf(attested.bundleDigest)}, 'hex'), bundle_size_bytes = ${attested.bundleSizeBytes}::int,
-          statement_digest = decode(${hexOf(attested.statementDigest)}, 'hex'),
-          predicate_type = ${attested.predicateType}, signer = ${attested.signer}
-        where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and expires_at > ${at}::timestamptz
-        returning id, org_id, workflow_id
-      ), brought as (
-        insert into run_materials (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations)
-        select run.org_id, run.id, m.name, m.type, decode(m.digest, 'hex'), m.value, m."fileName", m."sizeBytes", m.uploaded, m.tag, m.annotations
-        from run, json_to_recordset(${materials}::json) as m(name text, type text, digest text, value text, "fileName" text,
-          "sizeBytes" bigint, uploaded boolean, tag text, annotations jsonb)
-      ), counted as (
-        update workflows set runs_initialized = runs_initialized - 1, runs_success = runs_success + 1,
-          last_run_state = case when last_run_id = run.id then 'success' else last_run_state end
-        from run where workflows.id = run.workflow_id
-      )
-      select exists (select from run) as accepted`,
-  );
-  return done?.accepted === true ? { type: 'accepted' } : judge(scope, id, attested.bundleDigest);
+  const pushing = sql`
+    with run as (
+      update runs set state = 'success', finished_at = ${at}::timestamptz,
+        bundle_digest = decode(${hexOf(attested.bundleDigest)}, 'hex'), bundle_size_bytes = ${attested.bundleSizeBytes}::int,
+        statement_digest = decode(${hexOf(attested.statementDigest)}, 'hex'),
+        predicate_type = ${attested.predicateType}, signer = ${attested.signer}
+      where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and expires_at > ${at}::timestamptz
+      returning id, org_id, workflow_id
+    ), brought as (
+      insert into run_materials (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations)
+      select run.org_id, run.id, m.name, m.type, decode(m.digest, 'hex'), m.value, m."fileName", m."sizeBytes", m.uploaded, m.tag, m.annotations
+      from run, json_to_recordset(${materials}::json) as m(name text, type text, digest text, value text, "fileName" text,
+        "sizeBytes" bigint, uploaded boolean, tag text, annotations jsonb)
+    ), counted as (
+      update workflows set runs_initialized = runs_initialized - 1, runs_success = runs_success + 1,
+        last_run_state = case when last_run_id = run.id then 'success' else last_run_state end
+      from run where workflows.id = run.workflow_id
+    )
+    select exists (select from run) as accepted`;
+  if (!attested.collected) {
+    const [done] = await scope.statement<{ accepted: boolean }>('push_run', pushing);
+    return done?.accepted === true ? { type: 'accepted' } : judge(scope, id, attested.bundleDigest);
+  }
+  const outcome = await scope.run(async (tx): Promise<PushOutcome | undefined> => {
+    const missing = await lockCollected(tx, scope, id, attested.materials, now);
+    if (missing.length > 0) return { type: 'incomplete', missing };
+    const { rows } = await tx.execute<{ accepted: boolean }>(pushing);
+    return rows[0]?.accepted === true ? { type: 'accepted' } : undefined;
+  });
+  return outcome ?? judge(scope, id, attested.bundleDigest);
 }
 
 /** The outcome of ending a run: `same` when it had ended that way before. */
-export type EndOutcome = Exclude<PushOutcome, { readonly type: 'accepted' }> | { readonly type: 'ended' };
+export type EndOutcome = Closed | { readonly type: 'ended' };
 
 /** Ends an open run that will not be pushed. Never throws for the state of the run: see the outcome. */
 export async function endRun(
@@ -168,11 +183,7 @@ export async function expireRuns(system: SystemScope, now: Date, limit: number):
 }
 
 /** Why a run could not be moved. Asked after the attempt, in a statement of its own: the attempt's snapshot is from before it waited. */
-async function judge(
-  scope: OrgScope,
-  id: string,
-  bundleDigest: Digest | undefined,
-): Promise<Exclude<PushOutcome, { readonly type: 'accepted' }>> {
+async function judge(scope: OrgScope, id: string, bundleDigest: Digest | undefined): Promise<Closed> {
   const [run] = await scope.read((tx) =>
     tx
       .select({ state: runs.state, bundleDigest: runs.bundleDigest })

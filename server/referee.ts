@@ -45,7 +45,7 @@ export async function push(
 
   // Storage first: a success whose evidence is missing must not exist; evidence without its success is completed by the next push.
   await store(deps.storages, scope, text, manifestsOfSubjects(statement, evidence));
-  const outcome = await pushRun(scope, run.id, attested(verified, statement, text), deps.now());
+  const outcome = await pushRun(scope, run.id, attested(verified, statement, text, run), deps.now());
   return checkOutcome(run.id, outcome, bundleDigest);
 }
 
@@ -212,7 +212,7 @@ async function store(storages: Storages, scope: OrgScope, text: string, subjects
   await storeAttestation(storage, Buffer.from(text), manifests);
 }
 
-function attested({ signer, payload }: Verified, statement: Statement, text: string): Attested {
+function attested({ signer, payload }: Verified, statement: Statement, text: string, run: RunContext): Attested {
   return {
     bundleDigest: digestOf(text),
     bundleSizeBytes: Buffer.byteLength(text),
@@ -220,6 +220,7 @@ function attested({ signer, payload }: Verified, statement: Statement, text: str
     predicateType: statement.predicateType,
     signer: signer.name,
     materials: materialsOf(statement),
+    collected: run.naturalKey !== null,
   };
 }
 
@@ -234,6 +235,11 @@ function checkOutcome(runId: string, outcome: PushOutcome, bundleDigest: Digest)
       throw runNotFound(runId);
     case 'finished':
       throw finished(runId, outcome.state);
+    case 'incomplete':
+      throw new ChainloopError(
+        'CONFLICT',
+        `run ${runId}: its jobs brought ${outcome.missing.map((name) => `'${name}'`).join(', ')}, and the statement leaves it out or has it otherwise`,
+      );
   }
 }
 
