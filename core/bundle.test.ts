@@ -78,6 +78,17 @@ test('a bundle with keys in another order, or white space, is read but not kept'
   assert.deepEqual(parseBundle(good, { canonical: true }), parseBundle(good));
 });
 
+test('an older bundle is read, but not kept as evidence', () => {
+  for (const version of ['0.1', '0.2'] as const) {
+    const text = good.replace(bundleMediaType, `application/vnd.dev.sigstore.bundle+json;version=${version}`);
+    assert.deepEqual(parseBundle(text), { ...parseBundle(good), version });
+    assert.throws(
+      () => parseBundle(text, { canonical: true }),
+      (error) => isChainloopError(error, 'BUNDLE_INVALID') && /not in canonical form/.test(error.message),
+    );
+  }
+});
+
 test('an empty keyid, as cosign 1 wrote it, is no keyid', () => {
   assert.equal(parseBundle(good.replace(`"keyid":"${hint}"`, '"keyid":""')).keyid, undefined);
 });
@@ -114,7 +125,7 @@ const refusals: Record<string, { text: string; says: RegExp }> = {
   },
   'a prototype': { text: good.replace('{', '{"__proto__":{"mediaType":"x"},'), says: /unknown keys: __proto__/ },
   'another version': {
-    text: changed((b) => Object.assign(b, { mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1' })),
+    text: changed((b) => Object.assign(b, { mediaType: 'application/vnd.dev.sigstore.bundle.v0.4+json' })),
     says: /mediaType is not application\/vnd\.dev\.sigstore\.bundle\.v0\.3\+json/,
   },
   'no media type': { text: changed((b) => Object.assign(b, { mediaType: undefined })), says: /mediaType/ },
@@ -165,8 +176,21 @@ const refusals: Record<string, { text: string; says: RegExp }> = {
     says: /names neither or both/,
   },
   'a certificate chain, as in v0.2': {
-    text: changed((b) => Object.assign(b.verificationMaterial, { x509CertificateChain: { certificates: [] } })),
-    says: /unknown keys: x509CertificateChain/,
+    text: changed((b) => Object.assign(b, { verificationMaterial: { x509CertificateChain: { certificates: [{ rawBytes: 'AA==' }] } } })),
+    says: /x509CertificateChain is of bundles v0\.1 and v0\.2/,
+  },
+  'an empty certificate chain': {
+    text: changed((b) =>
+      Object.assign(b, {
+        mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.2',
+        verificationMaterial: { x509CertificateChain: { certificates: [] } },
+      }),
+    ),
+    says: /certificates is empty/,
+  },
+  'a log entry without a proof': {
+    text: changed((b) => Object.assign(b.verificationMaterial, { tlogEntries: [{ ...entry, inclusionProof: undefined }] })),
+    says: /tlogEntries\[0\] has no inclusionProof with a checkpoint/,
   },
   'a keyid that points to another key': { text: good.replace(`"keyid":"${hint}"`, '"keyid":"other"'), says: /keyid names another key/ },
   'a number where a text is due': {

@@ -29,6 +29,11 @@ export const errorTable = {
   TOKEN_EXPIRED: { exit: 5, http: 401, meaning: 'The token has expired.' },
   TOKEN_REVOKED: { exit: 5, http: 401, meaning: 'The token was revoked.' },
   FORBIDDEN: { exit: 5, http: 403, meaning: 'The credential is valid, but may not do this.' },
+  NO_BINDING: {
+    exit: 5,
+    http: 403,
+    meaning: 'No binding lets this job in; what was expected and what was found is listed, claim by claim.',
+  },
   NOT_FOUND: { exit: 1, http: 404, meaning: 'There is no such thing, or it belongs to somebody else.' },
   ALREADY_EXISTS: { exit: 6, http: 409, meaning: 'Something of that name exists already.' },
   CONFLICT: { exit: 6, http: 409, meaning: 'The change collides with another one, or with what depends on it.' },
@@ -41,6 +46,17 @@ export const errorTable = {
   BUNDLE_INVALID: { exit: 1, http: 400, meaning: 'A bundle is malformed, too large or not in canonical form.' },
   SIGNATURE_INVALID: { exit: 1, http: 400, meaning: 'A signature does not verify over the payload.' },
   SIGNER_UNTRUSTED: { exit: 1, http: 403, meaning: 'The signer is not one that the verifier trusts.' },
+  TIMESTAMP_INVALID: {
+    exit: 1,
+    http: 400,
+    meaning: 'There is no trusted timestamp of a signature, or it lies outside the validity of its certificate.',
+  },
+  TRANSPARENCY_INVALID: {
+    exit: 1,
+    http: 400,
+    meaning: 'A transparency log entry is missing, does not verify, or is of another signature, key or artifact.',
+  },
+  TRUST_ROOT_INVALID: { exit: 2, http: 400, meaning: 'A trusted root cannot be read, or leaves open when an authority may be believed.' },
   STATEMENT_INVALID: { exit: 1, http: 400, meaning: 'The payload is not an in-toto Statement v1 with the expected predicate.' },
   STATEMENT_MISMATCH: {
     exit: 1,

@@ -42,6 +42,8 @@ export const limits = {
   statementSizeBytes: 4 * 1024 * 1024,
   /** A bundle: base64 of the statement, certificates and timestamps. */
   bundleSizeBytes: 8 * 1024 * 1024,
+  /** A trusted root: the one of public Sigstore is 7 kB. */
+  trustRootSizeBytes: 512 * 1024,
   /** A manifest or index from a registry (distribution specification, "Pushing Manifests": at least 4 MiB). */
   manifestSizeBytes: 4 * 1024 * 1024,
   /** An error answer of a registry or server, the part that is read at all. */
@@ -54,6 +56,8 @@ export const limits = {
   scryptPasses: 4,
   /** The body of one API request: a bundle in JSON, twice escaped, with room. */
   requestBodySizeBytes: 16 * 1024 * 1024,
+  /** The body of a call that needs no token: the token of a CI system, with room. */
+  openRequestBodySizeBytes: 64 * 1024,
   /** Calls in one batch of the API. */
   requestBatch: 10,
   /** One page of a list. */
@@ -70,6 +74,14 @@ export const limits = {
   commitTimeoutMs: 300_000,
   /** All pauses between the tries of one operation. */
   retryBudgetMs: 120_000,
+  /** A certificate for an ephemeral key: time to sign, and to get the signature stamped. */
+  certificateLifetimeMs: 10 * 60 * 1000,
+  /** A certificate begins so much earlier: the clock of the server that stamps may be behind that of the one that certifies. */
+  certificateBackdatingMs: 30 * 1000,
+  /** A new certificate authority begins, and a replaced one ends, with so much tolerance for clocks. */
+  certificateClockSkewMs: 5 * 60 * 1000,
+  /** A request for a timestamp (RFC 3161): a SHA-256 and a nonce are about 70 bytes. */
+  timestampRequestSizeBytes: 4 * 1024,
   /** Redirects that are followed for one download; registries need one or two. */
   redirects: 5,
   /** Pages of one list that a registry answers in several. */

@@ -1,23 +1,55 @@
-import { verify } from 'node:crypto';
-import { type ParsedBundle, parseBundle } from './bundle.ts';
+import { createHash, verify } from 'node:crypto';
+import { type ParsedBundle, parseBundle, parseMessageBundle } from './bundle.ts';
+import { sameBytes } from './der.ts';
 import { type Digest, hexOf } from './digest.ts';
 import { pae, statementPayloadType } from './dsse.ts';
 import { ChainloopError, type Problem } from './errors.ts';
+import { type IdentityMatch, matchesIdentity } from './identity.ts';
 import { hashOf, type PublicKey, parsePublicKey } from './key.ts';
 import { limits } from './limits.ts';
+import { meets, type SignedContent, type Thresholds, type TrustRoot } from './trust-root.ts';
 
 /** A public key that the verifier trusts, and what it calls it. */
 export type TrustedKey = { readonly name: string; readonly pem: string };
 
-/**
- * Whom the verifier believes. There is no default: a signature by nobody in particular proves nothing.
- * `keys`: a signature by one of these keys, and nothing else. Transparency logs, timestamps and certificates need authorities that such
- * a policy does not name, so a bundle that carries any is refused rather than half checked.
- */
-export type Policy = { readonly type: 'keys'; readonly keys: readonly TrustedKey[] };
+/** A signature by one of these keys, and nothing else. */
+export type KeyPolicy = {
+  readonly type: 'keys';
+  readonly keys: readonly TrustedKey[];
+  /**
+   * For the log entries and timestamps that a bundle carries, and where it names logs, an entry is needed. Without a trusted root, a
+   * bundle that carries any is refused rather than half checked.
+   */
+  readonly trustRoot?: TrustRoot | undefined;
+};
 
-/** Who signed, in the terms of the policy. */
-type VerifiedSigner = { readonly type: 'key'; readonly name: string; readonly hint: string };
+/** A certificate of this identity, under this trusted root, with a trusted time of the signature inside the certificate's validity. */
+export type IdentityPolicy = {
+  readonly type: 'identity';
+  readonly trustRoot: TrustRoot;
+  readonly identity: IdentityMatch;
+  /** Who vouched for the identity, exactly. Without it, any issuer that the authority believes. */
+  readonly issuer?: string | undefined;
+  /** At least what the trusted root calls for, which is also the default. USAGE for less, unless the next one says so. */
+  readonly thresholds?: Thresholds | undefined;
+  readonly unsafelyBelowTrustRoot?: boolean | undefined;
+  /** Also refuse a bundle with anything in it that is neither signed, nor compared, nor in its only spelling: for evidence that is kept. */
+  readonly strict?: boolean | undefined;
+};
+
+/** Whom the verifier believes. There is no default: a signature by nobody in particular proves nothing. `any`: one of these. */
+export type Policy = KeyPolicy | IdentityPolicy | { readonly type: 'any'; readonly of: readonly (KeyPolicy | IdentityPolicy)[] };
+
+/** Who signed, in the terms of the policy. `name` is of the key, or the identity. */
+export type VerifiedSigner =
+  | { readonly type: 'key'; readonly name: string; readonly hint: string }
+  | {
+      readonly type: 'certificate';
+      readonly name: string;
+      readonly issuer: string | undefined;
+      /** When it was signed, as trusted authorities say: the earliest time. */
+      readonly signedAt: Date;
+    };
 
 /** What a bundle proves: these bytes, of this type, were signed by this signer. */
 export type Verified = {
@@ -29,23 +61,18 @@ export type Verified = {
 
 /**
  * Verifies a bundle under a policy, offline. BUNDLE_INVALID, LIMIT_EXCEEDED; SIGNER_UNTRUSTED when the policy does not name the signer;
- * SIGNATURE_INVALID; STATEMENT_INVALID when the payload is not of the in-toto type; KEY_INVALID for an unusable key in the policy.
- * The numbers are the steps of DSSE v1, protocol.md, "To verify".
+ * SIGNATURE_INVALID; TIMESTAMP_INVALID; TRANSPARENCY_INVALID; STATEMENT_INVALID when the payload is not of the in-toto type; KEY_INVALID
+ * for an unusable key in the policy. The numbers are the steps of DSSE v1, protocol.md, "To verify".
  */
 export function verifyBundle(bundle: ParsedBundle | string, policy: Policy): Verified {
   // 1. Receive and decode. Reject if decoding fails.
-  const { payload, payloadType, signature, ...material } = typeof bundle === 'string' ? parseBundle(bundle) : bundle;
+  const parsed = typeof bundle === 'string' ? parseBundle(bundle) : bundle;
+  const { payload, payloadType, signature } = parsed;
 
-  // 2. Filter the acceptable public keys by key id. One is left, and no other is tried: a hint to the wrong key is a lie.
-  const { signer, key } = trustedSigner(material, policy);
-
-  // 3. Verify the signature against PAE(payloadType, payload). Reject if that fails.
-  if (!verify(hashOf(key.type), pae(payloadType, payload), key.key, signature)) {
-    throw new ChainloopError(
-      'SIGNATURE_INVALID',
-      `bundle: the signature is not by key '${signer.name}' over this payload; it was altered, or signed by another key`,
-    );
-  }
+  // 2. and 3. Filter the acceptable signers, and verify the signature against PAE(payloadType, payload). Reject if that fails.
+  const signer = signerUnder(policy, { type: 'envelope', bundle: parsed }, (key) => {
+    return verify(hashOf(key.type), pae(payloadType, payload), key.key, signature);
+  });
 
   // 4. Reject if the payload type is not a supported one.
   if (payloadType !== statementPayloadType) {
@@ -57,6 +84,21 @@ export function verifyBundle(bundle: ParsedBundle | string, policy: Policy): Ver
 
   // 5. Parsing the payload is the caller's: core/statement.ts, from these bytes.
   return { payload, payloadType, signer };
+}
+
+/**
+ * Verifies a bundle that signs a file, as `cosign sign-blob` makes it, with the file at hand. It is no attestation: nothing in Chainloop
+ * accepts one as such. As `verifyBundle`; ARTIFACT_MISMATCH when it names the digest of another file.
+ */
+export function verifyMessage(text: string, artifact: Uint8Array, policy: Policy): VerifiedSigner {
+  const bundle = parseMessageBundle(text);
+  const { algorithm, value } = bundle.digest;
+  if (!sameBytes(createHash(algorithm.replace('SHA2_', 'sha')).update(artifact).digest(), value)) {
+    throw new ChainloopError('ARTIFACT_MISMATCH', 'bundle: it names the digest of another file');
+  }
+  return signerUnder(policy, { type: 'message', bundle, artifact }, (key) => {
+    return verify(hashOf(key.type), artifact, key.key, bundle.signature);
+  });
 }
 
 /**
@@ -88,28 +130,103 @@ export function verifyArtifacts(
   );
 }
 
-function trustedSigner(
-  material: Pick<ParsedBundle, 'signer' | 'transparencyLogEntries' | 'timestamps'>,
-  policy: Policy,
-): { readonly signer: VerifiedSigner; readonly key: PublicKey } {
-  if (material.signer.type === 'certificate') {
+/** Does the key sign what the bundle signs? */
+type SignatureCheck = (key: PublicKey) => boolean;
+
+function signerUnder(policy: Policy, content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
+  switch (policy.type) {
+    case 'keys':
+      return keySigner(policy, content, signedBy);
+    case 'identity':
+      return certificateSigner(policy, content);
+    case 'any':
+      return anySigner(policy.of, content, signedBy);
+  }
+}
+
+/** The first that holds. Else why not: where a policy knows the signer, and the bundle is wrong, that is the reason. */
+function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
+  const wanted = content.bundle.signer.type === 'certificate' ? 'identity' : 'keys';
+  const refusals: ChainloopError[] = [];
+  for (const policy of policies.filter(({ type }) => type === wanted)) {
+    try {
+      return signerUnder(policy, content, signedBy);
+    } catch (error) {
+      if (!(error instanceof ChainloopError)) throw error;
+      refusals.push(error);
+    }
+  }
+  const [first] = refusals;
+  if (first === undefined) {
+    const what = wanted === 'identity' ? 'it is signed with a certificate, and no identity is' : 'it is signed with a key, and no key is';
+    throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: ${what} trusted here`);
+  }
+  throw refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED') ?? first;
+}
+
+/** The bundle names one key, and no other is tried: a hint to the wrong key is a lie. */
+function keySigner({ keys, trustRoot }: KeyPolicy, content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
+  const { signer, transparencyLogEntries, timestamps } = content.bundle;
+  if (signer.type === 'certificate') {
     throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: it is signed with a certificate, and only keys are trusted here');
   }
-  if (material.transparencyLogEntries.length + material.timestamps.length > 0) {
+  if (trustRoot === undefined && transparencyLogEntries.length + timestamps.length > 0) {
     throw new ChainloopError(
       'BUNDLE_INVALID',
       'bundle: it carries transparency log entries or timestamps, which cannot be checked with public keys alone',
     );
   }
-  const { hint } = material.signer;
-  for (const trusted of policy.keys) {
-    const key = parsePublicKey(trusted.pem);
-    if (key.hint === hint) return { signer: { type: 'key', name: trusted.name, hint }, key };
+  const { name, key } = trustedKey(signer.hint, keys);
+  if (!signedBy(key)) {
+    throw new ChainloopError(
+      'SIGNATURE_INVALID',
+      `bundle: the signature is not by key '${name}' over this payload; it was altered, or signed by another key`,
+    );
   }
-  const names = policy.keys.slice(0, limits.problems).map((trusted) => `'${trusted.name}'`);
+  if (trustRoot !== undefined) {
+    const thresholds = { ...trustRoot.thresholds, timestamps: 0, certificateTimestamps: 0 };
+    trustRoot.judge(content, { thresholds, strict: false, key });
+  }
+  return { type: 'key', name, hint: signer.hint };
+}
+
+function trustedKey(hint: string, keys: readonly TrustedKey[]): { readonly name: string; readonly key: PublicKey } {
+  for (const { name, pem } of keys) {
+    const key = parsePublicKey(pem);
+    if (key.hint === hint) return { name, key };
+  }
+  const names = keys.slice(0, limits.problems).map((trusted) => `'${trusted.name}'`);
   throw new ChainloopError(
     'SIGNER_UNTRUSTED',
     `bundle: it names the signing key ${hint}, which is not trusted here; ` +
       (names.length === 0 ? 'no key is: register one with: chainloop key trust --name NAME -f FILE.pub' : `trusted: ${names.join(', ')}`),
   );
+}
+
+function certificateSigner(policy: IdentityPolicy, content: SignedContent): VerifiedSigner {
+  const { trustRoot, thresholds = trustRoot.thresholds, strict = false } = policy;
+  if (content.bundle.signer.type !== 'certificate') {
+    throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: it is signed with a key, and only identities of certificates are trusted here');
+  }
+  if (!meets(thresholds, trustRoot.thresholds) && policy.unsafelyBelowTrustRoot !== true) {
+    throw new ChainloopError('USAGE', 'policy: its thresholds are below what the trusted root calls for');
+  }
+  const { certificate, times } = trustRoot.judge(content, { thresholds, strict });
+  const [signedAt] = times.toSorted((one, other) => one.getTime() - other.getTime());
+  if (certificate === undefined || signedAt === undefined) throw new Error('a certificate was accepted without a time');
+  const { identity, identityIssuer: issuer } = certificate;
+  if (identity === undefined) {
+    throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: its certificate does not name exactly one identity, a URI or an e-mail address');
+  }
+  if (!matchesIdentity(identity, policy.identity)) {
+    const wanted = 'exact' in policy.identity ? policy.identity.exact : `${policy.identity.prefix}…`;
+    throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: it was signed by ${identity}; trusted here is ${wanted}`);
+  }
+  if (policy.issuer !== undefined && issuer !== policy.issuer) {
+    throw new ChainloopError(
+      'SIGNER_UNTRUSTED',
+      `bundle: ${issuer ?? 'nobody'} vouches for its signer ${identity}; trusted here is ${policy.issuer}`,
+    );
+  }
+  return { type: 'certificate', name: identity, issuer, signedAt };
 }

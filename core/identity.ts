@@ -1,0 +1,28 @@
+import { ChainloopError } from './errors.ts';
+
+/** Whose certificate is believed. There are no patterns: an expression without anchors accepts `acme/app-evil` for `acme/app`. */
+export type IdentityMatch = { readonly exact: string } | { readonly prefix: string };
+
+/** The origin and the first `/` at least: a shorter prefix would be of anybody. */
+const prefixForm = /^https?:\/\/[^/?#@\s]+\/[\x21-\x7e]*$/;
+
+/**
+ * Compares the identity of a certificate (its subject alternative name). A prefix stands for whole segments of the path: it ends with
+ * `/` or `@`, or what follows does not go on with the name; after the `@` of a ref it is plain text, so that `…@refs/tags/v` is any v.
+ * USAGE for a prefix that names no host and path.
+ */
+export function matchesIdentity(identity: string, match: IdentityMatch): boolean {
+  if ('exact' in match) return match.exact !== '' && identity === match.exact;
+  const { prefix } = match;
+  if (!prefixForm.test(prefix)) {
+    throw new ChainloopError(
+      'USAGE',
+      `identity: the prefix '${prefix.slice(0, 200)}' must be a URL with host and path, such as https://github.com/acme/app/`,
+    );
+  }
+  if (!identity.startsWith(prefix)) return false;
+  const rest = identity.slice(prefix.length);
+  // What a server would resolve to another place is not beneath the prefix.
+  if (/(^|[/\\])\.{1,2}([/\\]|$)|\\|%2[ef]|%5c/i.test(identity.slice(identity.indexOf('//') + 2))) return false;
+  return rest === '' || prefix.includes('@') || /[/@]$/.test(prefix) || /^[/@]/.test(rest);
+}
