@@ -1,4 +1,4 @@
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import type { SystemScope } from './client.ts';
 import { settings } from './schema.ts';
 import { found } from './violation.ts';
@@ -16,4 +16,11 @@ export function settle(system: SystemScope, key: string, value: string): Promise
 export async function findSetting(system: SystemScope, key: string): Promise<string | undefined> {
   const [row] = await system.read((tx) => tx.select().from(settings).where(eq(settings.key, key)));
   return row?.value;
+}
+
+/** The settings whose keys begin with `prefix`, in no order. */
+export function settingsUnder(system: SystemScope, prefix: string): Promise<{ readonly key: string; readonly value: string }[]> {
+  return system.read((tx) =>
+    tx.select({ key: settings.key, value: settings.value }).from(settings).where(sql`starts_with(${settings.key}, ${prefix})`),
+  );
 }

@@ -15,6 +15,8 @@ export type ServerOptions = {
   readonly publicUrl?: string | undefined;
   /** Lets tenants use registries on loopback and private addresses. */
   readonly allowPrivateRegistries?: boolean | undefined;
+  /** A folder with the operator's own certificate authority (server/ca/files.ts). Default: the control plane makes one. */
+  readonly caDir?: string | undefined;
   readonly logLevel?: string | undefined;
 };
 
@@ -29,6 +31,7 @@ export type ServerConfig = {
   /** PostgreSQL; without it the embedded database in `dataDir`. */
   readonly databaseUrl?: string | undefined;
   readonly masterKey?: string | undefined;
+  readonly caDir?: string | undefined;
   readonly logLevel: LogLevel;
 };
 
@@ -75,6 +78,7 @@ export function parseConfig(options: ServerOptions, env: Environment): ServerCon
     registryTokenHosts: tokenHostsOf(env),
     databaseUrl,
     masterKey,
+    caDir: options.caDir === undefined ? undefined : resolve(options.caDir),
     logLevel,
   };
 }

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
-import { isChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Authenticate } from './actor.ts';
 import { createApi } from './api.ts';
+import { readBytes } from './body.ts';
 import { type Gateway, gatewayServerOptions } from './gateway/index.ts';
 import type { Services } from './trpc.ts';
 import { publicError } from './wire-error.ts';
@@ -87,6 +88,7 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
   const api = createApi({ services, authenticate, bodyTimeoutMs: bodyMs });
 
   app.all('/trpc/*', (c) => api(c.env.incoming, idOf(c.env.outgoing)));
+  app.post('/tsa', (c) => answerTimestampQuery(c.env.incoming, services, bodyMs));
   app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
@@ -108,6 +110,16 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
     return Response.json({ error: body }, { status: httpStatus });
   });
   return app;
+}
+
+/** RFC 3161, section 3.4. Open to all: a timestamp says that somebody had these bytes then, and nothing of anybody. */
+async function answerTimestampQuery(request: IncomingMessage, { authority }: Services, timeoutMs: number): Promise<Response> {
+  if (request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase() !== 'application/timestamp-query') {
+    throw new ChainloopError('USAGE', 'timestamp: the body must be application/timestamp-query (RFC 3161, section 3.4)');
+  }
+  const query = await readBytes(request, limits.timestampRequestSizeBytes, timeoutMs);
+  const reply = await authority.timestamp(new Uint8Array(query));
+  return new Response(new Uint8Array(reply), { headers: { 'content-type': 'application/timestamp-reply' } });
 }
 
 function refuse(response: ServerResponse, route: 'trpc' | 'v2'): void {

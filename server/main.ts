@@ -10,6 +10,7 @@ import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { type Authenticate, createAuthenticate, isJob } from './actor.ts';
+import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
@@ -81,7 +82,9 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   };
   const kinds = createKindChecker();
   stack.defer(() => kinds.close());
-  const services: Services = { database, storages, contracts: createContractReader(), kinds, metrics, log, now, origin };
+  const authority = createAuthority({ database, secrets, now, origin, caDir: config.caDir });
+  if (config.caDir !== undefined) await authority.check();
+  const services: Services = { database, storages, contracts: createContractReader(), kinds, authority, metrics, log, now, origin };
   const authenticate = createAuthenticate({ database, log, now, origin });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 

@@ -9,6 +9,8 @@ import { organizations } from './routers/organization.ts';
 import { projects } from './routers/project.ts';
 import { runs } from './routers/run.ts';
 import { serviceAccounts } from './routers/service-account.ts';
+import { signing } from './routers/signing.ts';
+import { trustRoots } from './routers/trust-root.ts';
 import { workflows } from './routers/workflow.ts';
 import { router } from './trpc.ts';
 
@@ -26,6 +28,8 @@ export const appRouter = router({
   casBackend: casBackends,
   attestation: attestations,
   artifact: artifacts,
+  signing,
+  trustRoot: trustRoots,
 });
 
 /** The client imports this type, and nothing else of the server. */

@@ -3,6 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { type Actor, isJob, type OrganizationRef } from './actor.ts';
+import type { CertificateAuthority } from './ca/authority.ts';
 import type { ContractReader } from './contract-reader.ts';
 import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
@@ -16,6 +17,7 @@ export type Services = {
   readonly storages: Storages;
   readonly contracts: ContractReader;
   readonly kinds: KindChecker;
+  readonly authority: CertificateAuthority;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;
@@ -42,6 +44,9 @@ const t = initTRPC.context<Context>().create({
 });
 
 export const router = t.router;
+
+/** Whoever can connect. */
+export const anyone = t.procedure;
 
 /** Any valid token. */
 export const authenticated = t.procedure.use(async ({ ctx, next }) => next({ ctx: { ...ctx, caller: await ctx.actor() } }));

@@ -1,0 +1,150 @@
+import type { KeyObject } from 'node:crypto';
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { Database } from '../../db/client.ts';
+import { settingsUnder, settle } from '../../db/settings.ts';
+import type { Secrets } from '../secrets.ts';
+import { readSigners } from './files.ts';
+import { type Generation, makeGeneration, openGeneration, readGeneration, type Signers } from './generation.ts';
+import { type TrustedRootText, trustedRoot } from './trust-root.ts';
+
+/** Whom a certificate names, and what else is known of it: by the last number of each of Fulcio's OIDs. */
+export type CertifiedIdentity = {
+  readonly san: string;
+  readonly issuer: string;
+  readonly claims?: Readonly<Record<string, string>> | undefined;
+};
+
+/** The control plane's own certificate authority and time-stamping authority. Nothing is loaded or made before the first use. */
+export type CertificateAuthority = {
+  /** A certificate of ten minutes for this key, and those between it and the root: PEM, the new one first. */
+  issue(publicKey: KeyObject, identity: CertifiedIdentity): Promise<readonly string[]>;
+  /** Answers an RFC 3161 request, DER to DER. */
+  timestamp(request: Uint8Array): Promise<Uint8Array>;
+  trustRoot(): Promise<TrustedRootText>;
+  /** Begins a new generation; the ones before keep verifying what they signed. USAGE when the authorities are files. */
+  rotate(): Promise<{ readonly generation: number; readonly createdAt: Date }>;
+  /** Makes or reads the keys now, to learn early whether they can be used. USAGE, STORAGE_UNAVAILABLE. */
+  check(): Promise<void>;
+};
+
+type State = { readonly generations: readonly Generation[]; readonly signers: Signers };
+
+/** How long the answer of the database is used: when another server rotates, this one follows. */
+const refreshMs = 5_000;
+const prefix = 'ca/';
+
+/**
+ * Generations are rows of the settings, which nobody can change or delete: `ca/1`, `ca/2`. Of several servers that make the next one at once, the
+ * first insert wins, and all use what it wrote.
+ */
+export function createAuthority(deps: {
+  readonly database: Database;
+  readonly secrets: Secrets;
+  readonly now: () => Date;
+  readonly origin: () => string;
+  /** A folder with the operator's own (server/ca/files.ts). */
+  readonly caDir?: string | undefined;
+}): CertificateAuthority {
+  const { database, secrets, now, origin, caDir } = deps;
+  let loaded: { readonly state: Promise<State>; readonly staleAt: number } | undefined;
+
+  function load(): Promise<State> {
+    if (loaded !== undefined && performance.now() < loaded.staleAt) return loaded.state;
+    const fresh = { state: caDir === undefined ? fromDatabase() : fromFiles(caDir), staleAt: performance.now() + refreshMs };
+    loaded = fresh;
+    fresh.state.catch(() => {
+      if (loaded === fresh) loaded = undefined;
+    });
+    return fresh.state;
+  }
+
+  async function generations(): Promise<readonly Generation[]> {
+    const rows = await settingsUnder(database.system, prefix);
+    return rows.map(({ key, value }) => readGeneration(Number(key.slice(prefix.length)), value)).toSorted((a, b) => a.number - b.number);
+  }
+
+  const add = async (number: number, text: string): Promise<Generation> =>
+    readGeneration(number, await settle(database.system, `${prefix}${number}`, text));
+
+  async function fromDatabase(): Promise<State> {
+    const known = await generations();
+    const latest = known.at(-1);
+    const signers = latest && openGeneration(latest, secrets);
+    if (signers !== undefined) return { generations: known, signers };
+    // There is none, or the operator has taken the files away: whichever server is first decides.
+    const number = (latest?.number ?? 0) + 1;
+    await add(number, await makeGeneration(number, now(), secrets));
+    return fromDatabase();
+  }
+
+  async function fromFiles(folder: string): Promise<State> {
+    const at = now();
+    const { signers, chains } = await readSigners(folder, at);
+    const known = await generations();
+    const same = (generation: Generation): boolean =>
+      generation.issuing.key === undefined &&
+      isSame(generation.issuing.chain, chains.issuing) &&
+      isSame(generation.timestamping.chain, chains.timestamping);
+    const latest = known.at(-1);
+    if (latest !== undefined && same(latest)) return { generations: known, signers };
+    const retired = known.find(same);
+    if (retired !== undefined) {
+      throw new ChainloopError(
+        'USAGE',
+        `certificate authority: the files in --ca-dir were replaced by generation ${retired.number + 1}; start this server with the current ones`,
+      );
+    }
+    const number = (latest?.number ?? 0) + 1;
+    const holders = { issuing: { chain: chains.issuing }, timestamping: { chain: chains.timestamping } };
+    await add(number, JSON.stringify({ version: 1, createdAt: at.toISOString(), ...holders }));
+    return fromFiles(folder);
+  }
+
+  return {
+    async issue(publicKey, { san, issuer, claims }) {
+      if (!/^[\x21-\x7e]{1,2048}$/.test(san)) {
+        throw new ChainloopError('USAGE', 'identity: it has characters that a certificate cannot carry; sign with a key instead');
+      }
+      const { issuing } = (await load()).signers;
+      const { signingCertificate, certificatePem } = await import('./certificate.ts');
+      const notBefore = new Date(now().getTime() - limits.certificateBackdatingMs);
+      notBefore.setUTCMilliseconds(0);
+      const notAfter = new Date(notBefore.getTime() + limits.certificateLifetimeMs);
+      if (notAfter > issuing.certificate.validToDate) throw endsTooSoon(issuing.certificate.validToDate);
+      const extensions = { ...claims, 8: issuer };
+      const certificate = signingCertificate(issuing, publicKey, { san, extensions }, { notBefore, notAfter });
+      return [certificate, issuing.certificate, ...issuing.intermediates].map(certificatePem);
+    },
+    async timestamp(request) {
+      const { timestamping } = (await load()).signers;
+      const { answerTimestamp } = await import('./timestamp.ts');
+      const at = now();
+      if (at > timestamping.certificate.validToDate) throw endsTooSoon(timestamping.certificate.validToDate);
+      const intermediates = timestamping.intermediates.map(({ raw }) => raw);
+      return answerTimestamp(request, { signer: timestamping, intermediates, now: at });
+    },
+    trustRoot: async () => trustedRoot((await load()).generations, origin()),
+    async rotate() {
+      if (caDir !== undefined) {
+        throw new ChainloopError('USAGE', 'certificate authority: it is in files of --ca-dir; replace them there, and restart the server');
+      }
+      const { generations } = await load();
+      const number = (generations.at(-1)?.number ?? 0) + 1;
+      const { createdAt } = await add(number, await makeGeneration(number, now(), secrets));
+      loaded = undefined;
+      return { generation: number, createdAt };
+    },
+    async check() {
+      await load();
+    },
+  };
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, at) => text === b[at]);
+}
+
+function endsTooSoon(end: Date): ChainloopError {
+  return new ChainloopError('CONFLICT', `certificate authority: it ends at ${end.toISOString()}; an operator must rotate it`);
+}

@@ -1,0 +1,27 @@
+import { verify } from 'node:crypto';
+import { fromBase64 } from '../../core/base64.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import { hashOf, parsePublicKey } from '../../core/key.ts';
+import { pemText } from '../../core/pem.ts';
+import { wire } from '../../core/wire.ts';
+import { isJob } from '../actor.ts';
+import { job, router } from '../trpc.ts';
+
+export const signing = router({
+  /**
+   * A certificate of ten minutes for a key that the caller proves to have: for its own identity, as the server knows it, and no other.
+   * PEM, the certificate first, then those between it and the root. KEY_INVALID, SIGNATURE_INVALID.
+   */
+  certificate: job.input(wire.signingCertificate).mutation(async ({ ctx: { caller, services }, input }) => {
+    if (!isJob(caller)) {
+      throw new ChainloopError('FORBIDDEN', 'certificate: it names a job; use a service account or a CI token, or sign with --key');
+    }
+    const { san, issuer } = caller.identity;
+    const { key, type } = parsePublicKey(pemText('PUBLIC KEY', fromBase64(input.publicKey)));
+    if (!verify(hashOf(type), Buffer.from(san), key, fromBase64(input.proof))) {
+      throw new ChainloopError('SIGNATURE_INVALID', `certificate: the proof is not a signature by this key over '${san}'`);
+    }
+    const claims = caller.type === 'run' ? caller.claims.fulcio : undefined;
+    return { certificates: await services.authority.issue(key, { san, issuer, claims }) };
+  }),
+});
