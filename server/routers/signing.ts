@@ -1,11 +1,11 @@
 import { verify } from 'node:crypto';
-import { fromBase64 } from '../../core/base64.ts';
+import { fromBase64, toBase64 } from '../../core/base64.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { hashOf, parsePublicKey } from '../../core/key.ts';
 import { pemText } from '../../core/pem.ts';
 import { wire } from '../../core/wire.ts';
 import { isJob } from '../actor.ts';
-import { job, router } from '../trpc.ts';
+import { authenticated, job, router } from '../trpc.ts';
 
 export const signing = router({
   /**
@@ -24,4 +24,8 @@ export const signing = router({
     const claims = caller.type === 'run' ? caller.claims.fulcio : undefined;
     return { certificates: await services.authority.issue(key, { san, issuer, claims }) };
   }),
+  /** What `POST /tsa` does, for clients of this API: a TimeStampResp, DER in base64. */
+  timestamp: authenticated.input(wire.signingTimestamp).query(async ({ ctx: { services }, input }) => ({
+    response: toBase64(await services.authority.timestamp(fromBase64(input.request))),
+  })),
 });
