@@ -228,9 +228,9 @@ export const wire = {
   }),
   /** `body` is the file as it is. */
   bindingCreate: z.strictObject({ format: z.enum(['yaml', 'json']), body: z.string().max(limits.bindingSizeBytes) }),
-  /** Both base64: an SPKI (P-256 or Ed25519), and a signature by its key over the UTF-8 bytes of the identity's SAN. */
   /** A TimeStampReq (RFC 3161), DER in base64. */
   signingTimestamp: z.strictObject({ request: z.base64().max(2 * limits.timestampRequestSizeBytes) }),
+  /** Both base64: an SPKI (P-256 or Ed25519), and a signature by its key over the UTF-8 bytes of the identity's SAN. */
   signingCertificate: z.strictObject({ publicKey: z.base64().max(256), proof: z.base64().max(256) }),
   artifactDescribe: z.strictObject({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256:<64 hex digits>') }),
 } as const;

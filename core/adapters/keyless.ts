@@ -60,7 +60,7 @@ function parse(pem: string): X509Certificate | undefined {
   }
 }
 
-type TimestampRequest = { readonly der: Uint8Array; readonly imprint: Uint8Array; readonly nonce: Uint8Array };
+type TimestampRequest = { readonly der: Uint8Array; readonly imprint: Buffer; readonly nonce: Buffer };
 
 /**
  * RFC 3161, section 2.4.1: version 1, SHA-256 without parameters, the imprint, a nonce. Every part has a fixed size, so the structure is a
