@@ -27,6 +27,8 @@ export type JobClaims = {
   readonly event: string;
   /** The file that began the run, with repository and ref: `acme/app/.github/workflows/release.yml@refs/heads/main`. */
   readonly workflowRef: string;
+  /** Its path, when the file is in the repository itself. */
+  readonly workflowPath?: string | undefined;
   /** GitHub: the reusable workflow that holds the job, in the same form. The same as `workflowRef` when there is none. */
   readonly jobWorkflowRef?: string | undefined;
   readonly environment?: string | undefined;

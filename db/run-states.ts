@@ -1,4 +1,5 @@
-import { and, eq, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, or, type SQL, sql } from 'drizzle-orm';
+import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { OrgScope, SystemScope } from './client.ts';
@@ -19,12 +20,19 @@ export type NewRun = {
   readonly runner: RunnerContext;
   readonly idempotencyKey: string;
   readonly expiresAt: Date;
+  /** Whom a certificate of this run must name. */
+  readonly identity?: JobIdentity | undefined;
+  /** Of a federated job: what its CI system proved, and which run of that this is. One run is open for each `naturalKey`. */
+  readonly federated?: { readonly claims: JobClaims; readonly naturalKey: string; readonly attempt: number } | undefined;
 };
 
-/** Opens a run; the same key of the same workflow gives the run that is there. Throws NOT_FOUND for the workflow or the revision. */
+/**
+ * Opens a run; the same key of the same workflow gives the run that is there, and so does the natural key of an open one. Throws
+ * NOT_FOUND for the workflow or the revision.
+ */
 export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
   const { organizationId } = scope;
-  const { workflowId, contractRevision, runner, idempotencyKey, expiresAt } = run;
+  const { workflowId, contractRevision, runner, idempotencyKey, expiresAt, identity, federated } = run;
   return scope.run(async (tx) => {
     const opening = tx.execute(sql`
       with target as (
@@ -35,11 +43,14 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
         where w.org_id = ${organizationId}::uuid and w.id = ${workflowId}::uuid and w.deleted_at is null
       ), opened as (
         insert into runs (org_id, workflow_id, contract_revision_id, idempotency_key, expires_at,
-          runner_type, runner_url, runner_environment, runner_workflow_file_path, runner_authenticated)
+          runner_type, runner_url, runner_environment, runner_workflow_file_path, runner_authenticated,
+          identity_san, identity_issuer, claims, natural_key, ci_attempt)
         select ${organizationId}::uuid, id, revision_id, ${idempotencyKey}, ${expiresAt.toISOString()}::timestamptz,
-          ${runner.type ?? null}, ${runner.url ?? null}, ${runner.environment ?? null}, ${runner.workflowFilePath ?? null}, ${runner.authenticated}
+          ${runner.type ?? null}, ${runner.url ?? null}, ${runner.environment ?? null}, ${runner.workflowFilePath ?? null}, ${runner.authenticated},
+          ${identity?.san ?? null}, ${identity?.issuer ?? null}, ${federated === undefined ? null : JSON.stringify(federated.claims)}::jsonb,
+          ${federated?.naturalKey ?? null}, ${federated?.attempt ?? null}::int
         from target
-        on conflict (workflow_id, idempotency_key) do nothing
+        on conflict do nothing
         returning id, workflow_id, created_at
       ), by_runner as (
         insert into runner_counts as there (org_id, workflow_id, runner_type, runs)
@@ -53,12 +64,42 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
     // inserted, and this finds it.
     const [, row] = await Promise.all([
       opening.then(),
-      selectRun(tx, scope, and(eq(runs.workflowId, workflowId), eq(runs.idempotencyKey, idempotencyKey))),
+      selectRun(
+        tx,
+        scope,
+        and(eq(runs.workflowId, workflowId), or(eq(runs.idempotencyKey, idempotencyKey), openOf(federated?.naturalKey))),
+      ),
     ]);
     const what =
       contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
     return found(row, what);
   });
+}
+
+/** The last run of that natural key, in whatever state it is, or undefined. */
+export function lastRunOf(scope: OrgScope, workflowId: string, naturalKey: string): Promise<RunContext | undefined> {
+  return scope.read((tx) => {
+    const last = tx
+      .select({ id: runs.id })
+      .from(runs)
+      .where(and(eq(runs.organizationId, scope.organizationId), eq(runs.workflowId, workflowId), eq(runs.naturalKey, naturalKey)))
+      .orderBy(desc(runs.ciAttempt))
+      .limit(1);
+    return selectRun(tx, scope, inArray(runs.id, last));
+  });
+}
+
+/** Notes that a later attempt of the CI run works on this run, as long as it is open. */
+export async function noteAttempt(scope: OrgScope, id: string, attempt: number): Promise<void> {
+  await scope.statement(
+    'note_attempt',
+    sql`update runs set ci_attempt = ${attempt}::int
+    where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and ci_attempt < ${attempt}::int`,
+  );
+}
+
+function openOf(naturalKey: string | undefined): SQL | undefined {
+  return naturalKey === undefined ? undefined : and(eq(runs.naturalKey, naturalKey), eq(runs.state, 'initialized'));
 }
 
 /** What the referee has found in a bundle that it accepts. */

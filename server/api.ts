@@ -11,7 +11,10 @@ import { publicError } from './wire-error.ts';
 /** Bodies of all requests that are being read or answered, so that many large ones at once cannot take all memory. */
 const maxBodiesSizeBytes = 256 * 1024 * 1024;
 
-/** Answers the calls under `/trpc`. A body is read only for a known token, only as JSON, and never past its limit. */
+/** The calls with a body that need no token: the token of a CI system is in it. */
+const openPaths: ReadonlySet<string> = new Set(['/trpc/auth.exchange']);
+
+/** Answers the calls under `/trpc`. A body is read only for a known token (a small one also to exchange a token for one), only as JSON, and never past its limit. */
 export function createApi(deps: {
   readonly services: Services;
   readonly authenticate: Authenticate;
@@ -24,16 +27,18 @@ export function createApi(deps: {
     const context = createContext(services, authenticate, request, requestId);
     let reservedBytes = 0;
     try {
-      const hasBody = request.method === 'POST' && (await isKnown(context));
+      const open = isOpen(request);
+      const maxSizeBytes = open ? limits.openRequestBodySizeBytes : limits.requestBodySizeBytes;
+      const hasBody = request.method === 'POST' && (open || (await isKnown(context)));
       if (hasBody) {
         assertPlainJson(request);
-        reservedBytes = expectedSizeBytes(request);
+        reservedBytes = expectedSizeBytes(request, maxSizeBytes);
         bodiesSizeBytes += reservedBytes;
         if (bodiesSizeBytes > maxBodiesSizeBytes) {
           throw new ChainloopError('RATE_LIMITED', 'request: the server is busy with large requests; try again in a moment');
         }
       }
-      const body = hasBody ? await readBody(request, limits.requestBodySizeBytes, bodyTimeoutMs) : '';
+      const body = hasBody ? await readBody(request, maxSizeBytes, bodyTimeoutMs) : '';
       const init = request.method === 'POST' ? { method: 'POST', body } : { method: request.method ?? 'GET' };
       return await fetchRequestHandler({
         endpoint: '/trpc',
@@ -67,8 +72,14 @@ function createContext(services: Services, authenticate: Authenticate, request: 
       actor ??= authenticate(authorization);
       return actor;
     },
+    address: request.socket.remoteAddress ?? '',
     organizationName: typeof organization === 'string' && organization !== '' ? organization : undefined,
   };
+}
+
+/** True for a call that anybody may make. Its body is read without a token, so it may be small only. In a batch, it is like the others. */
+function isOpen(request: IncomingMessage): boolean {
+  return openPaths.has((request.url ?? '').split('?', 1).join());
 }
 
 /** An unknown token gets its error from the procedure; here it only means that its body is not worth reading. */
@@ -90,9 +101,9 @@ function assertPlainJson(request: IncomingMessage): void {
 }
 
 /** What a body may take, before it is there: as much as it says, or as much as is allowed. */
-function expectedSizeBytes(request: IncomingMessage): number {
+function expectedSizeBytes(request: IncomingMessage, maxSizeBytes: number): number {
   const length = request.headers['content-length'];
-  return length === undefined ? limits.requestBodySizeBytes : Math.min(Number(length), limits.requestBodySizeBytes);
+  return length === undefined ? maxSizeBytes : Math.min(Number(length), maxSizeBytes);
 }
 
 function refusal(error: unknown, requestId: string, services: Services): Response {

@@ -17,6 +17,8 @@ export type ServerOptions = {
   readonly allowPrivateRegistries?: boolean | undefined;
   /** A folder with the operator's own certificate authority (server/ca/files.ts). Default: the control plane makes one. */
   readonly caDir?: string | undefined;
+  /** A file with the issuers whose tokens jobs may exchange; without it GitHub's and GitLab's public ones. */
+  readonly issuers?: string | undefined;
   readonly logLevel?: string | undefined;
 };
 
@@ -32,6 +34,8 @@ export type ServerConfig = {
   readonly databaseUrl?: string | undefined;
   readonly masterKey?: string | undefined;
   readonly caDir?: string | undefined;
+  /** The path of the file of `--issuers`. */
+  readonly issuers?: string | undefined;
   readonly logLevel: LogLevel;
 };
 
@@ -79,6 +83,7 @@ export function parseConfig(options: ServerOptions, env: Environment): ServerCon
     databaseUrl,
     masterKey,
     caDir: options.caDir === undefined ? undefined : resolve(options.caDir),
+    issuers: options.issuers,
     logLevel,
   };
 }

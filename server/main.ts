@@ -2,17 +2,21 @@ import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createHttp } from '../core/adapters/http.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
+import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { type Authenticate, createAuthenticate, isJob } from './actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
+import { createFederation } from './federation/exchange.ts';
+import { readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
@@ -22,6 +26,7 @@ import { ensureOwnerToken } from './owner-token.ts';
 import { openSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
 import type { Services } from './trpc.ts';
+import { createTrustRoots } from './trust-roots.ts';
 
 export type RunningServer = {
   /** Where it listens: `http://127.0.0.1:43121`. */
@@ -53,6 +58,7 @@ const metricsWorkflows = 10_000;
  */
 export async function startServer(config: ServerConfig, dependencies: ServerDependencies): Promise<RunningServer> {
   const { log, version = '', now = () => new Date() } = dependencies;
+  const issuers = await readIssuers(config.issuers);
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
 
@@ -84,7 +90,23 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => kinds.close());
   const authority = createAuthority({ database, secrets, now, origin, caDir: config.caDir });
   if (config.caDir !== undefined) await authority.check();
-  const services: Services = { database, storages, contracts: createContractReader(), kinds, authority, metrics, log, now, origin };
+  const issuerHttp = createHttp();
+  stack.defer(() => issuerHttp.close());
+  const limitByAddress = config.publicUrl === undefined;
+  const federation = createFederation({ database, issuers, http: issuerHttp, now, origin, limitByAddress });
+  const services: Services = {
+    database,
+    federation,
+    storages,
+    contracts: createContractReader(),
+    kinds,
+    authority,
+    trustRoots: createTrustRoots(),
+    metrics,
+    log,
+    now,
+    origin,
+  };
   const authenticate = createAuthenticate({ database, log, now, origin });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
@@ -210,8 +232,9 @@ function startSweep(database: Database, log: Log, now: () => Date): () => void {
         expired = await expireRuns(database.system, now(), sweepBatch);
         if (expired > 0) log.info({ expired }, 'open runs have expired');
       } while (expired === sweepBatch);
+      await forgetExpired(database.system, now());
     } catch (error) {
-      log.warn({ error }, 'open runs could not be expired; tried again later');
+      log.warn({ error }, 'what has expired could not be swept; tried again later');
     }
     schedule();
   };

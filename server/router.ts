@@ -2,8 +2,10 @@ import { apiTokens } from './routers/api-token.ts';
 import { artifacts } from './routers/artifact.ts';
 import { attestations } from './routers/attestation.ts';
 import { auth } from './routers/auth.ts';
+import { bindings } from './routers/binding.ts';
 import { casBackends } from './routers/cas-backend.ts';
 import { contracts } from './routers/contract.ts';
+import { identities } from './routers/identity.ts';
 import { keys } from './routers/key.ts';
 import { organizations } from './routers/organization.ts';
 import { projects } from './routers/project.ts';
@@ -25,6 +27,8 @@ export const appRouter = router({
   serviceAccount: serviceAccounts,
   apiToken: apiTokens,
   key: keys,
+  identity: identities,
+  binding: bindings,
   casBackend: casBackends,
   attestation: attestations,
   artifact: artifacts,

@@ -5,10 +5,12 @@ import { findOrganization } from '../db/organizations.ts';
 import { type Actor, isJob, type OrganizationRef } from './actor.ts';
 import type { CertificateAuthority } from './ca/authority.ts';
 import type { ContractReader } from './contract-reader.ts';
+import type { Federation } from './federation/exchange.ts';
 import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Storages } from './storages.ts';
+import type { TrustRoots } from './trust-roots.ts';
 import { publicError } from './wire-error.ts';
 
 /** What procedures work with. Built once, in main.ts. */
@@ -18,6 +20,8 @@ export type Services = {
   readonly contracts: ContractReader;
   readonly kinds: KindChecker;
   readonly authority: CertificateAuthority;
+  readonly trustRoots: TrustRoots;
+  readonly federation: Federation;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;
@@ -32,6 +36,8 @@ export type Context = {
   readonly actor: () => Promise<Actor>;
   /** The organization that the caller wants to act in, by name. */
   readonly organizationName: string | undefined;
+  /** The other end of the connection. */
+  readonly address: string;
 };
 
 const t = initTRPC.context<Context>().create({
@@ -47,6 +53,9 @@ export const router = t.router;
 
 /** Whoever can connect. */
 export const anyone = t.procedure;
+
+/** Anybody: without a token, and with a body of a few kilobytes at most (server/api.ts has their names). */
+export const anybody = t.procedure;
 
 /** Any valid token. */
 export const authenticated = t.procedure.use(async ({ ctx, next }) => next({ ctx: { ...ctx, caller: await ctx.actor() } }));

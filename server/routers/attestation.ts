@@ -7,7 +7,8 @@ import { describeContract } from '../../db/contracts.ts';
 import { endRun, openRun } from '../../db/run-states.ts';
 import { describeRun, type RunContext } from '../../db/runs.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
-import type { Actor } from '../actor.ts';
+import { type Actor, isJob } from '../actor.ts';
+import { runnerOf, runOfJob } from '../federation/run.ts';
 import { push } from '../referee.ts';
 import { expired, finished, runNotFound } from '../run-refusals.ts';
 import { job, router } from '../trpc.ts';
@@ -15,7 +16,9 @@ import { job, router } from '../trpc.ts';
 export const attestations = router({
   /** Opens a run, pinned to one revision of the contract that the workflow is bound to. The same key gives the same run. */
   init: job.input(wire.attestationInit).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<InitAnswer> => {
-    const { runner, idempotencyKey } = input;
+    const { idempotencyKey } = input;
+    // What a CI system proved about a job counts, not what the job says.
+    const runner = caller.type === 'run' ? runnerOf(caller.claims) : input.runner;
     const workflow = await workflowOf(caller, scope, input);
     const { contract, revision } = await revisionOf(caller, scope, workflow, input.contractRevision);
     if (contract.runner !== undefined && contract.runner.type !== runner.type) {
@@ -25,8 +28,13 @@ export const attestations = router({
       );
     }
     const now = services.now();
+    if (caller.type === 'run') {
+      return answer(await runOfJob(scope, caller, { workflow, contractRevision: revision, asked: input.contractRevision, now }));
+    }
+    const identity = caller.type === 'service-account' ? caller.identity : undefined;
     const expiresAt = new Date(now.getTime() + limits.runLifetimeMs);
-    const run = await openRun(scope, { workflowId: workflow.id, contractRevision: revision, runner, idempotencyKey, expiresAt });
+    const run = await openRun(scope, { workflowId: workflow.id, contractRevision: revision, runner, idempotencyKey, expiresAt, identity });
+    if (run.naturalKey !== null) throw new ChainloopError('CONFLICT', 'attestation: this idempotency key is of the run of another job');
     if (run.state === 'expired' || run.expiresAt <= now) throw expired(run.id);
     if (run.state !== 'initialized') throw finished(run.id, run.state);
     return answer(run);
@@ -68,18 +76,18 @@ export const attestations = router({
   }),
 });
 
-/** A service account has one workflow, and may name it; an operator must name one. */
+/** A job has one workflow, and may name it; an operator must name one. */
 async function workflowOf(
   caller: Actor,
   scope: OrgScope,
   { workflow, project }: { readonly workflow?: string | undefined; readonly project?: string | undefined },
 ): Promise<WorkflowRow> {
-  if (caller.type === 'service-account') {
+  if (isJob(caller)) {
     const own = caller.workflow;
     if ((workflow ?? own.name) !== own.name || (project ?? own.project) !== own.project) {
       throw new ChainloopError(
         'NOT_FOUND',
-        `workflow '${workflow ?? own.name}' of project '${project ?? own.project}': not found; this service account attests workflow '${own.name}' of project '${own.project}'`,
+        `workflow '${workflow ?? own.name}' of project '${project ?? own.project}': not found; this job attests workflow '${own.name}' of project '${own.project}'`,
       );
     }
     return describeWorkflow(scope, own);
@@ -87,7 +95,7 @@ async function workflowOf(
   if (workflow === undefined || project === undefined) {
     throw new ChainloopError(
       'USAGE',
-      'attestation: name the workflow, with --workflow and --project; only a service account has one of its own',
+      'attestation: name the workflow, with --workflow and --project; only the credential of a job has one of its own',
     );
   }
   return describeWorkflow(scope, { name: workflow, project });
@@ -99,7 +107,7 @@ async function workflowOf(
  */
 async function revisionOf(caller: Actor, scope: OrgScope, workflow: WorkflowRow, asked: number | undefined) {
   const { content, revision, latestRevision } = await describeContract(scope, workflow.contractName, asked);
-  if (caller.type === 'service-account' && revision < latestRevision) {
+  if (isJob(caller) && revision < latestRevision) {
     throw new ChainloopError(
       'CONFLICT',
       `contract '${workflow.contractName}': revision ${revision} is no longer in force, ${latestRevision} is; leave --contract-revision out, or ask for ${latestRevision}`,
@@ -108,10 +116,12 @@ async function revisionOf(caller: Actor, scope: OrgScope, workflow: WorkflowRow,
   return { contract: content, revision };
 }
 
-/** A service account sees the runs of its own workflow; others do not exist for it. */
+/** A service account sees the runs of its own workflow, a federated job those of its own CI run; others do not exist for them. */
 async function runOf(caller: Actor, scope: OrgScope, id: string): Promise<RunContext> {
   const run = await describeRun(scope, id);
-  if (caller.type === 'service-account' && caller.workflow.id !== run.workflowId) throw runNotFound(id);
+  if (isJob(caller) && caller.workflow.id !== run.workflowId) throw runNotFound(id);
+  // What a CI system vouches for is pushed by its jobs alone.
+  if (isJob(caller) && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
   return run;
 }
 

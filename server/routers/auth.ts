@@ -1,7 +1,15 @@
+import { type ExchangeAnswer, wire } from '../../core/wire.ts';
 import { isJob } from '../actor.ts';
-import { authenticated, router } from '../trpc.ts';
+import { anybody, authenticated, router } from '../trpc.ts';
 
 export const auth = router({
+  /** A run credential for the token of a CI system, once. Whoever calls needs nothing else. */
+  exchange: anybody
+    .input(wire.authExchange)
+    .mutation(
+      ({ ctx, input }): Promise<ExchangeAnswer> =>
+        ctx.services.federation.exchange({ ...input, organization: ctx.organizationName, address: ctx.address }),
+    ),
   /** Whom the token speaks for, and until when. */
   whoami: authenticated.query(({ ctx: { caller } }) => ({
     kind: caller.type,

@@ -1,0 +1,126 @@
+import { and, desc, eq, getTableColumns, isNull, or, type SQL, sql } from 'drizzle-orm';
+import type { Binding } from '../core/binding.ts';
+import type { JobClaims } from '../core/claims.ts';
+import { ChainloopError } from '../core/errors.ts';
+import type { Paged } from '../core/wire.ts';
+import type { OrgScope, SystemScope, Tx } from './client.ts';
+import { after, type Page, paged, position } from './page.ts';
+import { organizations, projects, workflows } from './schema.ts';
+import { bindings } from './trust-schema.ts';
+import { found, refusing } from './violation.ts';
+
+/** A binding with the names of what it lets jobs into. */
+export type BindingRow = typeof bindings.$inferSelect & {
+  readonly workflow: string;
+  readonly project: string;
+  readonly organization: string;
+};
+
+/** Lets jobs in. Without ids it is pending until `pendingUntil`. Throws NOT_FOUND for a workflow of nobody or of somebody else. */
+export function createBinding(
+  scope: OrgScope,
+  binding: Pick<
+    Binding,
+    'issuer' | 'repository' | 'ids' | 'refs' | 'environment' | 'events' | 'workflowRef' | 'jobWorkflowRef' | 'runnerEnvironment'
+  > & {
+    readonly workflowId: string;
+    readonly pendingUntil: Date;
+  },
+): Promise<BindingRow> {
+  const { ids, pendingUntil, ...rest } = binding;
+  return refusing(
+    { bindings_workflow: () => new ChainloopError('NOT_FOUND', 'workflow: not found in this organization') },
+    scope.run(async (tx) => {
+      const [made] = await tx
+        .insert(bindings)
+        .values({ ...rest, organizationId: scope.organizationId, ...(ids ?? { pendingUntil }) })
+        .returning({ id: bindings.id });
+      const id = found(made, 'binding').id;
+      return found((await select(tx, eq(bindings.id, id)))[0]?.row, `binding ${id}`);
+    }),
+  );
+}
+
+/** Bindings that were not removed, newest first. Throws USAGE for a malformed cursor. */
+export async function listBindings(scope: OrgScope, page: Page): Promise<Paged<BindingRow>> {
+  const rows = await scope.read((tx) =>
+    select(tx, and(eq(bindings.organizationId, scope.organizationId), isNull(bindings.removedAt), after(bindings, page.cursor)))
+      .orderBy(desc(bindings.createdAt), desc(bindings.id))
+      .limit(page.limit + 1),
+  );
+  return paged(rows, page, (row) => row);
+}
+
+/** One binding that was not removed. Throws NOT_FOUND. */
+export async function describeBinding(scope: OrgScope, id: string): Promise<BindingRow> {
+  const [one] = await scope.read((tx) => select(tx, own(scope, id)));
+  return found(one?.row, `binding ${id}`);
+}
+
+/** Lets jobs in no longer; the credentials that it gave end at once. Throws NOT_FOUND. */
+export function removeBinding(scope: OrgScope, id: string, now: Date): Promise<BindingRow> {
+  return scope.run(async (tx) => {
+    const [one] = await select(tx, own(scope, id)).for('update', { of: bindings });
+    const { row } = found(one, `binding ${id}`);
+    await tx.update(bindings).set({ removedAt: now }).where(own(scope, id));
+    return row;
+  });
+}
+
+/**
+ * The bindings, of all organizations or of the named one, that a token may be about: those of its very owner id, and those that are
+ * pending under the name of its repository.
+ */
+export async function bindingsFor(
+  system: SystemScope,
+  claims: Pick<JobClaims, 'issuer' | 'ownerId' | 'repository'>,
+  asked: { readonly organization?: string | undefined; readonly project?: string | undefined; readonly workflow?: string | undefined },
+  now: Date,
+): Promise<readonly BindingRow[]> {
+  const { issuer, ownerId, repository } = claims;
+  const pending = and(
+    isNull(bindings.repositoryId),
+    sql`lower(repository) = ${repository.toLowerCase()}`,
+    sql`${bindings.pendingUntil} > ${now.toISOString()}::timestamptz`,
+  );
+  const rows = await system.read((tx) =>
+    select(
+      tx,
+      and(
+        eq(bindings.issuer, issuer),
+        isNull(bindings.removedAt),
+        isNull(workflows.deletedAt),
+        or(eq(bindings.ownerId, ownerId), pending),
+        asked.organization === undefined ? undefined : eq(organizations.name, asked.organization),
+        asked.project === undefined ? undefined : eq(projects.name, asked.project),
+        asked.workflow === undefined ? undefined : eq(workflows.name, asked.workflow),
+      ),
+    )
+      // Those with ids first, then the oldest: which one lets a job in does not depend on chance.
+      .orderBy(sql`${bindings.repositoryId} is null`, bindings.createdAt, bindings.id)
+      .limit(1_000),
+  );
+  return rows.map(({ row }) => row);
+}
+
+function own(scope: OrgScope, id: string): SQL | undefined {
+  return and(eq(bindings.organizationId, scope.organizationId), eq(bindings.id, id), isNull(bindings.removedAt));
+}
+
+function select(tx: Tx, which: SQL | undefined) {
+  return tx
+    .select({
+      row: {
+        ...getTableColumns(bindings),
+        workflow: sql<string>`${workflows.name}`.as('workflow'),
+        project: sql<string>`${projects.name}`.as('project'),
+        organization: sql<string>`${organizations.name}`.as('organization'),
+      },
+      at: position(bindings),
+    })
+    .from(bindings)
+    .innerJoin(workflows, eq(workflows.id, bindings.workflowId))
+    .innerJoin(projects, eq(projects.id, workflows.projectId))
+    .innerJoin(organizations, eq(organizations.id, bindings.organizationId))
+    .where(which);
+}

@@ -1,0 +1,111 @@
+import type { Http } from '../../core/adapters/http.ts';
+import type { JobClaims } from '../../core/claims.ts';
+import { digestOf, hexOf } from '../../core/digest.ts';
+import { ChainloopError, type Problem } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import type { ExchangeAnswer } from '../../core/wire.ts';
+import { type BindingRow, bindingsFor } from '../../db/bindings.ts';
+import type { Database } from '../../db/client.ts';
+import { issueRunCredential } from '../../db/run-credentials.ts';
+import { makeToken } from '../tokens.ts';
+import type { Issuers } from './issuers.ts';
+import { createKeySource } from './keys.ts';
+import { conditionsOf } from './match.ts';
+import { createThrottle } from './throttle.ts';
+import { verifySubject } from './verify.ts';
+
+export type ExchangeRequest = {
+  readonly subjectToken: string;
+  /** These choose between the bindings that match. */
+  readonly organization?: string | undefined;
+  readonly project?: string | undefined;
+  readonly workflow?: string | undefined;
+  /** The other end of the connection. */
+  readonly address: string;
+};
+
+export type Federation = {
+  readonly issuers: Issuers;
+  /**
+   * A run credential for the token of a CI system (RFC 8693 in its shape). Throws UNAUTHENTICATED and TOKEN_EXPIRED for the token,
+   * NO_BINDING with the difference, CONFLICT when several workflows are meant or the token was used, RATE_LIMITED.
+   */
+  exchange(request: ExchangeRequest): Promise<ExchangeAnswer>;
+};
+
+/** Bindings whose difference is shown. */
+const shownBindings = 5;
+
+export function createFederation(deps: {
+  readonly database: Database;
+  readonly issuers: Issuers;
+  readonly http: Http;
+  readonly now: () => Date;
+  readonly origin: () => string;
+  /** Counts refusals by address; not behind a proxy, where all have the same. */
+  readonly limitByAddress: boolean;
+}): Federation {
+  const { database, issuers, http, now, origin } = deps;
+  const keys = createKeySource({ http, now });
+  const throttle = createThrottle({ now, limitByAddress: deps.limitByAddress });
+
+  async function exchange(request: ExchangeRequest): Promise<ExchangeAnswer> {
+    const at = now();
+    const { claims, use, expiresAt: usedUntil } = await verifySubject({ issuers, keys, now: at, audience: origin() }, request.subjectToken);
+    const binding = choose(await bindingsFor(database.system, claims, request, at), claims);
+    const { token, hash } = makeToken('run');
+    const expiresAt = new Date(at.getTime() + limits.runCredentialLifetimeMs);
+    const naturalKey = naturalKeyOf(claims, binding.workflowId);
+    const outcome = await issueRunCredential(database.system, { use, usedUntil, binding, claims, naturalKey, hash, expiresAt, now: at });
+    if (outcome === 'used') {
+      throw new ChainloopError('UNAUTHENTICATED', 'token: it was exchanged before, and is good once; ask the CI system for a new one');
+    }
+    const { organization, project, workflow } = binding;
+    const identity = { san: claims.san, issuer: claims.issuer };
+    return { token, expiresAt: expiresAt.toISOString(), organization, project, workflow, identity };
+  }
+
+  return { issuers, exchange: (request) => throttle(request.address, () => exchange(request)) };
+}
+
+/** All jobs of one CI run have the same, whichever binding let them in: one attestation for each workflow. */
+function naturalKeyOf({ issuer, repositoryId, runId }: JobClaims, workflowId: string): string {
+  return hexOf(digestOf(JSON.stringify([issuer, repositoryId, runId, workflowId])));
+}
+
+function choose(candidates: readonly BindingRow[], claims: JobClaims): BindingRow {
+  const matching = candidates.filter((binding) => conditionsOf(binding, claims).every(({ holds }) => holds));
+  const [first] = matching;
+  if (first === undefined) throw noBinding(candidates, claims);
+  const places = [...new Set(matching.map(({ organization, project, workflow }) => `${organization}/${project}/${workflow}`))];
+  if (places.length === 1) return first;
+  throw new ChainloopError(
+    'CONFLICT',
+    `token: bindings let this job into ${places.length} workflows (${places.join(', ')}); choose one with --organization, --project and --workflow`,
+    { problems: places.slice(0, limits.problems).map((place) => ({ message: `organization/project/workflow ${place}` })) },
+  );
+}
+
+/** What was expected and found: of bindings of this very owner alone, so that nobody learns about others by asking. */
+function noBinding(candidates: readonly BindingRow[], claims: JobClaims): ChainloopError {
+  const near = candidates
+    .filter(({ ownerId }) => ownerId === claims.ownerId)
+    .map((binding) => ({ binding, wrong: conditionsOf(binding, claims).filter(({ holds }) => !holds) }))
+    .toSorted((a, b) => a.wrong.length - b.wrong.length)
+    .slice(0, shownBindings);
+  const problems = near.flatMap(({ binding, wrong }) =>
+    wrong.map(
+      ({ claim, expected, found }): Problem => ({
+        path: claim,
+        message: `is '${found}'; binding ${binding.id} (${binding.project}/${binding.workflow}) expects ${expected}`,
+      }),
+    ),
+  );
+  const who = `repository ${claims.repository} (id ${claims.repositoryId}, owner id ${claims.ownerId})`;
+  const what = near.length === 0 ? 'none of that owner is known' : `${near.length} of that owner would have to say otherwise`;
+  return new ChainloopError(
+    'NO_BINDING',
+    `token: no binding lets in this job of ${who}: ${what}; an administrator makes one with: chainloop binding create -f binding.yaml`,
+    { problems: problems.slice(0, limits.problems) },
+  );
+}

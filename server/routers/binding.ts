@@ -1,0 +1,69 @@
+import { type Binding, parseBinding } from '../../core/binding.ts';
+import { ChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
+import { type BindingView, wire } from '../../core/wire.ts';
+import { type BindingRow, createBinding, describeBinding, listBindings, removeBinding } from '../../db/bindings.ts';
+import { describeWorkflow } from '../../db/workflows.ts';
+import type { Issuers } from '../federation/issuers.ts';
+import { operator, router } from '../trpc.ts';
+
+export const bindings = router({
+  /** Lets jobs of a CI system attest a workflow. */
+  create: operator.input(wire.bindingCreate).mutation(async ({ ctx: { scope, services, organization }, input }) => {
+    const binding = parseBinding(input.body, input.format, kindsOf(services.federation.issuers));
+    assertOf(organization.name, binding);
+    const { id: workflowId } = await describeWorkflow(scope, { name: binding.workflow, project: binding.project });
+    const now = services.now();
+    const { workflow: _, project: __, organization: ___, ...rest } = binding;
+    const pendingUntil = new Date(now.getTime() + limits.pendingBindingMs);
+    return view(await createBinding(scope, { ...rest, workflowId, pendingUntil }), now);
+  }),
+  list: operator.input(wire.page).query(async ({ ctx: { scope, services }, input }) => {
+    const { items, nextCursor } = await listBindings(scope, input);
+    const now = services.now();
+    return { items: items.map((row) => view(row, now)), nextCursor };
+  }),
+  describe: operator
+    .input(wire.byId)
+    .query(async ({ ctx: { scope, services }, input }) => view(await describeBinding(scope, input.id), services.now())),
+  /** Run credentials that it gave end at once. */
+  remove: operator.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }) => {
+    const now = services.now();
+    return view(await removeBinding(scope, input.id, now), now);
+  }),
+});
+
+function kindsOf(issuers: Issuers) {
+  return new Map([...issuers].map(([issuer, { kind }]) => [issuer, kind]));
+}
+
+/** The file may say the organization; another than the caller's is as absent as one that does not exist. */
+function assertOf(own: string, { organization, project, workflow }: Binding): void {
+  if (organization === undefined || organization === own) return;
+  throw new ChainloopError('NOT_FOUND', `workflow '${workflow}' of project '${project}': not found in this organization`);
+}
+
+function view(row: BindingRow, now: Date): BindingView {
+  const { id, workflow, project, issuer, repository, repositoryId, ownerId, refs, environment, events } = row;
+  const { workflowRef, jobWorkflowRef, runnerEnvironment, pendingUntil, createdAt, lastUsedAt } = row;
+  const isPending = repositoryId === null;
+  return {
+    id,
+    workflow,
+    project,
+    issuer,
+    repository,
+    repositoryId,
+    ownerId,
+    refs,
+    environment,
+    events,
+    workflowRef,
+    jobWorkflowRef,
+    runnerEnvironment,
+    state: !isPending ? 'active' : pendingUntil !== null && pendingUntil > now ? 'pending' : 'expired',
+    createdAt: createdAt.toISOString(),
+    pendingUntil: isPending ? (pendingUntil?.toISOString() ?? null) : null,
+    lastUsedAt: lastUsedAt?.toISOString() ?? null,
+  };
+}
