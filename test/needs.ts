@@ -18,6 +18,7 @@ export function postgresBin(): string | undefined {
 const present = {
   'docker-registry': () => runs('docker-registry', ['--version']),
   skopeo: () => runs('skopeo', ['--version']),
+  openssl: () => runs('openssl', ['version']),
   rsync: () => runs('rsync', ['--version']),
   postgresql: () => postgresBin() !== undefined,
 } as const;

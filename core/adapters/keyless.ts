@@ -71,7 +71,7 @@ function timestampRequest(signature: Uint8Array): TimestampRequest {
   const nonce = randomBytes(8);
   // A positive INTEGER in its shortest form (X.690, section 8.3.2).
   nonce[0] = ((nonce[0] ?? 0) & 0x3f) | 0x40;
-  const header = Buffer.from('303c020101302f300b06096086480165030402010420', 'hex');
+  const header = Buffer.from('303e020101302f300b06096086480165030402010420', 'hex');
   return { der: new Uint8Array(Buffer.concat([header, imprint, Buffer.from([0x02, nonce.length]), nonce])), imprint, nonce };
 }
 
