@@ -12,6 +12,8 @@ import { createKeylessSigner, type KeylessPorts } from '../../core/adapters/keyl
 import { statementPayloadType } from '../../core/dsse.ts';
 import { isChainloopError } from '../../core/errors.ts';
 import { pemText } from '../../core/pem.ts';
+import { loadTrustRoot } from '../../core/trust-root.ts';
+import { verifyBundle } from '../../core/verify.ts';
 import { findSetting } from '../../db/settings.ts';
 import { databaseKinds, openDatabase } from '../../test/databases.ts';
 import { signBundle } from '../../test/fakes/job.ts';
@@ -60,12 +62,21 @@ function sigstore(bundle: string, root: TrustedRootText): string {
 
 const accepted = `${identity.san} by ${identity.issuer}`;
 
-test('sigstore-js verifies a keyless bundle with the exported trust root, with a timestamp and nothing else', async () => {
+test('sigstore-js and we verify a keyless bundle with the exported trust root, with a timestamp and nothing else', async () => {
   await using plane = await setUp();
   const authority = plane.replica();
   const [first, second] = [await sign(authority), await sign(authority)];
   const root = await authority.trustRoot();
   assert.equal(sigstore(first, root), accepted);
+  const trustRoot = await loadTrustRoot(JSON.stringify(root));
+  const ours = verifyBundle(first, {
+    type: 'identity',
+    trustRoot,
+    identity: { exact: identity.san },
+    issuer: identity.issuer,
+    strict: true,
+  });
+  assert.deepEqual(Buffer.from(ours.payload), Buffer.from(payload));
 
   const [one, two] = [JSON.parse(first), JSON.parse(second)];
   const mixed = { ...one, verificationMaterial: { ...one.verificationMaterial, ...stampsOf(two) } };
