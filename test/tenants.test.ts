@@ -21,6 +21,7 @@ type Known = {
   readonly runId: string;
   readonly serviceAccountId: string;
   readonly apiTokenId: string;
+  readonly bindingId: string;
   readonly key: string;
   readonly casBackend: string;
   readonly digest: string;
@@ -29,11 +30,24 @@ type Known = {
 const page = () => ({});
 const pem = '-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n';
 
+/** A binding of the workflow to jobs of acme/app. */
+const bindingOf = (workflow: string): string =>
+  JSON.stringify({
+    workflow,
+    issuer: 'https://gitlab.com',
+    repository: 'acme/app',
+    repositoryId: '456789',
+    ownerId: '123456',
+    refs: ['refs/heads/main'],
+  });
+
 /**
  * One row for each procedure: how to ask for somebody else's things. `foreign` must be answered as if they did not exist; `own` has
- * nothing to ask for, and must answer with nothing of theirs; `instance` is for the owner of the instance alone.
+ * nothing to ask for, and must answer with nothing of theirs; `instance` is for the owner of the instance alone; `public` is for
+ * everybody, whatever token they have, and must answer with nothing of anybody's.
  */
-const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instance', (known: Known) => unknown]>> = {
+const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instance' | 'public', (known: Known) => unknown]>> = {
+  'auth.exchange': ['public', ({ workflow, project }) => ({ subjectToken: 'e30.e30.e30', workflow, project })],
   'auth.whoami': ['own', page],
   'organization.create': ['instance', () => ({ name: `made-${randomUUID().slice(0, 8)}` })],
   'organization.list': ['instance', page],
@@ -61,6 +75,10 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'key.trust': ['own', ({ key }) => ({ name: key, pem })],
   'key.list': ['own', page],
   'key.remove': ['foreign', ({ key }) => ({ name: key })],
+  'binding.create': ['foreign', ({ workflow, project }) => ({ format: 'json', body: bindingOf(`${project}/${workflow}`) })],
+  'binding.list': ['own', page],
+  'binding.describe': ['foreign', ({ bindingId }) => ({ id: bindingId })],
+  'binding.remove': ['foreign', ({ bindingId }) => ({ id: bindingId })],
   'casBackend.add': ['own', () => ({ name: 'mine', repo: 'no repository' })],
   'casBackend.list': ['own', page],
   'casBackend.setDefault': ['foreign', ({ casBackend }) => ({ name: casBackend })],
@@ -73,6 +91,10 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],
+  'signing.certificate': ['own', () => ({ publicKey: 'AAAA', proof: 'AAAA' })],
+  'signing.timestamp': ['own', () => ({ request: 'AAAA' })],
+  'trustRoot.get': ['public', page],
+  'trustRoot.rotate': ['instance', page],
 };
 
 /** One row for each route of the gateway: the compiler wants them all. */
@@ -141,6 +163,7 @@ for (const kind of databaseKinds) {
       const [serviceAccount] = (await acme.api.serviceAccount.list.query({})).items;
       const [apiToken] = (await acme.api.apiToken.list.query({})).items;
       const [key] = (await acme.api.key.list.query({})).items;
+      const binding = await acme.api.binding.create.mutate({ format: 'json', body: bindingOf('secret-project/secret-workflow') });
       return {
         organization: acme.name,
         contract: 'secret-contract',
@@ -150,6 +173,7 @@ for (const kind of databaseKinds) {
         runId: run.runId,
         serviceAccountId: serviceAccount?.id ?? '',
         apiTokenId: apiToken?.id ?? '',
+        bindingId: binding.id,
         key: key?.name ?? '',
         casBackend: 'secret-backend',
         digest: evidence.digest ?? '',
@@ -161,7 +185,7 @@ for (const kind of databaseKinds) {
       const name = `nobody-${randomUUID().slice(0, 8)}`;
       const id = randomUUID();
       const same = { contract: name, workflow: name, project: name, key: name, casBackend: name, organization: name };
-      return { ...same, workflowId: id, runId: id, serviceAccountId: id, apiTokenId: id, digest: digestOf(id) };
+      return { ...same, workflowId: id, runId: id, serviceAccountId: id, apiTokenId: id, bindingId: id, digest: digestOf(id) };
     };
 
     type Answer = { readonly status: number; readonly code: string; readonly body: string };
@@ -208,13 +232,21 @@ for (const kind of databaseKinds) {
         (await api.serviceAccount.list.query({})).items.map(({ lastUsedAt: _, ...token }) => token),
         (await api.apiToken.list.query({})).items.map(({ lastUsedAt: _, ...token }) => token),
         await api.key.list.query({}),
+        await api.binding.list.query({}),
         await api.casBackend.list.query(),
         await api.artifact.describe.query({ digest: known.digest }),
       ]);
     }
 
     await t.test('without a token, or with one that is unknown, revoked or expired, every procedure refuses', async () => {
-      for (const [path, [, input]] of Object.entries(procedures)) {
+      for (const [path, [type, input]] of Object.entries(procedures)) {
+        if (type === 'public') {
+          const anonymous = shape(await call(path, input(known)), known);
+          for (const token of [tokens.unknown, tokens.revoked, tokens.expired, tokens.evilJob, evil.token])
+            assert.equal(shape(await call(path, input(known), token), known), anonymous, path);
+          for (const secret of Object.values(known)) assert.ok(!anonymous.includes(secret), `${path} says ${secret}`);
+          continue;
+        }
         assert.equal((await call(path, input(known))).code, 'UNAUTHENTICATED', path);
         assert.equal((await call(path, input(known), tokens.unknown)).code, 'UNAUTHENTICATED', path);
         assert.equal((await call(path, input(known), tokens.revoked)).code, 'TOKEN_REVOKED', path);
@@ -224,7 +256,7 @@ for (const kind of databaseKinds) {
 
     await t.test('asking as a member of another organization is answered as for one that does not exist', async () => {
       for (const [path, [type, input]] of Object.entries(procedures)) {
-        if (path === 'auth.whoami') continue;
+        if (path === 'auth.whoami' || type === 'public') continue;
         const theirs = await call(path, input(known), evil.token, known.organization);
         const none = nobody();
         const nobodys = await call(path, input(none), evil.token, none.organization);
@@ -236,6 +268,7 @@ for (const kind of databaseKinds) {
     await t.test("every procedure answers for another organization's ids as for ids of nobody, and changes nothing", async () => {
       const unchanged = await everything();
       for (const [path, [type, input]] of Object.entries(procedures)) {
+        if (type === 'public') continue;
         const theirs = await call(path, input(known), evil.token);
         if (type === 'own') {
           const reflected = JSON.stringify(input(known));
@@ -251,10 +284,13 @@ for (const kind of databaseKinds) {
     });
 
     await t.test('a service account may attest its workflow, and nothing else; runs of others do not exist for it', async () => {
-      for (const [path, [, input]] of Object.entries(procedures)) {
+      for (const [path, [type, input]] of Object.entries(procedures)) {
+        if (type === 'public') continue;
         const own = (await call(path, input(known), tokens.acmeJob)).code;
         const foreign = (await call(path, input(known), tokens.evilJob)).code;
         if (path === 'auth.whoami') assert.equal(own, 'OK');
+        else if (path === 'signing.certificate') assert.deepEqual([own, foreign], ['KEY_INVALID', 'KEY_INVALID'], path);
+        else if (path === 'signing.timestamp') assert.deepEqual([own, foreign], ['OK', 'OK'], path);
         else if (path.startsWith('attestation.')) assert.equal(foreign, 'NOT_FOUND', path);
         else assert.deepEqual([own, foreign], ['FORBIDDEN', 'FORBIDDEN'], path);
       }
