@@ -84,7 +84,7 @@ test('an older bundle is read, but not kept as evidence', () => {
     assert.deepEqual(parseBundle(text), { ...parseBundle(good), version });
     assert.throws(
       () => parseBundle(text, { canonical: true }),
-      (error) => isChainloopError(error, 'BUNDLE_INVALID') && /not in canonical form/.test(error.message),
+      (error) => isChainloopError(error, 'BUNDLE_INVALID') && /mediaType is not/.test(error.message),
     );
   }
 });

@@ -155,6 +155,8 @@ export type ParsedMessage = SignedMaterial & {
  */
 export function parseBundle(text: string, options: { readonly canonical?: boolean } = {}): ParsedBundle {
   const bundle = readBundle(text);
+  if (options.canonical === true && bundle.version !== undefined)
+    throw invalid(`mediaType is not ${bundleMediaType}, which evidence is kept in`);
   if (options.canonical === true && formatBundle(bundle) !== text) {
     throw invalid(
       'not in canonical form: it must be JSON without white space, with the keys in the order of the protobuf fields; send the bytes that were signed and saved, unchanged',

@@ -70,6 +70,8 @@ export function contractDigest(contract: Contract): Digest {
     contract.envAllowList.toSorted(),
     contract.runner?.type ?? null,
     annotations(contract.annotations),
+    // Absent, and both, say the same; contracts from before this key keep their digest.
+    ...(contract.signing?.length === 1 ? [contract.signing] : []),
   ];
   return digestOf(JSON.stringify(canonical));
 }

@@ -158,6 +158,17 @@ export type ExchangeAnswer = {
   readonly workflow: string;
   readonly identity: JobIdentity;
 };
+/** Whose certificates an organization accepts, besides that of the run itself. */
+export type TrustedIdentityView = {
+  readonly id: string;
+  readonly name: string;
+  readonly issuer: string;
+  readonly san: string;
+  readonly match: 'exact' | 'prefix';
+  /** The certificate authority of the control plane, or those of a trusted root of its own. */
+  readonly authority: 'built-in' | 'own';
+  readonly createdAt: string;
+};
 export type CasBackendView = {
   readonly id: string;
   readonly name: string;
@@ -169,6 +180,9 @@ export type CasBackendView = {
   readonly createdAt: string;
   readonly validatedAt: string | null;
 };
+
+/** What a certificate can say of an identity or its issuer. */
+const IdentityText = z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be 1 to 2048 visible ASCII characters');
 
 export const wire = {
   organizationCreate: z.strictObject({ name: Name }),
@@ -193,6 +207,13 @@ export const wire = {
   serviceAccountCreate: z.strictObject({ name: Name, workflow: Name, project: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
   tokenCreate: z.strictObject({ name: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
   keyTrust: z.strictObject({ name: Name, pem: z.string().max(limits.keySizeBytes) }),
+  identityTrust: z.strictObject({
+    name: Name,
+    issuer: IdentityText,
+    identity: z.union([z.strictObject({ exact: IdentityText }), z.strictObject({ prefix: IdentityText })]),
+    /** A Sigstore trusted root, JSON. */
+    trustRoot: z.string().max(limits.trustRootSizeBytes).optional(),
+  }),
   casBackendAdd: z.strictObject({
     name: Name,
     /** `host[:port]/repository`; `insecure` is plain http, to private addresses alone. */

@@ -7,24 +7,24 @@ import { limits } from '../core/limits.ts';
 import type { PushAnswer } from '../core/ports.ts';
 import { runnerVariables } from '../core/runner.ts';
 import { expectedSubjects, headOf, materialsOf, parseStatement, type Statement } from '../core/statement.ts';
-import { type TrustedKey, type Verified, verifyBundle } from '../core/verify.ts';
+import { type Policy, type Verified, verifyBundle } from '../core/verify.ts';
 import type { OrgScope } from '../db/client.ts';
-import { trustedKeys } from '../db/keys.ts';
 import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
 import type { KindChecker } from './kind-checker.ts';
 import { expired, finished, runNotFound } from './run-refusals.ts';
+import { type SignerSources, signerPolicy } from './signer-policy.ts';
 import { readWhole, storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
 /**
  * The referee: whatever a job sends is checked again here, from the signed bytes and from our own records, before its run may become
- * `success` (docs/trust.md). The checks are numbered as they are there, and are made in that order; 3 (timestamps of certificates) and
- * 9 (policy gates) have nothing to check while there are neither. Nothing is stored before all of them hold.
+ * `success` (docs/trust.md). The checks are numbered as they are there, and are made in that order; 9 (policy
+ * gates) has nothing to check while there are none. Nothing is stored before all of them hold.
  */
 export async function push(
-  deps: { readonly storages: Storages; readonly kinds: KindChecker; readonly now: () => Date },
+  deps: SignerSources & { readonly storages: Storages; readonly kinds: KindChecker; readonly now: () => Date },
   scope: OrgScope,
   run: RunContext,
   text: string,
@@ -34,10 +34,10 @@ export async function push(
   // The same bundle again gets the same answer, whatever has changed since: the first answer may have been lost.
   if (run.state === 'success' && run.bundleDigest === bundleDigest) return accepted(run.id, bundleDigest);
 
-  const verified = checkSignature(bundle, await trustedKeys(scope));
+  const verified = checkSignature(bundle, await signerPolicy(deps, scope, run, bundle));
   const statement = checkStatement(verified);
   checkIdentity(statement, run);
-  checkContract(statement, run);
+  checkContract(statement, run, verified);
   const evidence = await checkEvidence(statement, scope, deps.storages);
   await checkKinds(statement, evidence, scope, deps);
   checkRunner(statement, run);
@@ -55,11 +55,12 @@ export function checkBundle(text: string): ParsedBundle {
 }
 
 /**
- * 2. The signature verifies over exactly the payload bytes, by a key that this organization trusts; the bundle only names it.
- * SIGNER_UNTRUSTED, SIGNATURE_INVALID.
+ * 2. The signature verifies over exactly the payload bytes, by whom this organization trusts; the bundle only names a key, and a
+ * certificate counts by its chain and identity. SIGNER_UNTRUSTED, SIGNATURE_INVALID, TRANSPARENCY_INVALID.
+ * 3. For certificates: a trusted timestamp over this signature lies inside the certificate's validity. TIMESTAMP_INVALID.
  */
-export function checkSignature(bundle: ParsedBundle, keys: readonly TrustedKey[]): Verified {
-  return verifyBundle(bundle, { type: 'keys', keys });
+export function checkSignature(bundle: ParsedBundle, policy: Policy): Verified {
+  return verifyBundle(bundle, policy);
 }
 
 /** 4. The payload is an in-toto Statement v1 with our predicate. STATEMENT_INVALID. */
@@ -94,15 +95,28 @@ export function checkIdentity(statement: Statement, run: RunContext): void {
 }
 
 /**
- * 6. The pinned contract revision is satisfied, and the subjects are exactly the commit, when there is one, and the output materials.
+ * 6. The pinned contract revision is satisfied, it was signed in a way that the contract accepts, and the subjects are exactly the commit, when there is one, and the output materials.
  * CONTRACT_NOT_SATISFIED, RUNNER_MISMATCH, SUBJECT_MISMATCH, with everything that is wrong.
  */
-export function checkContract(statement: Statement, { contract }: Pick<RunContext, 'contract'>): void {
+export function checkContract(
+  statement: Statement,
+  { contract }: Pick<RunContext, 'contract'>,
+  { signer }: Pick<Verified, 'signer'>,
+): void {
   const { env, annotations, runnerType } = statement.predicate;
   const materials = materialsOf(statement);
   const runner = { type: runnerType };
   const allowed = new Set([...contract.envAllowList, ...runnerVariables(runnerType)]);
+  const way = signer.type === 'certificate' ? 'keyless' : 'key';
+  const accepts = contract.signing ?? [way];
   const problems: Problem[] = [
+    ...(accepts.includes(way)
+      ? []
+      : [
+          {
+            message: `it is signed with a ${signer.type}, and the contract accepts only: ${accepts.join(', ')} (attestation push --signing)`,
+          },
+        ]),
     ...unsatisfied(contract, { materials, runner, env, annotations }),
     ...Object.keys(env)
       .filter((name) => !allowed.has(name))

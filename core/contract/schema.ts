@@ -57,6 +57,13 @@ export const Contract = z.strictObject({
     .optional()
     .describe('The CI system that the workflow has to run in; any, when absent.'),
   annotations: z.array(Annotation).max(limits.annotations).default([]).describe('Annotations of the attestation.'),
+  signing: z
+    .array(z.enum(['key', 'keyless']))
+    .min(1, 'names no way to sign; remove it to accept both')
+    .max(2)
+    .refine((ways) => new Set(ways).size === ways.length, 'names a way to sign twice')
+    .optional()
+    .describe('How the attestation may be signed: with a key that the organization trusts, or with a certificate; both, when absent.'),
 });
 export type Contract = z.infer<typeof Contract>;
 

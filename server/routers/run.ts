@@ -4,12 +4,12 @@ import { materialValue } from '../../core/crafting.ts';
 import type { Digest } from '../../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { materialsOf, parseStatement, type Statement } from '../../core/statement.ts';
-import { verifyBundle } from '../../core/verify.ts';
+import { type Policy, verifyBundle } from '../../core/verify.ts';
 import { type MaterialView, type RunDescription, type RunView, wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
-import { trustedKeys } from '../../db/keys.ts';
 import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext, type RunRow } from '../../db/runs.ts';
 import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
+import { signerPolicy } from '../signer-policy.ts';
 import { readBundle } from '../storage/attestation.ts';
 import { operator, router, type Services } from '../trpc.ts';
 
@@ -39,7 +39,7 @@ async function workflowId(scope: OrgScope, workflow: string, project: string | u
   return (await describeWorkflow(scope, { name: workflow, project })).id;
 }
 
-/** Verified now, by the keys that are trusted now. Evidence that cannot be read is a finding, not a failure: the record stays visible. */
+/** Verified now, by the keys and identities that are trusted now. Evidence that cannot be read is a finding, not a failure: the record stays visible. */
 async function attestationOf(services: Services, scope: OrgScope, run: RunContext): Promise<RunDescription['attestation']> {
   if (run.bundleDigest === null || run.predicateType === null) throw new Error(`run ${run.id} is a success without an attestation`);
   const materials = await listMaterials(scope, run.id);
@@ -54,8 +54,9 @@ async function attestationOf(services: Services, scope: OrgScope, run: RunContex
   const bundle = parseBundle(text);
   const statement = parseStatement(bundle.payload);
   const { env, annotations } = statement.predicate;
+  const policy = await signerPolicy(services, scope, run, bundle);
   const shown = { payloadType: bundle.payloadType, statement, bundle: parseJsonValue(text), env, annotations };
-  return { ...recorded, ...shown, materials: statementMaterials(statement), ...judge(text, await trustedKeys(scope)) };
+  return { ...recorded, ...shown, materials: statementMaterials(statement), ...judge(text, policy) };
 }
 
 async function readText(
@@ -73,9 +74,9 @@ async function readText(
   }
 }
 
-function judge(text: string, keys: Awaited<ReturnType<typeof trustedKeys>>) {
+function judge(text: string, policy: Policy) {
   try {
-    const { signer } = verifyBundle(text, { type: 'keys', keys });
+    const { signer } = verifyBundle(text, policy);
     return { verified: true, signer: signer.name, verificationError: null };
   } catch (error) {
     if (!isChainloopError(error)) throw error;

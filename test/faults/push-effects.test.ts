@@ -24,6 +24,7 @@ import { createSecrets } from '../../server/secrets.ts';
 import { readBundle } from '../../server/storage/attestation.ts';
 import { pushBlob, type Storage } from '../../server/storage/storage.ts';
 import { createStorages, type Storages } from '../../server/storages.ts';
+import { createTrustRoots } from '../../server/trust-roots.ts';
 import { forEachDatabase, newOrganization } from '../databases.ts';
 import { newSigner } from '../fakes/job.ts';
 
@@ -71,6 +72,9 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
   const { scope, storages } = plane;
   const now = () => new Date();
   const kinds = createKindChecker();
+  // Everything here is signed with a key.
+  const authority = { trustRoot: () => Promise.reject(new Error('no certificate is expected')) };
+  const deps = { kinds, now, authority, trustRoots: createTrustRoots() };
   let successes = 0;
   try {
     // The first push also stores what all attestations share; the second one has the effects of every other.
@@ -78,7 +82,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
     for (; successes < 2; successes++) {
       whole = breaking(storages, scope, undefined);
       const { run, bundle } = await plane.attest();
-      await push({ storages: whole.storages, kinds, now }, whole.scope, run, bundle);
+      await push({ storages: whole.storages, ...deps }, whole.scope, run, bundle);
     }
     assert.ok(whole.seen.includes('statement') && whole.seen.includes('putManifest') && whole.seen.includes('finish'), whole.seen.join());
 
@@ -88,7 +92,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
         const { run, bundle } = await plane.attest();
         const broken = breaking(storages, scope, { at, done });
         await assert.rejects(
-          push({ storages: broken.storages, kinds, now }, broken.scope, run, bundle),
+          push({ storages: broken.storages, ...deps }, broken.scope, run, bundle),
           { code: 'STORAGE_UNAVAILABLE' },
           what,
         );
@@ -96,7 +100,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
         // Between the two pushes the run is open, or a success that is all there: never half of one.
         const between = await describeRun(scope, run.id);
         assert.equal(between.state, name === 'statement' && done ? 'success' : 'initialized', what);
-        const answer = await push({ storages, kinds, now }, scope, await describeRun(scope, run.id), bundle);
+        const answer = await push({ storages, ...deps }, scope, await describeRun(scope, run.id), bundle);
         successes++;
         assert.deepEqual(answer, { runId: run.id, digest: digestOf(bundle), state: 'success' }, what);
         const ended = await describeRun(scope, run.id);

@@ -1,0 +1,41 @@
+import type { ParsedBundle } from '../core/bundle.ts';
+import type { TrustRoot } from '../core/trust-root.ts';
+import type { IdentityPolicy, Policy } from '../core/verify.ts';
+import type { OrgScope } from '../db/client.ts';
+import { allIdentities } from '../db/identities.ts';
+import { trustedKeys } from '../db/keys.ts';
+import type { RunContext } from '../db/runs.ts';
+import type { CertificateAuthority } from './ca/authority.ts';
+import type { TrustRoots } from './trust-roots.ts';
+
+/** Our own authority, and trusted roots that are ready. */
+export type SignerSources = { readonly authority: Pick<CertificateAuthority, 'trustRoot'>; readonly trustRoots: TrustRoots };
+
+/**
+ * Whom an organization believes now about a run. A key: those that it registered. A certificate: of our own authority, when it names
+ * exactly whom the run was opened as; or of an identity that it trusts, under our authority or the trusted root that it gave for it.
+ * Nothing of it comes from the bundle, except which of the two to look up.
+ */
+export async function signerPolicy(
+  deps: SignerSources,
+  scope: OrgScope,
+  run: Pick<RunContext, 'identitySan' | 'identityIssuer'>,
+  { signer }: ParsedBundle,
+): Promise<Policy> {
+  if (signer.type === 'publicKey') return { type: 'keys', keys: await trustedKeys(scope) };
+  const builtIn = await deps.trustRoots.load(JSON.stringify(await deps.authority.trustRoot()));
+  const identities = await allIdentities(scope);
+  const trusted = identities.map(async ({ issuer, san, match, trustedRoot }) => {
+    const trustRoot = trustedRoot === null ? builtIn : await deps.trustRoots.load(trustedRoot);
+    return identityPolicy(trustRoot, match === 'exact' ? { exact: san } : { prefix: san }, issuer);
+  });
+  const own =
+    run.identitySan === null || run.identityIssuer === null
+      ? []
+      : [identityPolicy(builtIn, { exact: run.identitySan }, run.identityIssuer)];
+  return { type: 'any', of: [...own, ...(await Promise.all(trusted))] };
+}
+
+function identityPolicy(trustRoot: TrustRoot, identity: IdentityPolicy['identity'], issuer: string): IdentityPolicy {
+  return { type: 'identity', trustRoot, identity, issuer, strict: true };
+}
