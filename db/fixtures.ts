@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { JobClaims } from '../core/claims.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import type { OrgScope } from './client.ts';
 import type { RevisionContent } from './contracts.ts';
@@ -49,3 +50,23 @@ export function someAttested(name: string, artifact: Digest = digestOf(`artifact
     ],
   };
 }
+
+/** What a CI system proved about a job. */
+export const someClaims: JobClaims = {
+  kind: 'gitlab',
+  issuer: 'https://gitlab.com',
+  repository: 'acme/app',
+  repositoryId: '1',
+  owner: 'acme',
+  ownerId: '2',
+  ref: 'refs/heads/main',
+  commit: '9a96775da456e595f242bb9b5826cf46d8dd5d81',
+  actor: 'alice',
+  event: 'push',
+  workflowRef: 'gitlab.com/acme/app//.gitlab-ci.yml@refs/heads/main',
+  runnerEnvironment: 'gitlab-hosted',
+  runId: '991',
+  runUrl: 'https://gitlab.com/acme/app/-/pipelines/991',
+  san: 'https://gitlab.com/acme/app//.gitlab-ci.yml@refs/heads/main',
+  fulcio: {},
+};

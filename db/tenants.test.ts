@@ -3,11 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { digestOf } from '../core/digest.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
+import { createBinding } from './bindings.ts';
 import { createCasBackend, describeCasBackend } from './cas-backends.ts';
 import type { Database, OrgScope } from './client.ts';
 import { recordEvidence } from './evidence.ts';
-import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
+import { newWorkflow, openedRun, someAttested, someClaims } from './fixtures.ts';
 import { createKey } from './keys.ts';
+import { issueRunCredential } from './run-credentials.ts';
 import { pushRun } from './run-states.ts';
 import { createToken } from './tokens.ts';
 import { databaseRefusal } from './violation.ts';
@@ -65,6 +67,8 @@ forEachDatabase('a row cannot point into another organization', async (_, databa
     sql`insert into tokens (org_id, kind, name, hash, workflow_id)
       values (${id}, 'service-account', 'thief', sha256(${randomUUID()}::text::bytea), ${first.workflowId})`,
     sql`insert into workflows (org_id, project_id, contract_id, name) values (${id}, ${project.rows[0]?.id}, ${first.contractId}, 'thief')`,
+    sql`insert into bindings (org_id, workflow_id, issuer, repository, repository_id, owner_id, refs, events)
+      values (${id}, ${first.workflowId}, 'i', 'acme/app', '1', '2', '[]', '[]')`,
     sql`insert into evidence (org_id, digest, cas_backend_id, size_bytes, media_type) values (${id}, sha256('x'), ${first.backendId}, 1, 'text/plain')`,
     sql`insert into runs (org_id, workflow_id, contract_revision_id, idempotency_key, expires_at)
       values (${id}, ${first.workflowId}, ${first.revisionId}, ${randomUUID()}, now())`,
@@ -75,7 +79,15 @@ forEachDatabase('a row cannot point into another organization', async (_, databa
 
 forEachDatabase('the system role reads no contract, no evidence, no key and no material', async (_, database) => {
   await furnished(database);
-  for (const table of ['contracts', 'contract_revisions', 'run_materials', 'evidence', 'public_keys']) {
+  for (const table of [
+    'contracts',
+    'contract_revisions',
+    'run_materials',
+    'run_collected',
+    'evidence',
+    'public_keys',
+    'trusted_identities',
+  ]) {
     await assert.rejects(
       database.system.run((tx) => tx.execute(sql`select from ${sql.identifier(table)}`)),
       (error) => databaseRefusal(error)?.state === refused,
@@ -107,6 +119,31 @@ function outcome(scope: OrgScope, statement: ReturnType<typeof sql>): Promise<nu
     );
 }
 
+/** The same for the tables of federation and of runs with several jobs. */
+async function furnishTrust(database: Database, scope: OrgScope, workflowId: string, runId: string) {
+  const binding = await createBinding(scope, {
+    workflowId,
+    issuer: 'https://gitlab.com',
+    repository: 'acme/app',
+    ids: { repositoryId: '1', ownerId: '2' },
+    refs: ['refs/heads/main'],
+    events: ['push'],
+    pendingUntil: new Date(),
+  });
+  const now = new Date();
+  const soon = new Date(now.getTime() + 60_000);
+  const once = { use: digestOf(randomUUID()), usedUntil: soon, hash: digestOf(randomUUID()), expiresAt: soon, now };
+  await issueRunCredential(database.system, { ...once, binding, claims: someClaims, naturalKey: randomUUID() });
+  const text = sql`'{}'::jsonb`;
+  await scope.run(async (tx) => {
+    await tx.execute(
+      sql`insert into trusted_identities (org_id, name, issuer, san, match) values (${scope.organizationId}, 'ci', 'i', 's', 'exact')`,
+    );
+    await tx.execute(sql`insert into run_collected (org_id, run_id, name, type, value, uploaded, annotations, job)
+      values (${scope.organizationId}, ${runId}, 'commit', 'STRING', 'x', false, ${text}, 'build')`);
+  });
+}
+
 /** An organization with a row in every table. */
 async function furnished(database: Database) {
   const { id, scope } = await newOrganization(database);
@@ -123,5 +160,6 @@ async function furnished(database: Database) {
   );
   const backend = await describeCasBackend(scope, 'default');
   await recordEvidence(scope, { digest: digestOf('e'), casBackendId: backend.id, sizeBytes: 1 });
+  await furnishTrust(database, scope, workflow.id, run.id);
   return { id, scope, workflowId: workflow.id, contractId: workflow.contractId, revisionId: run.contractRevisionId, backendId: backend.id };
 }

@@ -13,6 +13,8 @@ test('without configuration the server listens on loopback and keeps its data in
     registryTokenHosts: [],
     databaseUrl: undefined,
     masterKey: undefined,
+    caDir: undefined,
+    issuers: undefined,
     logLevel: 'info',
   });
 });

@@ -54,9 +54,6 @@ export const router = t.router;
 /** Whoever can connect. */
 export const anyone = t.procedure;
 
-/** Anybody: without a token, and with a body of a few kilobytes at most (server/api.ts has their names). */
-export const anybody = t.procedure;
-
 /** Any valid token. */
 export const authenticated = t.procedure.use(async ({ ctx, next }) => next({ ctx: { ...ctx, caller: await ctx.actor() } }));
 

@@ -22,6 +22,7 @@ type Known = {
   readonly serviceAccountId: string;
   readonly apiTokenId: string;
   readonly bindingId: string;
+  readonly identity: string;
   readonly key: string;
   readonly casBackend: string;
   readonly digest: string;
@@ -75,6 +76,12 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'key.trust': ['own', ({ key }) => ({ name: key, pem })],
   'key.list': ['own', page],
   'key.remove': ['foreign', ({ key }) => ({ name: key })],
+  'identity.trust': [
+    'own',
+    () => ({ name: `mine-${randomUUID().slice(0, 8)}`, issuer: 'https://ci.example.com', identity: { exact: 'https://x' } }),
+  ],
+  'identity.list': ['own', page],
+  'identity.remove': ['foreign', ({ identity }) => ({ name: identity })],
   'binding.create': ['foreign', ({ workflow, project }) => ({ format: 'json', body: bindingOf(`${project}/${workflow}`) })],
   'binding.list': ['own', page],
   'binding.describe': ['foreign', ({ bindingId }) => ({ id: bindingId })],
@@ -164,6 +171,8 @@ for (const kind of databaseKinds) {
       const [apiToken] = (await acme.api.apiToken.list.query({})).items;
       const [key] = (await acme.api.key.list.query({})).items;
       const binding = await acme.api.binding.create.mutate({ format: 'json', body: bindingOf('secret-project/secret-workflow') });
+      const identity = 'secret-identity';
+      await acme.api.identity.trust.mutate({ name: identity, issuer: 'https://ci.example.com', identity: { exact: 'https://x' } });
       return {
         organization: acme.name,
         contract: 'secret-contract',
@@ -174,6 +183,7 @@ for (const kind of databaseKinds) {
         serviceAccountId: serviceAccount?.id ?? '',
         apiTokenId: apiToken?.id ?? '',
         bindingId: binding.id,
+        identity,
         key: key?.name ?? '',
         casBackend: 'secret-backend',
         digest: evidence.digest ?? '',
@@ -184,7 +194,7 @@ for (const kind of databaseKinds) {
     const nobody = (): Known => {
       const name = `nobody-${randomUUID().slice(0, 8)}`;
       const id = randomUUID();
-      const same = { contract: name, workflow: name, project: name, key: name, casBackend: name, organization: name };
+      const same = { contract: name, workflow: name, project: name, key: name, identity: name, casBackend: name, organization: name };
       return { ...same, workflowId: id, runId: id, serviceAccountId: id, apiTokenId: id, bindingId: id, digest: digestOf(id) };
     };
 
@@ -233,6 +243,7 @@ for (const kind of databaseKinds) {
         (await api.apiToken.list.query({})).items.map(({ lastUsedAt: _, ...token }) => token),
         await api.key.list.query({}),
         await api.binding.list.query({}),
+        await api.identity.list.query({}),
         await api.casBackend.list.query(),
         await api.artifact.describe.query({ digest: known.digest }),
       ]);

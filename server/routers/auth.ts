@@ -1,10 +1,10 @@
 import { type ExchangeAnswer, wire } from '../../core/wire.ts';
 import { isJob } from '../actor.ts';
-import { anybody, authenticated, router } from '../trpc.ts';
+import { anyone, authenticated, router } from '../trpc.ts';
 
 export const auth = router({
   /** A run credential for the token of a CI system, once. Whoever calls needs nothing else. */
-  exchange: anybody
+  exchange: anyone
     .input(wire.authExchange)
     .mutation(
       ({ ctx, input }): Promise<ExchangeAnswer> =>
