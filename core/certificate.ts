@@ -71,7 +71,7 @@ export function readCertificate(der: Uint8Array): Certificate | string {
     x509,
     issuerName: issuer.bytes,
     subjectName: subject.bytes,
-    serialNumber: serial.content,
+    serialNumber: serial.bytes,
     notBefore: x509.validFromDate,
     notAfter: x509.validToDate,
     isAuthority: x509.ca,

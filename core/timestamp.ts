@@ -72,7 +72,7 @@ export function readTimestamp(der: Uint8Array): Timestamp | string {
   return {
     time,
     issuerName: issuer.bytes,
-    serialNumber: serial.content,
+    serialNumber: serial.bytes,
     certificates: carried.map(({ bytes }) => bytes),
     bare,
   };

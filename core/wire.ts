@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import type { JobClaims, JobIdentity } from './claims.ts';
+import { type Digest, isDigest } from './digest.ts';
 import { limits } from './limits.ts';
-import { Name, RunnerType, RunState } from './names.ts';
+import { MaterialType, Name, RunnerType, RunState } from './names.ts';
 
 /** What the control plane answers, shared by server, client and CLI. Keys are camelCase, times ISO 8601 UTC. */
 
@@ -184,6 +185,44 @@ export type CasBackendView = {
 /** What a certificate can say of an identity or its issuer. */
 const IdentityText = z.string().regex(/^[\x21-\x7e]{1,2048}$/, 'must be 1 to 2048 visible ASCII characters');
 
+const textsWithin = (count: number, valueBytes: number) =>
+  z
+    .record(z.string().max(256), z.string().max(valueBytes))
+    .refine((record) => Object.keys(record).length <= count, `must have at most ${count} entries`);
+
+const CraftingStartInput = z.strictObject({
+  env: textsWithin(limits.contractEnvVars + 50, limits.envValueSizeBytes),
+  annotations: textsWithin(limits.annotations, limits.stringValueSizeBytes),
+  head: z
+    .strictObject({
+      commit: z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/),
+      authorName: z.string().max(1024).optional(),
+      authorEmail: z.string().max(1024).optional(),
+      date: z.string().max(64).optional(),
+      message: z.string().max(limits.stringValueSizeBytes).optional(),
+      parents: z.array(z.string().max(64)).max(64).optional(),
+      remotes: z.array(z.strictObject({ name: z.string().max(256), url: z.string().max(2048) })).max(limits.gitRemotes),
+    })
+    .optional(),
+});
+
+const MaterialInput = z
+  .strictObject({
+    name: Name,
+    type: MaterialType,
+    digest: z.custom<Digest>(isDigest, 'must be sha256:<64 hex digits>').optional(),
+    value: z.string().max(limits.stringValueSizeBytes).optional(),
+    fileName: z.string().max(1024).optional(),
+    sizeBytes: z.int().nonnegative().optional(),
+    uploaded: z.boolean(),
+    tag: z.string().max(256).optional(),
+    annotations: textsWithin(limits.annotations, limits.stringValueSizeBytes),
+  })
+  .refine(
+    ({ type, digest, value }) => (type === 'STRING') === (value !== undefined) && (value === undefined) !== (digest === undefined),
+    'a STRING has a value, anything else a digest',
+  );
+
 export const wire = {
   organizationCreate: z.strictObject({ name: Name }),
   byName: z.strictObject({ name: Name }),
@@ -239,6 +278,12 @@ export const wire = {
     }),
     idempotencyKey: z.string().min(16).max(128),
   }),
+  /** What `init` fixes for all jobs of a run. */
+  attestationBegin: z.strictObject({ runId: Id, start: CraftingStartInput }),
+  /** Without an id, the run of the caller's credential. */
+  attestationCurrent: z.strictObject({ runId: Id.optional() }),
+  /** `job` is what the job calls itself, for people. */
+  attestationCollect: z.strictObject({ runId: Id, material: MaterialInput, job: Text.default('') }),
   attestationPush: z.strictObject({ runId: Id, bundle: z.string().max(limits.bundleSizeBytes) }),
   attestationEnd: z.strictObject({ runId: Id, state: z.enum(['failed', 'cancelled']), reason: Text.default('') }),
   /** `workflow` and `project` choose between several bindings; the organization's header does too. */

@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, or, type SQL, sql } from 'drizzle-orm';
 import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
 import { type Digest, hexOf } from '../core/digest.ts';
@@ -73,19 +73,6 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
     const what =
       contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
     return found(row, what);
-  });
-}
-
-/** The last run of that natural key, in whatever state it is, or undefined. */
-export function lastRunOf(scope: OrgScope, workflowId: string, naturalKey: string): Promise<RunContext | undefined> {
-  return scope.read((tx) => {
-    const last = tx
-      .select({ id: runs.id })
-      .from(runs)
-      .where(and(eq(runs.organizationId, scope.organizationId), eq(runs.workflowId, workflowId), eq(runs.naturalKey, naturalKey)))
-      .orderBy(desc(runs.ciAttempt))
-      .limit(1);
-    return selectRun(tx, scope, inArray(runs.id, last));
   });
 }
 

@@ -3,7 +3,8 @@ import type { RunnerContext } from '../../core/crafting.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { OrgScope } from '../../db/client.ts';
-import { lastRunOf, noteAttempt, openRun } from '../../db/run-states.ts';
+import { sharedRun } from '../../db/collected.ts';
+import { noteAttempt, openRun } from '../../db/run-states.ts';
 import type { RunContext } from '../../db/runs.ts';
 import type { WorkflowRow } from '../../db/workflows.ts';
 import type { Actor } from '../actor.ts';
@@ -33,7 +34,7 @@ export async function runOfJob(
   job: { readonly workflow: WorkflowRow; readonly contractRevision: number; readonly asked: number | undefined; readonly now: Date },
 ): Promise<RunContext> {
   const { workflow, contractRevision, asked, now } = job;
-  const last = await lastRunOf(scope, workflow.id, naturalKey);
+  const last = await sharedRun(scope, workflow.id, naturalKey);
   const attempt = attemptOf(claims, last);
   const run =
     last?.state === 'initialized'

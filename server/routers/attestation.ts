@@ -5,15 +5,17 @@ import { wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { describeContract } from '../../db/contracts.ts';
 import { endRun, openRun } from '../../db/run-states.ts';
-import { describeRun, type RunContext } from '../../db/runs.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
 import { type Actor, isJob } from '../actor.ts';
 import { runnerOf, runOfJob } from '../federation/run.ts';
+import { answer, runOf } from '../job-runs.ts';
 import { push } from '../referee.ts';
 import { expired, finished, runNotFound } from '../run-refusals.ts';
 import { job, router } from '../trpc.ts';
+import { collecting } from './collecting.ts';
 
 export const attestations = router({
+  ...collecting,
   /** Opens a run, pinned to one revision of the contract that the workflow is bound to. The same key gives the same run. */
   init: job.input(wire.attestationInit).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<InitAnswer> => {
     const { idempotencyKey } = input;
@@ -114,37 +116,4 @@ async function revisionOf(caller: Actor, scope: OrgScope, workflow: WorkflowRow,
     );
   }
   return { contract: content, revision };
-}
-
-/** A service account sees the runs of its own workflow, a federated job those of its own CI run; others do not exist for them. */
-async function runOf(caller: Actor, scope: OrgScope, id: string): Promise<RunContext> {
-  const run = await describeRun(scope, id);
-  if (isJob(caller) && caller.workflow.id !== run.workflowId) throw runNotFound(id);
-  // What a CI system vouches for is pushed by its jobs alone.
-  if (isJob(caller) && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
-  return run;
-}
-
-function answer(run: RunContext): InitAnswer {
-  return {
-    runId: run.id,
-    organization: run.organization,
-    project: run.project,
-    team: run.team,
-    workflowId: run.workflowId,
-    workflowName: run.workflow,
-    contractName: run.contractName,
-    contractRevision: run.contractRevision,
-    contract: run.contract,
-    initializedAt: run.createdAt.toISOString(),
-    expiresAt: run.expiresAt.toISOString(),
-    runner: {
-      ...(run.runnerType !== null && { type: run.runnerType }),
-      ...(run.runnerUrl !== null && { url: run.runnerUrl }),
-      ...(run.runnerEnvironment !== null && { environment: run.runnerEnvironment }),
-      ...(run.runnerWorkflowFilePath !== null && { workflowFilePath: run.runnerWorkflowFilePath }),
-      authenticated: run.runnerAuthenticated,
-    },
-    collected: run.naturalKey !== null,
-  };
 }

@@ -1,0 +1,155 @@
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { toBase64 } from '../../core/base64.ts';
+import type { ParsedBundle, TransparencyLogEntry } from '../../core/bundle.ts';
+import { pae, statementPayloadType } from '../../core/dsse.ts';
+import { pemText } from '../../core/pem.ts';
+import { trustRootMediaType } from '../../core/trust-root.ts';
+import {
+  type CertifiedKey,
+  issuingCertificate,
+  rootCertificate,
+  signingCertificate,
+  timestampingCertificate,
+} from '../../server/ca/certificate.ts';
+import { answerTimestamp } from '../../server/ca/timestamp.ts';
+
+// A certificate authority, a time-stamping authority and a transparency log that sign for real, and anything that a test wants to lie about.
+
+export const acme = 'https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1';
+export const github = 'https://token.actions.githubusercontent.com';
+/** When everything here is signed, unless a test says otherwise. */
+export const noon = new Date('2026-11-23T12:00:00Z');
+export const minutes = (count: number): Date => new Date(noon.getTime() + count * 60_000);
+
+type Period = { readonly start: string; readonly end?: string };
+
+export type Authority = {
+  readonly root: CertifiedKey;
+  readonly issuing: CertifiedKey;
+  readonly stamping: CertifiedKey;
+  readonly log: { readonly key: KeyObject; readonly keyId: Buffer };
+  /** The trusted root of it, with or without its log; `validFor` of each authority may be changed. */
+  trustRoot(change?: { readonly log?: boolean; readonly issuing?: Period; readonly stamping?: Period }): string;
+};
+
+const years = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') };
+
+export function createFakeAuthority(name = 'test'): Authority {
+  const [root, issuing, stamping, log] = [newKey(), newKey(), newKey(), newKey()];
+  const certified = { key: root.privateKey, certificate: rootCertificate(root.privateKey, `${name} root`, years) };
+  const issuer = { key: issuing.privateKey, certificate: issuingCertificate(certified, issuing.publicKey, `${name} signing`, years) };
+  const stamper = {
+    key: stamping.privateKey,
+    certificate: timestampingCertificate(certified, stamping.publicKey, `${name} stamping`, years),
+  };
+  const logSpki = log.publicKey.export({ type: 'spki', format: 'der' });
+  const keyId = createHash('sha256').update(logSpki).digest();
+  const chain = ({ certificate }: CertifiedKey) => ({
+    certificates: [certificate, certified.certificate].map(({ raw }) => ({ rawBytes: toBase64(raw) })),
+  });
+  const always = { start: years.notBefore.toISOString() };
+  return {
+    root: certified,
+    issuing: issuer,
+    stamping: stamper,
+    log: { key: log.privateKey, keyId },
+    trustRoot: (change = {}) =>
+      JSON.stringify({
+        mediaType: trustRootMediaType,
+        tlogs: change.log
+          ? [
+              {
+                baseUrl: 'https://log.example',
+                hashAlgorithm: 'SHA2_256',
+                publicKey: { rawBytes: toBase64(logSpki), keyDetails: 'PKIX_ECDSA_P256_SHA_256', validFor: always },
+                logId: { keyId: toBase64(keyId) },
+              },
+            ]
+          : [],
+        certificateAuthorities: [{ certChain: chain(issuer), validFor: change.issuing ?? always }],
+        ctlogs: [],
+        timestampAuthorities: [{ certChain: chain(stamper), validFor: change.stamping ?? always }],
+      }),
+  };
+}
+
+export type Signature = {
+  readonly san?: string;
+  readonly issuer?: string;
+  readonly signedAt?: Date;
+  readonly notBefore?: Date;
+  readonly notAfter?: Date;
+  readonly stamped?: boolean;
+  readonly payloadType?: string;
+  /** Use this certificate's maker in place of the authority's. */
+  readonly issuing?: CertifiedKey;
+};
+
+/** A bundle that the authority vouches for, in parts, and its ephemeral key. */
+export function certifiedBundle(
+  authority: Authority,
+  payload: Uint8Array,
+  options: Signature = {},
+): { readonly bundle: ParsedBundle; readonly key: KeyObject } {
+  const { san = acme, issuer = github, signedAt = noon, notBefore = minutes(-1), notAfter = minutes(9) } = options;
+  const { payloadType = statementPayloadType, stamped = true, issuing = authority.issuing } = options;
+  const { privateKey, publicKey } = newKey();
+  const certificate = signingCertificate(issuing, publicKey, { san, extensions: { 8: issuer } }, { notBefore, notAfter });
+  const signature = new Uint8Array(sign('sha256', pae(payloadType, payload), privateKey));
+  const bundle: ParsedBundle = {
+    payload,
+    payloadType,
+    signature,
+    keyid: undefined,
+    signer: { type: 'certificate', der: new Uint8Array(certificate.raw) },
+    transparencyLogEntries: [],
+    timestamps: stamped ? [timestamp(authority.stamping, signature, signedAt)] : [],
+  };
+  return { bundle, key: privateKey };
+}
+
+/** An RFC 3161 response over the bytes, without certificates unless they are asked for. */
+export function timestamp(signer: CertifiedKey, bytes: Uint8Array, now: Date, certificates = false): Uint8Array {
+  const imprint = createHash('sha256').update(bytes).digest();
+  const rest = Buffer.concat([Buffer.from('020101302f300b06096086480165030402010420', 'hex'), imprint]);
+  const asked = Buffer.concat([rest, Buffer.from(certificates ? '0101ff' : '', 'hex')]);
+  return answerTimestamp(Buffer.concat([Buffer.from([0x30, asked.length]), asked]), { signer, intermediates: [], now });
+}
+
+/** An entry of the log, the only one of its tree: `dsse` v0.0.1, promised and proven. */
+export function logEntry(
+  { log }: Authority,
+  of: { readonly payload: Uint8Array; readonly signature: Uint8Array; readonly certificate: Uint8Array; readonly at?: Date },
+): TransparencyLogEntry {
+  const verifier = Buffer.from(pemText('CERTIFICATE', of.certificate)).toString('base64');
+  const payloadHash = { algorithm: 'sha256', value: createHash('sha256').update(of.payload).digest('hex') };
+  const signatures = [{ signature: toBase64(of.signature), verifier }];
+  const body = Buffer.from(JSON.stringify({ apiVersion: '0.0.1', kind: 'dsse', spec: { payloadHash, signatures } }));
+  const root = createHash('sha256')
+    .update(Buffer.concat([Buffer.from([0]), body]))
+    .digest('base64');
+  const integratedTime = Math.floor((of.at ?? noon).getTime() / 1000);
+  // RFC 8785 of these four members is what JSON.stringify writes of them in this order.
+  const promise = JSON.stringify({ body: body.toString('base64'), integratedTime, logID: log.keyId.toString('hex'), logIndex: 0 });
+  const note = `log.example\n1\n${root}\n`;
+  const noteSignature = Buffer.concat([log.keyId.subarray(0, 4), sign('sha256', Buffer.from(note), log.key)]).toString('base64');
+  return {
+    logIndex: '0',
+    logId: { keyId: log.keyId.toString('base64') },
+    kindVersion: { kind: 'dsse', version: '0.0.1' },
+    integratedTime: String(integratedTime),
+    inclusionPromise: { signedEntryTimestamp: sign('sha256', Buffer.from(promise), log.key).toString('base64') },
+    inclusionProof: {
+      logIndex: '0',
+      rootHash: root,
+      treeSize: '1',
+      hashes: [],
+      checkpoint: { envelope: `${note}\n\u2014 log.example ${noteSignature}\n` },
+    },
+    canonicalizedBody: body.toString('base64'),
+  };
+}
+
+function newKey() {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' });
+}
