@@ -122,9 +122,24 @@ function parseErrors(text: string): { codes: string[]; message: string } {
   const errors = isRecord(parsed) && Array.isArray(parsed.errors) ? parsed.errors.filter(isRecord) : [];
   const codes = errors.flatMap(({ code }) => (typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? [code] : []));
   const messages = errors.flatMap(({ message }) =>
-    typeof message === 'string' ? [message.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)] : [],
+    typeof message === 'string'
+      ? [
+          withoutCredentials(message)
+            .replace(/[^\x20-\x7e]/g, '?')
+            .slice(0, 200),
+        ]
+      : [],
   );
   return { codes, message: messages[0] ?? '' };
+}
+
+/** A registry may repeat what it was asked: signed queries, a user in a URL, an authorization. Not in our messages. */
+function withoutCredentials(text: string): string {
+  return text
+    .slice(0, 1000)
+    .replace(/\?\S*/g, '?')
+    .replace(/:\/\/[^\s/@]*@/g, '://')
+    .replace(/\b(Basic|Bearer)\s+\S+/gi, '$1');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
