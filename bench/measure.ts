@@ -1,81 +1,92 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-
-/** One finished process: wall time, and the high-water mark of its resident memory where /proc tells it (Linux). */
-export type Sample = { readonly seconds: number; readonly peakBytes: number | undefined };
-
-/** One line of the report. `ratio` is ours / reference, pair by pair. */
-export type Row = {
-  readonly name: string;
-  readonly ours: string;
-  readonly reference?: string | undefined;
-  readonly ratio?: Spread | undefined;
-  readonly goal?: string | undefined;
-};
+import { type Command, run } from '../test/fakes/process.ts';
 
 export type Spread = { readonly median: number; readonly min: number; readonly max: number };
 
-/** Median, minimum and maximum of some numbers; at least one. */
+/** Median, minimum and maximum of at least one number. */
 export function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  return { median: sorted[Math.floor(sorted.length / 2)] ?? Number.NaN, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
+  const sorted = values.toSorted((a, b) => a - b);
+  return {
+    median: percentile(sorted, 0.5),
+    min: sorted[0] ?? Number.NaN,
+    max: sorted.at(-1) ?? Number.NaN,
+  };
 }
 
-/** The high-water mark of a process's resident memory, in bytes. */
-export function peakOf(pid: number): number | undefined {
-  try {
-    const found = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    return found?.[1] === undefined ? undefined : Number(found[1]) * 1024;
-  } catch {
-    return undefined;
-  }
+/** Of numbers in ascending order: the one that this share of them does not exceed. */
+export function percentile(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }
 
-export type Command = {
-  readonly program: string;
-  readonly args: readonly string[];
-  readonly env?: NodeJS.ProcessEnv;
-  readonly before?: () => Promise<void>;
-};
+/** Two things measured in turn, A B A B …, so that the ratios hold while the speed of the machine drifts. */
+export type Pairs = { readonly ours: Spread; readonly reference: Spread; readonly ratio: Spread };
 
-/** Runs a command to its end, output thrown away. Throws when it fails, with what it said. */
-export async function measure(command: Command): Promise<Sample> {
-  await command.before?.();
-  const startedAt = performance.now();
-  const child = spawn(command.program, command.args, { env: { ...process.env, ...command.env }, stdio: ['ignore', 'ignore', 'pipe'] });
-  let said = '';
-  child.stderr.on('data', (piece: Buffer) => {
-    said = (said + piece.toString()).slice(-2000);
-  });
-  let peakBytes: number | undefined;
-  const timer = setInterval(() => {
-    peakBytes = peakOf(child.pid ?? 0) ?? peakBytes;
-  }, 10);
-  const [code]: unknown[] = await once(child, 'close');
-  clearInterval(timer);
-  if (code !== 0) throw new Error(`${command.program} ${command.args.join(' ')} ended with ${String(code)}: ${said}`);
-  return { seconds: (performance.now() - startedAt) / 1000, peakBytes };
+/** `count` pairs, after one of each that does not count. */
+export async function pairs(count: number, ours: () => Promise<number>, reference: () => Promise<number>): Promise<Pairs> {
+  const [result] = await rounds(count, ours, [reference]);
+  if (result === undefined) throw new Error('nothing was compared');
+  return result;
 }
 
-/** Two commands in turn, A B A B …, after one warm-up each: the ratio holds when the speed of the machine drifts. */
-export async function pairs(a: Command, b: Command, count: number): Promise<{ a: readonly Sample[]; b: readonly Sample[]; ratio: Spread }> {
-  await measure(a);
-  await measure(b);
-  const samples = { a: [] as Sample[], b: [] as Sample[] };
+/** As `pairs`, with several references in each round. */
+export async function rounds(
+  count: number,
+  ours: () => Promise<number>,
+  references: readonly (() => Promise<number>)[],
+): Promise<readonly Pairs[]> {
+  await ours();
+  for (const reference of references) await reference();
+  const samples: { readonly ours: number; readonly references: readonly number[] }[] = [];
   for (let index = 0; index < count; index++) {
-    samples.a.push(await measure(a));
-    samples.b.push(await measure(b));
+    const own = await ours();
+    const others: number[] = [];
+    for (const reference of references) others.push(await reference());
+    samples.push({ ours: own, references: others });
   }
-  return { ...samples, ratio: spread(samples.a.map((sample, index) => sample.seconds / (samples.b[index]?.seconds ?? Number.NaN))) };
+  return references.map((_, which) => ({
+    ours: spread(samples.map((sample) => sample.ours)),
+    reference: spread(samples.map((sample) => sample.references[which] ?? Number.NaN)),
+    ratio: spread(samples.map((sample) => sample.ours / (sample.references[which] ?? Number.NaN))),
+  }));
 }
 
-export function seconds(samples: readonly Sample[]): string {
-  const { median } = spread(samples.map((sample) => sample.seconds));
-  return median < 1 ? `${(median * 1000).toFixed(0)} ms` : `${median.toFixed(2)} s`;
+/** Seconds that a command takes. Its peak of resident memory, in bytes, is added to `peaks`. */
+export function timed(command: Command, options: { readonly before?: () => Promise<void>; readonly peaks?: number[] } = {}) {
+  return async (): Promise<number> => {
+    await options.before?.();
+    const { seconds, peakBytes } = await run(command);
+    if (peakBytes !== undefined) options.peaks?.push(peakBytes);
+    return seconds;
+  };
 }
 
-export function peak(samples: readonly Sample[]): string {
-  const known = samples.flatMap((sample) => (sample.peakBytes === undefined ? [] : [sample.peakBytes]));
-  return known.length === 0 ? 'memory unknown' : `${(spread(known).max / 1024 ** 2).toFixed(0)} MiB`;
+/** Times of `count` calls one after the other, in ms, ascending. */
+export async function times(count: number, call: () => Promise<unknown>): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const startedAt = performance.now();
+    await call();
+    found.push(performance.now() - startedAt);
+  }
+  return found.sort((a, b) => a - b);
+}
+
+export type Load = { readonly perSecond: number; readonly p50Ms: number; readonly p99Ms: number };
+
+/** `clients` that call one after the other, for some seconds after one that does not count. */
+export async function load(clients: number, seconds: number, call: (client: number) => Promise<unknown>): Promise<Load> {
+  const durations: number[] = [];
+  const countsFrom = performance.now() + 1000;
+  const until = countsFrom + seconds * 1000;
+  await Promise.all(
+    Array.from({ length: clients }, async (_, client) => {
+      for (;;) {
+        const startedAt = performance.now();
+        if (startedAt > until) return;
+        await call(client);
+        if (startedAt >= countsFrom) durations.push(performance.now() - startedAt);
+      }
+    }),
+  );
+  durations.sort((a, b) => a - b);
+  return { perSecond: durations.length / seconds, p50Ms: percentile(durations, 0.5), p99Ms: percentile(durations, 0.99) };
 }

@@ -1,18 +1,26 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pairs, type Row, seconds } from './measure.ts';
+import { startInstalledServer } from '../test/fakes/installed-server.ts';
+import { run } from '../test/fakes/process.ts';
+import type { Group } from './context.ts';
+import { pairs, timed } from './measure.ts';
+import { compared } from './report.ts';
 
-/** G8: what a developer waits for before anything happens. The built bundle, as it is published. */
-export async function* start(project: string): AsyncGenerator<Row> {
-  const node = { program: process.execPath, args: ['-e', '0'] };
-  const bundle = join(project, 'dist', 'cli.js');
-  for (const args of [['--version'], ['--help'], ['attestation', '--help']]) {
-    const result = await pairs({ program: process.execPath, args: [bundle, ...args] }, node, 11);
-    yield {
-      name: `G8 chainloop ${args.join(' ')}`,
-      ours: seconds(result.a),
-      reference: `node -e 0: ${seconds(result.b)}`,
-      ratio: result.ratio,
-      goal: '<= 1.3',
-    };
+/** G8: what a developer waits for before anything happens. `attestation status` reads an open crafting, and asks no server. */
+export const start: Group = async function* ({ installed, home, runs }) {
+  const cwd = join(home, 'job');
+  await mkdir(cwd);
+  await using server = await startInstalledServer({ bin: installed.bin });
+  await server.cli(['workflow', 'contract', 'create', '--name', 'release', '-f', join(import.meta.dirname, 'contract.yaml')]);
+  await server.cli(['workflow', 'create', '--name', 'release', '--project', 'bench', '--contract', 'release']);
+  const command = (...words: readonly string[]) => ({ program: process.execPath, args: [installed.bin, ...words], cwd, env: server.env });
+  await run(command('attestation', 'init', '--workflow', 'release', '--project', 'bench'));
+  const node = timed({ program: process.execPath, args: ['-e', '0'] });
+  for (const words of [['--version'], ['--help'], ['attestation', 'status']]) {
+    yield compared(`G8 chainloop ${words.join(' ')}`, await pairs(runs.short, timed(command(...words)), node), {
+      unit: 's',
+      reference: 'node -e 0',
+      goal: { of: 'ratio', atMost: 1.3 },
+    });
   }
-}
+};

@@ -1,218 +1,246 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { createHash, randomFillSync } from 'node:crypto';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, mkdir, mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtempDisposable, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cli, startControlPlane } from './control-plane.ts';
-import { type Command, measure, pairs, peak, peakOf, type Row, seconds } from './measure.ts';
+import { files } from '../core/adapters/files.ts';
+import { startRegistry } from '../test/fakes/docker-registry.ts';
+import { type InstalledServer, startInstalledServer } from '../test/fakes/installed-server.ts';
+import { peakOf, resetPeak, said, tellsMemory } from '../test/fakes/process.ts';
+import { bundled } from './bundled.ts';
+import { type Context, type Group, missing, openPostgres } from './context.ts';
+import { changeFile, randomFile, sparseFile, writeLayout } from './files.ts';
+import { pairs, rounds, spread, timed } from './measure.ts';
+import { compared, type Row } from './report.ts';
 
+const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
 
-/** G1, G3 to G7: bytes. One file of 1 GiB, its digest, through the gateway to disk and to docker-registry, and back. */
-export async function* upload(project: string): AsyncGenerator<Row> {
-  const home = await mkdtemp(join(tmpdir(), 'chainloop-bench-files-'));
+/** G3 to G7: bytes, from a file to storage and back. */
+export const upload: Group = async function* (context) {
+  const file = join(context.home, 'upload');
+  await randomFile(file, gibibyte);
+  yield* toSink(context, file);
+  await using postgres = await openPostgres();
+  {
+    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl: await postgres?.createDatabase() });
+    yield* toDisk(context, server, file);
+    yield* back(context, server, file);
+    yield* memory(context, server, postgres !== undefined);
+  }
+  await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl: await postgres?.createDatabase() });
+  yield* toRegistry(context, server, file);
+  yield* manyBlobs(context);
+};
+
+/** Without a registry: what the client itself costs. */
+async function* toSink({ home, runs }: Context, file: string): AsyncGenerator<Row> {
+  const name = 'G3 upload 1 GiB, hashed on the way, to a sink';
+  const absent = missing('curl', 'openssl');
+  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
+  const sink = spawn(process.execPath, [await bundled('sink', home)], { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
-    const [small, large] = [join(home, '64MiB'), join(home, '1GiB')];
-    await randomFile(small, 64 * 1024 ** 2);
-    await randomFile(large, gibibyte);
-    const contract = join(project, 'bench', 'contract.yaml');
-    yield* toDisk(contract, small, large, home);
-    yield* toRegistry(contract, large, home);
+    const [origin] = await said(sink, /http:\S+/);
+    const ours = timed({ program: process.execPath, args: [await bundled('upload', home), origin, 'sink', file] });
+    const put = `curl -sSf -T '${file}' -H 'expect:' '${origin}/v2/sink/blobs/uploads/1?digest=sha256:0'`;
+    const [alone, hashed] = await rounds(runs.long, ours, [
+      timed({ program: 'sh', args: ['-c', put] }),
+      timed({ program: 'sh', args: ['-c', `openssl dgst -sha256 '${file}' && ${put}`] }),
+    ]);
+    if (alone !== undefined) yield compared(name, alone, { unit: 's', reference: 'curl -T, no hash', goal: { of: 'ratio', atMost: 1.45 } });
+    if (hashed !== undefined)
+      yield compared(name, hashed, { unit: 's', reference: 'openssl; curl -T', goal: { of: 'ratio', atMost: 0.75 } });
   } finally {
-    await rm(home, { recursive: true, force: true });
+    sink.kill();
+    await once(sink, 'exit');
   }
 }
 
-async function* toDisk(contract: string, small: string, large: string, home: string): AsyncGenerator<Row> {
-  await using server = await startControlPlane(contract);
-  const up = (file: string): Command => ({
-    program: process.execPath,
-    args: [cli, 'artifact', 'upload', '-f', file],
-    env: server.env,
-    before: () => changeTail(file),
-  });
-  const openssl = (file: string): Command => ({ program: 'openssl', args: ['dgst', '-sha256', file] });
-  const one = await pairs(up(large), openssl(large), 5);
-  const few = await measure(up(small));
-  yield {
-    name: 'G3 upload 1 GiB through the gateway to disk',
-    ours: seconds(one.a),
-    reference: `openssl dgst (hash only): ${seconds(one.b)}`,
-    ratio: one.ratio,
+async function* toDisk({ runs, installed }: Context, server: InstalledServer, file: string): AsyncGenerator<Row> {
+  const absent = missing('openssl');
+  const name = 'G3 upload 1 GiB through the gateway to disk';
+  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
+  const before = async () => {
+    await changeFile(file);
+    await forgetBlobs(server);
   };
-  yield { name: 'G6 peak memory of the client, 1 GiB', ours: peak(one.a), reference: `64 MiB: ${peak([few])}`, goal: '< 200 MiB' };
-  yield { name: 'peak memory of the server, after all uploads', ours: mebibytes(peakOf(server.pid)), goal: 'see docs/operating.md' };
-
-  const again = await pairs({ ...up(large), before: async () => undefined }, openssl(large), 5);
-  yield {
-    name: 'the same file again (already there)',
-    ours: seconds(again.a),
-    reference: `openssl dgst: ${seconds(again.b)}`,
-    ratio: again.ratio,
-  };
-
-  const digest = `sha256:${await digestOf(large)}`;
-  const target = join(home, 'download');
-  await mkdir(target, { recursive: true });
-  const down: Command = {
-    program: process.execPath,
-    args: [cli, 'artifact', 'download', '-d', digest, '--path', target, '--force'],
-    env: server.env,
-  };
-  const curl: Command = {
+  const ours = timed(cli(installed.bin, server, 'artifact', 'upload', '-f', file), { before });
+  const twice = `${file}.copy`;
+  const reference = timed({
     program: 'sh',
-    args: [
-      '-c',
-      `curl -sSf -H "authorization: Bearer $CHAINLOOP_TOKEN" -o '${target}/curl' ${server.url}/v2/bench/blobs/${digest} && openssl dgst -sha256 '${target}/curl'`,
-    ],
-    env: server.env,
-  };
-  const back = await pairs(down, curl, 5);
-  yield {
-    name: 'G7 download 1 GiB, verify, rename',
-    ours: `${seconds(back.a)}, ${peak(back.a)}`,
-    reference: `curl && openssl dgst: ${seconds(back.b)}`,
-    ratio: back.ratio,
-    goal: '<= 1.0',
-  };
-}
-
-async function* toRegistry(contract: string, large: string, home: string): AsyncGenerator<Row> {
-  if (spawnSync('docker-registry', ['--version']).status !== 0 || spawnSync('skopeo', ['--version']).status !== 0) {
-    yield { name: 'G4 upload 1 GiB to docker-registry', ours: 'SKIPPED: docker-registry or skopeo is not installed' };
-    return;
-  }
-  const port = await freePort();
-  const root = join(home, 'registry');
-  const config = join(home, 'registry.yml');
-  await writeFile(
-    config,
-    `version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: ${root} }, delete: { enabled: true } }\nhttp: { addr: 127.0.0.1:${port}, secret: bench }\n`,
-  );
-  const registry = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-  try {
-    await answering(`http://127.0.0.1:${port}/v2/`);
-    await using server = await startControlPlane(contract);
-    await measure({
-      program: process.execPath,
-      args: [cli, ...['cas-backend', 'add', 'oci', '--name', 'bench', '--repo', `127.0.0.1:${port}/evidence`, '--insecure']],
-      env: server.env,
-    });
-    const ours: Command = {
-      program: process.execPath,
-      args: [cli, 'artifact', 'upload', '-f', large],
-      env: server.env,
-      before: () => changeTail(large),
-    };
-    const layout = join(home, 'layout');
-    const skopeo: Command = {
-      program: 'skopeo',
-      args: [
-        'copy',
-        '--quiet',
-        '--insecure-policy',
-        '--preserve-digests',
-        '--dest-tls-verify=false',
-        `oci:${layout}:v1`,
-        `docker://127.0.0.1:${port}/direct:v1`,
-      ],
-      before: async () => {
-        await changeTail(large);
-        await writeLayout(layout, large);
-      },
-    };
-    const result = await pairs(ours, skopeo, 5);
-    yield {
-      name: 'G4 upload 1 GiB through the gateway to docker-registry',
-      ours: `${seconds(result.a)}, client ${peak(result.a)}, server ${mebibytes(peakOf(server.pid))}`,
-      reference: `skopeo copy, direct: ${seconds(result.b)}, ${peak(result.b)}`,
-      ratio: result.ratio,
-      goal: '<= 0.80 (direct)',
-    };
-  } finally {
-    registry.kill();
-    await once(registry, 'exit');
-  }
-}
-
-const mebibytes = (bytes: number | undefined): string => (bytes === undefined ? 'unknown' : `${(bytes / 1024 ** 2).toFixed(0)} MiB`);
-
-async function randomFile(path: string, sizeBytes: number): Promise<void> {
-  const block = Buffer.alloc(1024 ** 2);
-  await writeFile(path, '');
-  for (let offset = 0; offset < sizeBytes; offset += block.length) await appendFile(path, randomFillSync(block));
-}
-
-/** Another digest for the same size, so that the next upload is a real one. */
-async function changeTail(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.write(randomFillSync(Buffer.alloc(32)), 0, 32, (await file.stat()).size - 32);
-  } finally {
-    await file.close();
-  }
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  const file = await open(path);
-  for await (const piece of file.createReadStream({ highWaterMark: 1024 ** 2 })) hash.update(piece);
-  return hash.digest('hex');
-}
-
-/** An OCI image layout whose one layer is the file. */
-async function writeLayout(directory: string, path: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
-  const blobs = join(directory, 'blobs', 'sha256');
-  await mkdir(blobs, { recursive: true });
-  const hex = await digestOf(path);
-  await measure({ program: 'cp', args: ['--reflink=auto', path, join(blobs, hex)] });
-  const blob = async (value: unknown) => {
-    const bytes = Buffer.from(JSON.stringify(value));
-    const digest = createHash('sha256').update(bytes).digest('hex');
-    await writeFile(join(blobs, digest), bytes);
-    return { digest: `sha256:${digest}`, size: bytes.length };
-  };
-  const config = await blob({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: [`sha256:${hex}`] } });
-  const manifest = await blob({
-    schemaVersion: 2,
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
-    layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: `sha256:${hex}`, size: (await stat(path)).size }],
+    args: ['-c', `openssl dgst -sha256 '${file}' && dd if='${file}' of='${twice}' bs=1M conv=fsync`],
   });
-  await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  await writeFile(
-    join(directory, 'index.json'),
-    JSON.stringify({
-      schemaVersion: 2,
-      manifests: [
-        {
-          mediaType: 'application/vnd.oci.image.manifest.v1+json',
-          ...manifest,
-          annotations: { 'org.opencontainers.image.ref.name': 'v1' },
-        },
-      ],
+  yield compared(name, await pairs(runs.long, ours, reference), { unit: 's', reference: 'openssl; dd conv=fsync' });
+  await rm(twice, { force: true });
+  const again = timed(cli(installed.bin, server, 'artifact', 'upload', '-f', file));
+  const openssl = timed({ program: 'openssl', args: ['dgst', '-sha256', file] });
+  yield compared('the same file again, which is there', await pairs(runs.long, again, openssl), { unit: 's', reference: 'openssl dgst' });
+}
+
+async function* back({ home, runs, installed }: Context, server: InstalledServer, path: string): AsyncGenerator<Row> {
+  const name = 'G7 download 1 GiB, verify, rename';
+  const absent = missing('curl', 'openssl');
+  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
+  await using file = await files.open(path);
+  const digest = await file.digest();
+  const target = join(home, 'download');
+  await mkdir(target);
+  const words = ['artifact', 'download', '-d', digest, '--path', target, '--name', 'ours', '--force'];
+  const fetch = `curl -sSf -H "authorization: Bearer $CHAINLOOP_TOKEN" -o '${target}/curl' ${server.url}/v2/acme/blobs/${digest}`;
+  const curl = { program: 'sh', args: ['-c', `${fetch} && openssl dgst -sha256 '${target}/curl'`], env: server.env };
+  const peaks: number[] = [];
+  const measured = await pairs(runs.long, timed(cli(installed.bin, server, ...words), { peaks }), timed(curl));
+  yield compared(name, measured, { unit: 's', reference: 'curl; openssl', goal: { of: 'ratio', atMost: 1 } });
+  if (peaks.length > 0) yield { type: 'measured', name: 'peak of its memory', ours: { ...spread(peaks), unit: 'B' } };
+  await rm(target, { recursive: true });
+}
+
+/** G6: memory does not depend on size. */
+async function* memory({ home, quick, installed }: Context, server: InstalledServer, onPostgres: boolean): AsyncGenerator<Row> {
+  const name = 'G6 peak memory of client and server';
+  if (!tellsMemory) return yield { type: 'skipped', name, missing: ['/proc'] };
+  const node: number[] = [];
+  for (let index = 0; index < 3; index++) await timed({ program: process.execPath, args: ['-e', '0'] }, { peaks: node })();
+  const path = join(home, 'sparse');
+  const sizes = quick ? [64 * mebibyte, gibibyte] : [64 * mebibyte, gibibyte, 4 * gibibyte];
+  const found: { size: number; peaks: number[]; server: number }[] = [];
+  for (const size of sizes) {
+    const peaks: number[] = [];
+    resetPeak(server.pid);
+    for (let index = 0; index < 3; index++) {
+      await sparseFile(path, size);
+      await timed(cli(installed.bin, server, 'artifact', 'upload', '-f', path), { peaks })();
+      await forgetBlobs(server);
+    }
+    found.push({ size, peaks, server: peakOf(server.pid) ?? Number.NaN });
+  }
+  for (const { size, peaks } of found) {
+    yield {
+      type: 'measured',
+      name: `G6 client, upload of ${size / mebibyte} MiB`,
+      ours: { ...spread(peaks), unit: 'B' },
+      reference: { ...spread(node), unit: 'B', name: 'node -e 0' },
+      ratio: spread(peaks.map((bytes) => bytes / spread(node).median)),
+      goal: { of: 'ratio', atMost: 2 },
+    };
+  }
+  const [small, large] = [found[0], found.at(-1)];
+  if (small !== undefined && large !== undefined) {
+    yield {
+      type: 'measured',
+      name: 'G6 the largest beside 64 MiB',
+      ours: { ...spread(large.peaks), unit: 'B' },
+      reference: { ...spread(small.peaks), unit: 'B', name: '64 MiB' },
+      ratio: spread([spread(large.peaks).median / spread(small.peaks).median]),
+      goal: { of: 'ratio', atMost: 1.05 },
+    };
+  }
+  if (!onPostgres) return yield { type: 'skipped', name: 'memory of the server (the embedded database hides it)', missing: ['postgresql'] };
+  for (const one of found) {
+    yield {
+      type: 'measured',
+      name: `server, uploads of ${one.size / mebibyte} MiB`,
+      ours: { ...spread([one.server]), unit: 'B' },
+      goal: { of: 'ours', atMost: 200 * mebibyte },
+    };
+  }
+  resetPeak(server.pid);
+  await Promise.all(
+    Array.from({ length: 8 }, async (_, index) => {
+      const own = `${path}-${index}`;
+      await sparseFile(own, 256 * mebibyte);
+      await timed(cli(installed.bin, server, 'artifact', 'upload', '-f', own))();
+      await rm(own);
     }),
   );
+  yield {
+    type: 'measured',
+    name: 'server, 8 uploads of 256 MiB at once',
+    ours: { ...spread([peakOf(server.pid) ?? Number.NaN]), unit: 'B' },
+    goal: { of: 'ours', atMost: 300 * mebibyte },
+  };
+  await rm(path);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
-}
-
-async function answering(url: string): Promise<void> {
-  const until = performance.now() + 10_000;
-  for (;;) {
-    const answer = await fetch(url).catch(() => undefined);
-    if (answer !== undefined) return;
-    if (performance.now() > until) throw new Error(`${url} does not answer`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+/** G4: docker-registry in memory, by three ways. */
+async function* toRegistry({ home, runs, installed }: Context, server: InstalledServer, file: string): AsyncGenerator<Row> {
+  const name = 'G4 upload 1 GiB to docker-registry in memory';
+  const absent = missing('docker-registry', 'skopeo');
+  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
+  await using data = await mkdtempDisposable(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'chainloop-bench-'));
+  await using registry = await startRegistry({ dataDir: data.path });
+  await server.cli(['cas-backend', 'add', 'oci', '--name', 'main', '--repo', `${registry.host}/evidence`, '--insecure']);
+  const before = async () => {
+    await changeFile(file);
+    await rm(join(data.path, 'docker'), { recursive: true, force: true });
+  };
+  const layout = join(home, 'layout');
+  const direct = timed({ program: process.execPath, args: [await bundled('upload', home), registry.origin, 'direct', file] }, { before });
+  const gateway = timed(cli(installed.bin, server, 'artifact', 'upload', '-f', file), { before });
+  const skopeo = timed(skopeoCopy(layout, registry.host), {
+    before: async () => {
+      await before();
+      await writeLayout(layout, [file]);
+    },
+  });
+  resetPeak(server.pid);
+  const [withSkopeo, withDirect] = await rounds(runs.long, gateway, [skopeo, direct]);
+  if (withDirect !== undefined && withSkopeo !== undefined) {
+    yield compared('G4 1 GiB through the gateway to docker-registry', withDirect, {
+      unit: 's',
+      reference: 'our client, directly',
+      goal: { of: 'ratio', atMost: 1.25 },
+    });
+    yield compared('G4 1 GiB through the gateway to docker-registry', withSkopeo, { unit: 's', reference: 'skopeo copy, directly' });
   }
+  const peak = peakOf(server.pid);
+  if (peak !== undefined) yield { type: 'measured', name: 'peak of the server meanwhile', ours: { ...spread([peak]), unit: 'B' } };
+  yield compared(name, await pairs(runs.long, direct, skopeo), {
+    unit: 's',
+    reference: 'skopeo copy',
+    goal: { of: 'ratio', atMost: 0.8 },
+  });
+  await rm(layout, { recursive: true });
+}
+
+/** G5: many small blobs. */
+async function* manyBlobs({ home, runs }: Context): AsyncGenerator<Row> {
+  const name = 'G5 100 blobs of 1 MiB to docker-registry on disk';
+  const absent = missing('docker-registry', 'skopeo');
+  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
+  await using registry = await startRegistry();
+  const paths = Array.from({ length: 100 }, (_, index) => join(home, `blob-${index}`));
+  const layout = join(home, 'layout');
+  const before = async () => {
+    for (const path of paths) await randomFile(path, mebibyte);
+  };
+  const ours = timed({ program: process.execPath, args: [await bundled('upload', home), registry.origin, 'direct', ...paths] }, { before });
+  const skopeo = timed(skopeoCopy(layout, registry.host), {
+    before: async () => {
+      await before();
+      await writeLayout(layout, paths);
+    },
+  });
+  yield compared(name, await pairs(runs.long, ours, skopeo), {
+    unit: 's',
+    reference: 'skopeo copy',
+    goal: { of: 'ratio', atMost: 0.45 },
+  });
+}
+
+function cli(bin: string, server: InstalledServer, ...words: readonly string[]) {
+  return { program: process.execPath, args: [bin, ...words], env: server.env };
+}
+
+function skopeoCopy(layout: string, host: string) {
+  const options = ['--quiet', '--insecure-policy', '--preserve-digests', '--dest-tls-verify=false'];
+  return { program: 'skopeo', args: ['copy', ...options, `oci:${layout}:v1`, `docker://${host}/skopeo:v1`] };
+}
+
+/** What was uploaded takes a disk of many GiB otherwise. Nobody asks for it again. */
+async function forgetBlobs({ dataDir }: InstalledServer): Promise<void> {
+  const blobs = join(dataDir, 'storage', 'acme', 'blobs', 'sha256');
+  await rm(blobs, { recursive: true, force: true });
+  await mkdir(blobs, { recursive: true });
 }

@@ -166,6 +166,7 @@ async function explained<T>(directory: string, run: () => Promise<T>): Promise<T
       case 'EDQUOT':
         throw new ChainloopError('DISK_FULL', `crafting state: no space left in ${directory}; make room, and try again`, { cause });
       case 'EACCES':
+      case 'EEXIST':
       case 'EPERM':
       case 'EROFS':
       case 'ENOTDIR':

@@ -60,7 +60,7 @@ export async function init(ports: InitPorts, options: InitOptions): Promise<Craf
     version: 1,
     ...opened,
     env: {
-      ...captured(options.env, runnerVariables(opened.runner.type), limits.envValueSizeBytes),
+      ...captured(options.env, runnerVariables(opened.runner.type), isPublic),
       ...captured(options.env, contract.envAllowList),
     },
     ...(head === undefined ? {} : { head }),
@@ -155,11 +155,16 @@ async function giveUp(ports: InitPorts, start: CraftingStart, error: unknown): P
   await ports.store.remove().catch(() => undefined);
 }
 
-/** Only what is asked for, and set: nothing else of the environment ever leaves the job. What is too large is left out, or refused later. */
-function captured(env: Env, names: readonly string[], maxBytes = Number.POSITIVE_INFINITY): Record<string, string> {
+/** Of what nobody asked for by name: a URL with a user or password in it is left out, as is what is too large. */
+function isPublic(value: string): boolean {
+  return Buffer.byteLength(value) <= limits.envValueSizeBytes && !/:\/\/[^\s/]*@/.test(value);
+}
+
+/** Only what is asked for, and set: nothing else of the environment ever leaves the job. */
+function captured(env: Env, names: readonly string[], passes: (value: string) => boolean = () => true): Record<string, string> {
   const set = names.flatMap((name): [string, string][] => {
     const value = Object.hasOwn(env, name) ? env[name] : undefined;
-    return value === undefined || value === '' || Buffer.byteLength(value) > maxBytes ? [] : [[name, value.toWellFormed()]];
+    return value === undefined || value === '' || !passes(value) ? [] : [[name, value.toWellFormed()]];
   });
   return Object.fromEntries(set);
 }

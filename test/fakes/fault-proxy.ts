@@ -46,6 +46,8 @@ export type FaultProxy = {
   /** Every request, in the order of arrival. */
   readonly requests: readonly SeenRequest[];
   inject(...faults: readonly Fault[]): void;
+  /** From now on everything passes, but for what is under way. */
+  clear(): void;
   /** Sum of the bytes of all request bodies that arrived. */
   bodyBytes(): number;
   [Symbol.asyncDispose](): Promise<void>;
@@ -112,6 +114,9 @@ export async function startFaultProxy(options: { readonly target: string; readon
     ...listening,
     requests,
     inject,
+    clear() {
+      armed.length = 0;
+    },
     bodyBytes: () => requests.reduce((sum, seen) => sum + seen.bodyBytes, 0),
   };
 }

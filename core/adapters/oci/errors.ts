@@ -69,11 +69,14 @@ const temporaryStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 /** The error of an answer that was not expected; reads (the beginning of) its body. */
 export async function answerError(response: HttpResponse, subject: Subject): Promise<RegistryError> {
   const text = await response.excerpt(limits.errorBodySizeBytes);
-  const { codes, message } = parseErrors(text);
+  const { codes, message, behind } = parseErrors(text);
   const { status } = response;
   const afterMs = retryAfterMs(response.header('retry-after'));
   const said = [String(status), ...codes.slice(0, 3)].join(' ') + (message === '' ? '' : `: ${message}`);
-  const { code, advice, final } = meaningOf(status, codes, text, subject, afterMs);
+  const { code, advice, final }: ReturnType<typeof meaningOf> =
+    behind === undefined
+      ? meaningOf(status, codes, text, subject, afterMs)
+      : { code: behind, advice: 'that is the storage behind it: its operator has to mend it', final: true };
   return new RegistryError(code, `registry ${subject.host}: ${subject.what} failed (${said}); ${advice}`, {
     status,
     registryCodes: codes,
@@ -112,7 +115,7 @@ function meaningOf(
 }
 
 /** The body `{"errors":[{"code","message"}]}`; anything else is ignored. Control characters never reach a terminal. */
-function parseErrors(text: string): { codes: string[]; message: string } {
+function parseErrors(text: string): { codes: string[]; message: string; behind?: ErrorCode | undefined } {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -122,9 +125,30 @@ function parseErrors(text: string): { codes: string[]; message: string } {
   const errors = isRecord(parsed) && Array.isArray(parsed.errors) ? parsed.errors.filter(isRecord) : [];
   const codes = errors.flatMap(({ code }) => (typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? [code] : []));
   const messages = errors.flatMap(({ message }) =>
-    typeof message === 'string' ? [message.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)] : [],
+    typeof message === 'string'
+      ? [
+          withoutCredentials(message)
+            .replace(/[^\x20-\x7e]/g, '?')
+            .slice(0, 200),
+        ]
+      : [],
   );
-  return { codes, message: messages[0] ?? '' };
+  return { codes, message: messages[0] ?? '', behind: errors.map(({ detail }) => behindOf(detail)).find((code) => code !== undefined) };
+}
+
+/** Our gateway says what its own registry said (server/gateway/errors.ts): that another try cannot help. */
+function behindOf(detail: unknown): ErrorCode | undefined {
+  const code = isRecord(detail) ? detail.code : undefined;
+  return code === 'REGISTRY_UNAUTHORIZED' || code === 'REGISTRY_ERROR' ? code : undefined;
+}
+
+/** A registry may repeat what it was asked: signed queries, a user in a URL, an authorization. Not in our messages. */
+function withoutCredentials(text: string): string {
+  return text
+    .slice(0, 1000)
+    .replace(/\?\S*/g, '?')
+    .replace(/:\/\/[^\s/@]*@/g, '://')
+    .replace(/\b(Basic|Bearer)\s+\S+/gi, '$1');
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

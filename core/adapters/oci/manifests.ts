@@ -65,7 +65,7 @@ export async function getManifest(
     answer.discard();
     return undefined;
   }
-  const bytes = await answer.bytes(limits.manifestSizeBytes);
+  const bytes = await session.read(answer, limits.manifestSizeBytes, `read of manifest ${reference}`);
   const digest = digestOf(bytes);
   const promised = [reference, answer.header('docker-content-digest')].filter(isDigest);
   if (promised.some((one) => one !== digest))
@@ -130,7 +130,7 @@ export async function tags(session: Session, page: { readonly count?: number; re
 
 /** The JSON body of an answer, by schema. REGISTRY_ERROR when it is something else. */
 export async function readJson<T>(session: Session, answer: HttpResponse, schema: z.ZodType<T>, what: string): Promise<T> {
-  return parseAs(session, await answer.bytes(limits.manifestSizeBytes), schema, what);
+  return parseAs(session, await session.read(answer, limits.manifestSizeBytes, what), schema, what);
 }
 
 export function parseAs<T>(session: Session, bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {

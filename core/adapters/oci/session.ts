@@ -36,6 +36,8 @@ export type Session = {
   send(request: RegistryRequest): Promise<HttpResponse>;
   /** One try. A 401 renews the token; the request is repeated with it unless its body is a stream, which the caller repeats. */
   sendOnce(request: RegistryRequest): Promise<HttpResponse>;
+  /** The whole body of an answer, of at most so many bytes. */
+  read(answer: HttpResponse, maxBytes: number, what: string): Promise<Uint8Array>;
   /** The URL in a Location or Link header; must be of this registry, for credentials go there. */
   sameOrigin(location: string | undefined, base: URL, what: string): URL;
 };
@@ -123,6 +125,13 @@ export function createSession(options: {
     url: (path) => new URL(`/v2/${options.repository}/${path}`, origin),
     send: (request) => retry(() => sendOnce(request), judgeRegistry, { policy, signal: request.signal }),
     sendOnce,
+    async read(answer, maxBytes, what) {
+      try {
+        return await answer.bytes(maxBytes);
+      } catch (error) {
+        throw failureError(error, subjectOf(what));
+      }
+    },
     sameOrigin(location, base, what) {
       const url = location === undefined ? null : URL.parse(location, base.href);
       if (url !== null && url.origin === origin.origin && url.username === '' && url.password === '') return url;

@@ -1,0 +1,17 @@
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+/** A program of bench/processes as one JavaScript file, as code is shipped: sources would pay for stripping their types. */
+export async function bundled(name: string, home: string): Promise<string> {
+  const outfile = join(home, `${name}.mjs`);
+  await build({
+    entryPoints: [join(import.meta.dirname, 'processes', `${name}.ts`)],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    logLevel: 'warning',
+  });
+  return outfile;
+}

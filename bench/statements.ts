@@ -1,0 +1,37 @@
+import { drizzle } from 'drizzle-orm/node-postgres';
+import { PgDialect } from 'drizzle-orm/pg-core';
+import type { OrgScope } from '../db/client.ts';
+
+export type Statement = { readonly text: string; readonly params: readonly unknown[] };
+
+/** The statements that a query function would send, so that pgbench can send the same. */
+export async function recorded(organizationId: string, query: (scope: OrgScope) => Promise<unknown>): Promise<readonly Statement[]> {
+  const statements: Statement[] = [];
+  const mock = drizzle.mock({ casing: 'snake_case', logger: { logQuery: (text, params) => void statements.push({ text, params }) } });
+  const dialect = new PgDialect({ casing: 'snake_case' });
+  const scope: OrgScope = {
+    organizationId,
+    run: (fn) => fn(mock),
+    read: (fn) => fn(mock),
+    async statement(_name, sql) {
+      const { sql: text, params } = dialect.sqlToQuery(sql);
+      statements.push({ text, params });
+      return [];
+    },
+  };
+  // There is no database behind: what was to be sent is all that is wanted.
+  await query(scope).catch(() => {});
+  return statements;
+}
+
+/** The statement with its parameters in place: as literals, or as `instead` says for some of their values. */
+export function inlined({ text, params }: Statement, instead: ReadonlyMap<unknown, string>): string {
+  return text.replace(/\$(\d+)/g, (_, number: string) => {
+    const value = params[Number(number) - 1];
+    const other = instead.get(value);
+    if (other !== undefined) return other;
+    if (value === null || value === undefined) return 'null';
+    // pgbench takes `:true` for a variable, also inside of JSON.
+    return typeof value === 'string' ? `'${value.replaceAll("'", "''").replaceAll(/:(?=[a-z])/gi, ': ')}'` : String(value);
+  });
+}
