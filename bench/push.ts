@@ -112,7 +112,7 @@ const attested: Attested = {
   statementDigest: digestOf('statement'),
   predicateType: 'chainloop.dev/attestation/v0.2',
   signer: 'release',
-  collected: [],
+  collected: false,
   materials: Array.from({ length: 10 }, (_, index) => ({
     name: `material-${index}`,
     type: 'ARTIFACT',
