@@ -1,5 +1,5 @@
 import type { Crafting } from '../core/crafting.ts';
-import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
+import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver } from '../core/ports.ts';
 import { text } from './command.ts';
 import { apiOptions } from './connect.ts';
 import type { Context } from './context.ts';
@@ -58,19 +58,6 @@ export function imagesOf(
       const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
       const registryPassword = registry.password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined);
       return createImageResolver({ env: context.env, registryUsername: registry.username, registryPassword }).resolve(reference);
-    },
-  };
-}
-
-/** The signer with the key at a path or `env://VAR`; without one, none. */
-export function signerOf({ env }: Context, key: string | undefined): Signer | undefined {
-  const reference = key ?? (env.CHAINLOOP_SIGNING_KEY || undefined);
-  if (reference === undefined) return undefined;
-  return {
-    async sign(pae) {
-      const { loadSigner } = await import('../core/adapters/keys.ts');
-      const password = env.CHAINLOOP_SIGNING_PASSWORD ? 'env://CHAINLOOP_SIGNING_PASSWORD' : undefined;
-      return (await loadSigner(reference, { env, password })).sign(pae);
     },
   };
 }

@@ -2,7 +2,8 @@ import type { Pushed } from '../core/attestation.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { command, pairs, text } from './command.ts';
 import { type Context, printJson } from './context.ts';
-import { attestationId, controlPlaneOf, inCrafting, openStore, signerOf } from './crafting.ts';
+import { attestationId, controlPlaneOf, inCrafting, openStore } from './crafting.ts';
+import { signerOf } from './signing.ts';
 
 export const pushCommand = command({
   name: 'push',

@@ -7,7 +7,8 @@ import { translated } from './translated.ts';
 export type ApiOptions = {
   /** The control plane, as in CHAINLOOP_URL. */
   readonly url: string;
-  readonly token: string;
+  /** Absent for the few calls that need none. */
+  readonly token?: string | undefined;
   /** By name. Needed with the owner token, which belongs to no organization. */
   readonly organization?: string | undefined;
   /** Sent along, so that a refusal between different versions can say so. */
@@ -21,7 +22,8 @@ export type ApiOptions = {
 /** Every procedure of the control plane, typed. Calls throw ChainloopError with the server's code and problems. */
 export type Api = TRPCClient<AppRouter>;
 
-const defaultRetryBudgetMs = 60_000;
+/** How long a call is retried, unless said otherwise. */
+export const defaultRetryBudgetMs = 60_000;
 
 /** Mutations that give the same result when they are sent twice: they carry their own key, end in a state, or change nothing. */
 const repeatable: ReadonlySet<string> = new Set(['attestation.init', 'attestation.push', 'attestation.end', 'signing.certificate']);
@@ -39,7 +41,7 @@ export function createApi(options: ApiOptions): Api {
     serverVersion: '',
   };
   const headers = {
-    authorization: `Bearer ${options.token}`,
+    ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
     ...(options.organization !== undefined && { 'x-chainloop-organization': options.organization }),
     ...(options.version !== undefined && { 'x-chainloop-version': options.version }),
   };

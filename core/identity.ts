@@ -7,9 +7,9 @@ export type IdentityMatch = { readonly exact: string } | { readonly prefix: stri
 const prefixForm = /^https?:\/\/[^/?#@\s]+\/[\x21-\x7e]*$/;
 
 /**
- * Compares the identity of a certificate (its subject alternative name). A prefix stands for whole segments of the path: it ends with
- * `/` or `@`, or what follows does not go on with the name; after the `@` of a ref it is plain text, so that `…@refs/tags/v` is any v.
- * USAGE for a prefix that names no host and path.
+ * Compares the identity of a certificate (its subject alternative name), byte for byte. A prefix ends at a boundary: it ends with `/` or
+ * `@`, or the identity ends there or goes on with one of them, so that `…/acme/app` is not `…/acme/app-evil`, nor `…@refs/heads/main` any
+ * `main-evil`. Only behind `@refs/tags/` it is plain text: `…@refs/tags/v` is any v. USAGE for a prefix that names no host and path.
  */
 export function matchesIdentity(identity: string, match: IdentityMatch): boolean {
   if ('exact' in match) return match.exact !== '' && identity === match.exact;
@@ -21,8 +21,8 @@ export function matchesIdentity(identity: string, match: IdentityMatch): boolean
     );
   }
   if (!identity.startsWith(prefix)) return false;
-  const rest = identity.slice(prefix.length);
   // What a server would resolve to another place is not beneath the prefix.
   if (/(^|[/\\])\.{1,2}([/\\]|$)|\\|%2[ef]|%5c/i.test(identity.slice(identity.indexOf('//') + 2))) return false;
-  return rest === '' || prefix.includes('@') || /[/@]$/.test(prefix) || /^[/@]/.test(rest);
+  const rest = identity.slice(prefix.length);
+  return rest === '' || /[/@]$/.test(prefix) || /^[/@]/.test(rest) || prefix.includes('@refs/tags/');
 }

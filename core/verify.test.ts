@@ -2,16 +2,18 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { bundleFromJSON } from '@sigstore/bundle';
+import { bundleFromJSON, bundleToJSON, toDSSEBundle } from '@sigstore/bundle';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import fc from 'fast-check';
-import { buildBundle, parseBundle } from './bundle.ts';
+import { acme, certifiedBundle, createFakeAuthority, github, logEntry, minutes, noon, timestamp } from '../test/fakes/authority.ts';
+import { buildBundle, type ParsedBundle, parseBundle } from './bundle.ts';
 import { digestOf } from './digest.ts';
 import { pae, statementPayloadType } from './dsse.ts';
 import { type ErrorCode, isChainloopError } from './errors.ts';
 import { hashOf, parsePublicKey } from './key.ts';
-import { verifyArtifacts, verifyBundle } from './verify.ts';
+import { loadTrustRoot } from './trust-root.ts';
+import { type Policy, verifyArtifacts, verifyBundle } from './verify.ts';
 
 const payload = new Uint8Array(Buffer.from('{"_type":"https://in-toto.io/Statement/v1"}'));
 
@@ -33,6 +35,58 @@ const refuses = (code: ErrorCode, says: RegExp) => (error: unknown) => {
   assert.match(error.message, says);
   return true;
 };
+
+// The classic hole, which four verifiers have shipped: everything in the bundle is genuine, but an entry or a timestamp in it is not of
+// this artifact, this key and this signature. Each row changes one of them, and the bundle is good without the change.
+test('the classic hole', async (t) => {
+  const authority = createFakeAuthority();
+  const trustRoot = await loadTrustRoot(authority.trustRoot({ log: true }));
+  const identity: Policy = { type: 'identity', trustRoot, identity: { exact: acme }, issuer: github };
+  const { bundle, key } = certifiedBundle(authority, payload);
+  const der = ({ signer }: ParsedBundle): Uint8Array | string => (signer.type === 'certificate' ? signer.der : release.key.pem);
+  const other = new Uint8Array(Buffer.from('{"another":"artifact"}'));
+  const again = (bytes: Uint8Array) => new Uint8Array(sign('sha256', pae(statementPayloadType, bytes), key));
+  const stranger = certifiedBundle(authority, payload).bundle;
+  const good = { payload, signature: bundle.signature, signer: der(bundle) };
+  const byKey = parseBundle(signed(release));
+  const keys: Policy = { type: 'keys', keys: [release.trusted], trustRoot };
+
+  const accepts = (of: ParsedBundle, entry: Parameters<typeof logEntry>[1], policy: Policy, timestamps = of.timestamps) =>
+    verifyBundle({ ...of, timestamps, transparencyLogEntries: [logEntry(authority, entry)] }, policy).signer.name;
+  assert.equal(accepts(bundle, good, identity), acme);
+  assert.equal(accepts(byKey, { payload, signature: byKey.signature, signer: release.key.pem }, keys), 'release');
+
+  const hole = (name: string, code: ErrorCode, says: RegExp, attack: () => unknown) =>
+    t.test(name, () => assert.throws(attack, refuses(code, says)));
+  await hole('CVE-2022-36056: a log entry of another signature', 'TRANSPARENCY_INVALID', /signature mismatch/, () =>
+    accepts(bundle, { ...good, signature: again(payload) }, identity),
+  );
+  await hole('CVE-2024-51746: a log entry of the same certificate, of another artifact', 'TRANSPARENCY_INVALID', /hash mismatch/, () =>
+    accepts(bundle, { ...good, payload: other }, identity),
+  );
+  await hole('CVE-2024-53267: a log entry of something else altogether', 'TRANSPARENCY_INVALID', /another key or certificate/, () =>
+    accepts(bundle, { payload: other, signature: stranger.signature, signer: der(stranger) }, identity),
+  );
+  await hole('CVE-2026-22703: a log entry of another certificate', 'TRANSPARENCY_INVALID', /another key or certificate/, () =>
+    accepts(bundle, { ...good, signer: der(stranger) }, identity),
+  );
+  await hole('CVE-2026-22703, with keys: a log entry of another key', 'TRANSPARENCY_INVALID', /another key or certificate/, () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    return accepts(byKey, { payload, signature: byKey.signature, signer: publicKey.export({ type: 'spki', format: 'pem' }) }, keys);
+  });
+  for (const [what, stamp] of [
+    ['of another signature by the same key', timestamp(authority.stamping, again(payload), noon)],
+    ['of another bundle', stranger.timestamps[0] ?? new Uint8Array()],
+    ['of the payload in place of the signature', timestamp(authority.stamping, payload, noon)],
+  ] as const) {
+    await hole(`a timestamp ${what}`, 'TIMESTAMP_INVALID', /timestamp could not be verified/, () =>
+      accepts(bundle, good, identity, [stamp]),
+    );
+  }
+  await hole('a second timestamp of another signature, beside a good one', 'TIMESTAMP_INVALID', /could not be verified/, () =>
+    accepts(bundle, good, identity, [...bundle.timestamps, timestamp(authority.stamping, again(payload), minutes(1))]),
+  );
+});
 
 test('a signature by a trusted key proves the payload, its type and who signed, for both key types', () => {
   for (const signer of [release, nightly]) {
@@ -102,6 +156,40 @@ test('our bundles verify with @sigstore/verify, which shares no code with ours',
     const altered = bundleFromJSON(JSON.parse(signed(pair, new Uint8Array([1])).replace('"AQ=="', '"Ag=="')));
     assert.throws(() => verifier.verify(toSignedEntity(altered)), /signature verification failed/);
   }
+});
+
+test('a bundle by another tool, of a predicate that is not ours, verifies as a bundle', async () => {
+  const provenance = Buffer.from(
+    JSON.stringify({
+      _type: 'https://in-toto.io/Statement/v1',
+      predicateType: 'https://slsa.dev/provenance/v1',
+      subject: [],
+      predicate: {},
+    }),
+  );
+  const content = pae(statementPayloadType, provenance);
+  const authority = createFakeAuthority();
+  const certified = certifiedBundle(authority, new Uint8Array(provenance));
+  assert.ok(certified.bundle.signer.type === 'certificate');
+  const textOf = (signer: { keyHint: string } | { certificate: Buffer }, key: KeyObject) => {
+    const made = toDSSEBundle({
+      ...signer,
+      artifact: provenance,
+      artifactType: statementPayloadType,
+      signature: sign('sha256', content, key),
+    });
+    const stamps = [timestamp(authority.stamping, Buffer.from(made.content.dsseEnvelope.signatures[0]?.sig ?? []), noon)];
+    made.verificationMaterial.timestampVerificationData = {
+      rfc3161Timestamps: 'certificate' in signer ? stamps.map((stamp) => ({ signedTimestamp: Buffer.from(stamp) })) : [],
+    };
+    return JSON.stringify(bundleToJSON(made), null, 2);
+  };
+  const byKey = textOf({ keyHint: release.key.hint }, release.privateKey);
+  assert.deepEqual(Buffer.from(verifyBundle(byKey, { type: 'keys', keys: [release.trusted] }).payload), provenance);
+  const trustRoot = await loadTrustRoot(authority.trustRoot());
+  const keyless = textOf({ certificate: Buffer.from(certified.bundle.signer.der) }, certified.key);
+  const verified = verifyBundle(keyless, { type: 'identity', trustRoot, identity: { exact: acme }, issuer: github });
+  assert.deepEqual(Buffer.from(verified.payload), provenance);
 });
 
 const digest = digestOf('server');

@@ -1,5 +1,6 @@
 import { createHash, verify } from 'node:crypto';
 import { type ParsedBundle, parseBundle, parseMessageBundle } from './bundle.ts';
+import { type Certificate, readCertificate } from './certificate.ts';
 import { sameBytes } from './der.ts';
 import { type Digest, hexOf } from './digest.ts';
 import { pae, statementPayloadType } from './dsse.ts';
@@ -133,12 +134,12 @@ export function verifyArtifacts(
 /** Does the key sign what the bundle signs? */
 type SignatureCheck = (key: PublicKey) => boolean;
 
-function signerUnder(policy: Policy, content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
+function signerUnder(policy: Policy, content: SignedContent, signedBy: SignatureCheck, names?: Names): VerifiedSigner {
   switch (policy.type) {
     case 'keys':
       return keySigner(policy, content, signedBy);
     case 'identity':
-      return certificateSigner(policy, content);
+      return certificateSigner(policy, content, names);
     case 'any':
       return anySigner(policy.of, content, signedBy);
   }
@@ -146,11 +147,13 @@ function signerUnder(policy: Policy, content: SignedContent, signedBy: Signature
 
 /** The first that holds. Else why not: where a policy knows the signer, and the bundle is wrong, that is the reason. */
 function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
-  const wanted = content.bundle.signer.type === 'certificate' ? 'identity' : 'keys';
+  const { signer } = content.bundle;
+  const wanted = signer.type === 'certificate' ? 'identity' : 'keys';
+  const names = signer.type === 'certificate' ? readNames(signer.der) : undefined;
   const refusals: ChainloopError[] = [];
   for (const policy of policies.filter(({ type }) => type === wanted)) {
     try {
-      return signerUnder(policy, content, signedBy);
+      return signerUnder(policy, content, signedBy, names);
     } catch (error) {
       if (!(error instanceof ChainloopError)) throw error;
       refusals.push(error);
@@ -203,24 +206,39 @@ function trustedKey(hint: string, keys: readonly TrustedKey[]): { readonly name:
   );
 }
 
-function certificateSigner(policy: IdentityPolicy, content: SignedContent): VerifiedSigner {
+function certificateSigner(policy: IdentityPolicy, content: SignedContent, names?: Names): VerifiedSigner {
   const { trustRoot, thresholds = trustRoot.thresholds, strict = false } = policy;
-  if (content.bundle.signer.type !== 'certificate') {
+  const { signer } = content.bundle;
+  if (signer.type !== 'certificate') {
     throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: it is signed with a key, and only identities of certificates are trusted here');
   }
   if (!meets(thresholds, trustRoot.thresholds) && policy.unsafelyBelowTrustRoot !== true) {
     throw new ChainloopError('USAGE', 'policy: its thresholds are below what the trusted root calls for');
   }
+  // Names are compared first: they cost nothing, and an organization may trust a thousand of them. What they are worth is judged then.
+  checkNames(policy, names ?? readNames(signer.der));
   const { certificate, times } = trustRoot.judge(content, { thresholds, strict });
   const [signedAt] = times.toSorted((one, other) => one.getTime() - other.getTime());
-  if (certificate === undefined || signedAt === undefined) throw new Error('a certificate was accepted without a time');
-  const { identity, identityIssuer: issuer } = certificate;
+  if (certificate?.identity === undefined || signedAt === undefined) throw new Error('a certificate was accepted without a name or a time');
+  return { type: 'certificate', name: certificate.identity, issuer: certificate.identityIssuer, signedAt };
+}
+
+/** What a certificate says of itself, proven or not. */
+type Names = Pick<Certificate, 'identity' | 'identityIssuer'>;
+
+function readNames(der: Uint8Array): Names {
+  const read = readCertificate(der);
+  if (typeof read === 'string') throw new ChainloopError('BUNDLE_INVALID', `bundle: its certificate is refused: ${read}`);
+  return read;
+}
+
+function checkNames(policy: IdentityPolicy, { identity, identityIssuer: issuer }: Names): void {
   if (identity === undefined) {
     throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: its certificate does not name exactly one identity, a URI or an e-mail address');
   }
   if (!matchesIdentity(identity, policy.identity)) {
     const wanted = 'exact' in policy.identity ? policy.identity.exact : `${policy.identity.prefix}…`;
-    throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: it was signed by ${identity}; trusted here is ${wanted}`);
+    throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: its certificate names ${identity}; trusted here is ${wanted}`);
   }
   if (policy.issuer !== undefined && issuer !== policy.issuer) {
     throw new ChainloopError(
@@ -228,5 +246,4 @@ function certificateSigner(policy: IdentityPolicy, content: SignedContent): Veri
       `bundle: ${issuer ?? 'nobody'} vouches for its signer ${identity}; trusted here is ${policy.issuer}`,
     );
   }
-  return { type: 'certificate', name: identity, issuer, signedAt };
 }

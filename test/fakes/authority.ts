@@ -1,6 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { toBase64 } from '../../core/base64.ts';
 import type { ParsedBundle, TransparencyLogEntry } from '../../core/bundle.ts';
+import { derTag, membersOf, onlyDer } from '../../core/der.ts';
 import { pae, statementPayloadType } from '../../core/dsse.ts';
 import { pemText } from '../../core/pem.ts';
 import { trustRootMediaType } from '../../core/trust-root.ts';
@@ -32,15 +33,16 @@ export type Authority = {
   trustRoot(change?: { readonly log?: boolean; readonly issuing?: Period; readonly stamping?: Period }): string;
 };
 
-const years = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') };
+type Dates = { readonly notBefore: Date; readonly notAfter: Date };
+const years: Dates = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2036-01-01T00:00:00Z') };
 
-export function createFakeAuthority(name = 'test'): Authority {
+export function createFakeAuthority(name = 'test', periods: { readonly root?: Dates; readonly stamping?: Dates } = {}): Authority {
   const [root, issuing, stamping, log] = [newKey(), newKey(), newKey(), newKey()];
-  const certified = { key: root.privateKey, certificate: rootCertificate(root.privateKey, `${name} root`, years) };
+  const certified = { key: root.privateKey, certificate: rootCertificate(root.privateKey, `${name} root`, periods.root ?? years) };
   const issuer = { key: issuing.privateKey, certificate: issuingCertificate(certified, issuing.publicKey, `${name} signing`, years) };
   const stamper = {
     key: stamping.privateKey,
-    certificate: timestampingCertificate(certified, stamping.publicKey, `${name} stamping`, years),
+    certificate: timestampingCertificate(certified, stamping.publicKey, `${name} stamping`, periods.stamping ?? years),
   };
   const logSpki = log.publicKey.export({ type: 'spki', format: 'der' });
   const keyId = createHash('sha256').update(logSpki).digest();
@@ -108,6 +110,31 @@ export function certifiedBundle(
   return { bundle, key: privateKey };
 }
 
+/** One element of DER. */
+export function der(tag: number, ...contents: readonly Uint8Array[]): Buffer {
+  const content = Buffer.concat(contents);
+  const length = content.length < 0x80 ? [content.length] : [0x82, content.length >> 8, content.length & 0xff];
+  if (content.length >= 0x80 && content.length < 0x100) length.splice(0, 3, 0x81, content.length);
+  return Buffer.concat([Buffer.from([tag, ...length]), content]);
+}
+
+/** The certificate with other extensions (each a whole SEQUENCE in DER), signed again by `issuer`. */
+export function reissued(
+  issuer: CertifiedKey,
+  certificate: Uint8Array,
+  change: (extensions: readonly Buffer[]) => readonly Uint8Array[],
+): Uint8Array {
+  const [body, algorithm] = membersOf(onlyDer(certificate, derTag.sequence), derTag.sequence) ?? [];
+  const fields = membersOf(body, derTag.sequence) ?? [];
+  const list = fields.find(({ tag }) => tag === derTag.context(3));
+  const extensions = membersOf(onlyDer(list?.content ?? new Uint8Array(), derTag.sequence), derTag.sequence) ?? [];
+  const changed = change(extensions.map(({ bytes }) => Buffer.from(bytes)));
+  const rest = fields.filter((field) => field !== list).map(({ bytes }) => bytes);
+  const made = der(derTag.sequence, ...rest, der(derTag.context(3), der(derTag.sequence, ...changed)));
+  const signature = Buffer.concat([Buffer.from([0]), sign('sha256', made, issuer.key)]);
+  return new Uint8Array(der(derTag.sequence, made, algorithm?.bytes ?? new Uint8Array(), der(derTag.bitString, signature)));
+}
+
 /** An RFC 3161 response over the bytes, without certificates unless they are asked for. */
 export function timestamp(signer: CertifiedKey, bytes: Uint8Array, now: Date, certificates = false): Uint8Array {
   const imprint = createHash('sha256').update(bytes).digest();
@@ -119,9 +146,16 @@ export function timestamp(signer: CertifiedKey, bytes: Uint8Array, now: Date, ce
 /** An entry of the log, the only one of its tree: `dsse` v0.0.1, promised and proven. */
 export function logEntry(
   { log }: Authority,
-  of: { readonly payload: Uint8Array; readonly signature: Uint8Array; readonly certificate: Uint8Array; readonly at?: Date },
+  of: {
+    readonly payload: Uint8Array;
+    readonly signature: Uint8Array;
+    /** A certificate in DER, or a public key in PEM. */
+    readonly signer: Uint8Array | string;
+    readonly at?: Date;
+  },
 ): TransparencyLogEntry {
-  const verifier = Buffer.from(pemText('CERTIFICATE', of.certificate)).toString('base64');
+  const pem = typeof of.signer === 'string' ? of.signer : pemText('CERTIFICATE', of.signer);
+  const verifier = Buffer.from(pem).toString('base64');
   const payloadHash = { algorithm: 'sha256', value: createHash('sha256').update(of.payload).digest('hex') };
   const signatures = [{ signature: toBase64(of.signature), verifier }];
   const body = Buffer.from(JSON.stringify({ apiVersion: '0.0.1', kind: 'dsse', spec: { payloadHash, signatures } }));

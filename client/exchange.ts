@@ -1,0 +1,45 @@
+import type { CiTokenSource } from '../core/adapters/ci-token.ts';
+import { defaultRetryPolicy, retry } from '../core/adapters/retry.ts';
+import { isChainloopError } from '../core/errors.ts';
+import type { ExchangeAnswer } from '../core/wire.ts';
+import { type ApiOptions, createApi, defaultRetryBudgetMs } from './api.ts';
+
+/** What a job works with instead of a secret: good for minutes, and for the run of its CI run alone. */
+export type RunCredential = ExchangeAnswer;
+
+/** Chooses, where bindings let a job into several workflows. */
+export type WorkflowChoice = { readonly workflow?: string | undefined; readonly project?: string | undefined };
+
+/**
+ * A run credential for the token of a CI system. UNAUTHENTICATED and TOKEN_EXPIRED for the token; NO_BINDING, its problems naming claim
+ * by claim what was expected and found; CONFLICT when there is something to choose; CONTROL_PLANE_UNREACHABLE, and then the token may
+ * have been used, which is good once.
+ */
+export function exchange(
+  options: Omit<ApiOptions, 'token'>,
+  request: WorkflowChoice & { readonly subjectToken: string },
+): Promise<RunCredential> {
+  return createApi(options).auth.exchange.mutate(request);
+}
+
+/**
+ * The same for a token that is asked for now, with the origin of the control plane as its audience. Where the CI system makes new ones
+ * (GitHub), an exchange whose answer was lost is tried again with another, within the budget.
+ */
+export async function exchangeFrom(
+  source: CiTokenSource,
+  options: Omit<ApiOptions, 'token'>,
+  choice: WorkflowChoice = {},
+): Promise<RunCredential> {
+  const budgetMs = options.retryBudgetMs ?? defaultRetryBudgetMs;
+  const endsAt = performance.now() + budgetMs;
+  const isLost = (error: unknown) => isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE') && performance.now() < endsAt;
+  return retry(
+    async () => {
+      const subjectToken = await source.token(new URL(options.url).origin);
+      return exchange({ ...options, retryBudgetMs: Math.max(0, endsAt - performance.now()) }, { subjectToken, ...choice });
+    },
+    (error) => ({ retry: source.platform === 'github' && isLost(error) }),
+    { policy: { ...defaultRetryPolicy, budgetMs } },
+  );
+}

@@ -1,0 +1,124 @@
+import { ChainloopError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Env } from '../runner.ts';
+import { type RetryPolicy, retry, retryAfterMs, type Verdict } from './retry.ts';
+
+/** Where a job gets the token of its CI system from (OpenID Connect): what it proves, and for whom, is in the token. */
+export type CiTokenSource = {
+  readonly platform: 'github' | 'gitlab';
+  /**
+   * A token for this audience, the origin of a control plane. GitHub makes a new one for each call. GitLab made one when the job began,
+   * for the audience that its configuration says, and a control plane takes it once. UNAUTHENTICATED when the CI system refuses,
+   * CONTROL_PLANE_UNREACHABLE when it does not answer. No message has a token in it.
+   */
+  token(audience: string): Promise<string>;
+};
+
+const policy: RetryPolicy = { attempts: 4, baseDelayMs: 500, maxDelayMs: 4_000, budgetMs: 15_000 };
+/** A token in JSON, with room. */
+const answerSizeBytes = 2 * limits.subjectTokenSizeBytes;
+
+/**
+ * The token source of this job, when its CI system offers one. GitHub: for jobs with the permission `id-token: write`. GitLab: for jobs with
+ * `id_tokens: CHAINLOOP_ID_TOKEN`.
+ */
+export function ciTokenSource(env: Env, options: { readonly retryPolicy?: RetryPolicy | undefined } = {}): CiTokenSource | undefined {
+  const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: requestToken, CHAINLOOP_ID_TOKEN: idToken } = env;
+  if (isSet(url) && isSet(requestToken)) {
+    return { platform: 'github', token: (audience) => fromGithub({ url, requestToken, audience }, options.retryPolicy ?? policy) };
+  }
+  if (isSet(idToken)) return { platform: 'gitlab', token: async () => idToken.trim() };
+  return undefined;
+}
+
+type Request = { readonly url: string; readonly requestToken: string; readonly audience: string };
+
+/** No (usable) answer, and whether another try may help. */
+class Refusal extends Error {
+  readonly verdict: Verdict;
+
+  constructor(message: string, verdict: Verdict, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'Refusal';
+    this.verdict = verdict;
+  }
+}
+
+async function fromGithub(request: Request, retryPolicy: RetryPolicy): Promise<string> {
+  try {
+    return await retry(
+      () => askGithub(request),
+      (error) => (error instanceof Refusal ? error.verdict : { retry: false }),
+      { policy: retryPolicy },
+    );
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (error.verdict.retry) {
+      throw new ChainloopError('CONTROL_PLANE_UNREACHABLE', `token of the job: ${error.message}; try again later`, { cause: error });
+    }
+    throw new ChainloopError(
+      'UNAUTHENTICATED',
+      `token of the job: ${error.message}; does the job have the permission 'id-token: write', and is its run not over?`,
+      { cause: error },
+    );
+  }
+}
+
+/** GitHub, "OpenID Connect reference", section "Requesting the JWT using environment variables". */
+async function askGithub({ url, requestToken, audience }: Request): Promise<string> {
+  const address = URL.canParse(url) ? new URL(url) : undefined;
+  if (address === undefined || !/^https?:$/.test(address.protocol)) {
+    throw new Refusal('ACTIONS_ID_TOKEN_REQUEST_URL is not a URL', { retry: false });
+  }
+  address.searchParams.set('audience', audience);
+  const { status, headers, text } = await get(address, requestToken);
+  // A redirect would take the request token somewhere else.
+  if (status !== 200) {
+    const passes = status === 408 || status === 429 || status >= 500;
+    const afterMs = retryAfterMs(headers.get('retry-after') ?? undefined);
+    throw new Refusal(`GitHub's token service at ${address.origin} answers with status ${status}`, { retry: passes, afterMs });
+  }
+  const token = tokenIn(text);
+  if (token === undefined) throw new Refusal(`what answers at ${address.origin} is not GitHub's token service`, { retry: false });
+  return token;
+}
+
+async function get(address: URL, requestToken: string) {
+  try {
+    const response = await fetch(address, {
+      headers: { authorization: `Bearer ${requestToken}`, accept: 'application/json; api-version=2.0' },
+      redirect: 'manual',
+      signal: AbortSignal.timeout(limits.requestTimeoutMs),
+    });
+    return { status: response.status, headers: response.headers, text: await readText(response, address.origin) };
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    // Its own message may carry the URL.
+    throw new Refusal(`GitHub's token service at ${address.origin} does not answer`, { retry: true }, error);
+  }
+}
+
+async function readText(response: Response, origin: string): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of response.body ?? []) {
+    sizeBytes += piece.byteLength;
+    if (sizeBytes > answerSizeBytes) throw new Refusal(`the answer of ${origin} is larger than ${answerSizeBytes} bytes`, { retry: false });
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+function tokenIn(text: string): string | undefined {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    const value = typeof parsed === 'object' && parsed !== null && 'value' in parsed ? parsed.value : undefined;
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isSet(text: string | undefined): text is string {
+  return text !== undefined && text.trim() !== '';
+}
