@@ -1,7 +1,7 @@
 import { createTRPCClient, httpLink, splitLink, type TRPCClient } from '@trpc/client';
 import { ChainloopError } from '../core/errors.ts';
 import type { AppRouter } from '../server/router.ts';
-import { type Connection, createFetch } from './connection.ts';
+import { type Connection, createFetch, type Retry } from './connection.ts';
 import { translated } from './translated.ts';
 
 export type ApiOptions = {
@@ -15,6 +15,8 @@ export type ApiOptions = {
   readonly version?: string | undefined;
   /** How long a call may be retried, all attempts together. */
   readonly retryBudgetMs?: number | undefined;
+  /** Told of each failure that is followed by another try. */
+  readonly onRetry?: ((retry: Retry) => void) | undefined;
   /** Sends the token over plain http to other machines too (CHAINLOOP_INSECURE=1). Whoever listens on the way can then use it. */
   readonly insecure?: boolean | undefined;
 };
@@ -38,6 +40,7 @@ export function createApi(options: ApiOptions): Api {
     origin: originOf(options),
     version: options.version ?? '',
     retryBudgetMs: options.retryBudgetMs ?? defaultRetryBudgetMs,
+    onRetry: options.onRetry,
     serverVersion: '',
   };
   const headers = {

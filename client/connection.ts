@@ -7,9 +7,13 @@ export type Connection = {
   readonly origin: string;
   readonly version: string;
   readonly retryBudgetMs: number;
+  readonly onRetry?: ((retry: Retry) => void) | undefined;
   /** Of the last answer; empty before the first. */
   serverVersion: string;
 };
+
+/** A try that failed, just before the pause that another one follows. */
+export type Retry = { readonly attempt: number; readonly elapsedMs: number; readonly budgetMs: number };
 
 /** A call may be sent again always, or only when the server cannot have done it. */
 type Repeat = 'always' | 'when not done';
@@ -39,12 +43,14 @@ type Outcome = { readonly type: 'answer'; readonly response: Response } | Failur
 /** A fetch that retries within the budget, follows no redirect, and ends in JSON or in CONTROL_PLANE_UNREACHABLE. */
 export function createFetch(connection: Connection, repeat: Repeat): Fetch {
   return async (url, init) => {
-    const deadline = performance.now() + connection.retryBudgetMs;
+    const { retryBudgetMs: budgetMs, onRetry } = connection;
+    const startedAt = performance.now();
     for (let attempt = 0; ; attempt++) {
       const outcome = await tryOnce(connection, String(url), init);
       if (outcome.type === 'answer') return outcome.response;
       const pauseMs = outcome.pauseMs ?? Math.min(longestPauseMs, firstPauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
-      if ((repeat !== 'always' && !outcome.notDone) || performance.now() + pauseMs > deadline) return outcome.end();
+      if ((repeat !== 'always' && !outcome.notDone) || performance.now() - startedAt + pauseMs > budgetMs) return outcome.end();
+      onRetry?.({ attempt: attempt + 1, elapsedMs: performance.now() - startedAt, budgetMs });
       await sleep(pauseMs);
     }
   };

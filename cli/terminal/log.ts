@@ -1,5 +1,8 @@
 import { styleText } from 'node:util';
+import { withoutSecrets } from '../../core/redact.ts';
 import { escapeText } from './escape.ts';
+
+export { withoutSecrets } from '../../core/redact.ts';
 
 /** What the program says while it works: lines on stderr, so that stdout is data. */
 export type Log = {
@@ -9,14 +12,6 @@ export type Log = {
   /** A line that belongs to the one before. */
   detail(message: string): void;
 };
-
-/** Tokens of the control plane, and passwords in URLs: whatever message they come in, they do not go out. */
-const secrets = /chl_[a-z]+_[A-Za-z0-9_-]+|(?<=:\/\/)[^/\s@]+(?=@)/g;
-
-/** The text without what looks like a credential. The last of several nets: no message should carry one. */
-export function withoutSecrets(text: string): string {
-  return text.replace(secrets, '[redacted]');
-}
 
 /** Lines `INF …`, `WRN …`, `ERR …` with `name=value` fields after the message. Coloured on a terminal, unless NO_COLOR is set. */
 export function createLog(stream: NodeJS.WriteStream): Log {

@@ -1,0 +1,128 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import type { ApiOptions } from '../client/api.ts';
+import { digestOf } from '../core/digest.ts';
+import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
+import type { Env } from '../core/runner.ts';
+import type { Inputs } from './inputs.ts';
+import { version } from './release.ts';
+import type { Session } from './session.ts';
+
+// The ports of core/attestation.ts for a job of GitHub Actions. Each is loaded when it is first used.
+
+/** The memory of this attestation: on the control plane where all jobs of the CI run share it, else in the temporary folder of this job. */
+export async function openStore(env: Env, inputs: Inputs, session: Session | undefined): Promise<CraftingStore> {
+  const { craftingDirectory, createCraftingStore } = await import('../core/adapters/crafting-store.ts');
+  // Steps for several workflows in one job are told apart; without a name they go on with what any step began.
+  const attestationId = [inputs.project, inputs.workflow].filter((name) => name !== undefined).join('/');
+  const local = createCraftingStore(await craftingDirectory({ env, workspace: directoryOf(env), attestationId }));
+  if (session?.type !== 'run') return local;
+  const [{ createSharedCraftingStore }, { createApi }] = await Promise.all([
+    import('../client/crafting-store.ts'),
+    import('../client/api.ts'),
+  ]);
+  return createSharedCraftingStore({ api: createApi(await session.options()), local, job: inputs.job });
+}
+
+export function controlPlaneOf(options: () => Promise<ApiOptions>): ControlPlane {
+  const open = async (): Promise<ControlPlane> => {
+    const { createControlPlane } = await import('../client/control-plane.ts');
+    return createControlPlane(await options());
+  };
+  return {
+    init: async (request) => (await open()).init(request),
+    push: async (request) => (await open()).push(request),
+    end: async (request) => (await open()).end(request),
+  };
+}
+
+/** The evidence storage behind the gateway. */
+export function evidenceOf(options: () => Promise<ApiOptions>, organization: string): EvidenceStore {
+  return {
+    async upload(file) {
+      const [{ url, token }, { createRegistryClient }, { createEvidenceStore }] = await Promise.all([
+        options(),
+        import('../core/adapters/oci/client.ts'),
+        import('../core/adapters/oci/evidence-store.ts'),
+      ]);
+      const client = createRegistryClient({
+        origin: new URL(url).origin,
+        repository: organization,
+        credentials: { type: 'bearer', token },
+        userAgent: `chainloop-action/${version}`,
+      });
+      try {
+        return await createEvidenceStore({ client }).upload(file);
+      } finally {
+        client.close();
+      }
+    },
+  };
+}
+
+/** Asks a registry once for each image: what was looked at is what is recorded. */
+export function imagesOf(env: Env): ImageResolver {
+  const asked = new Map<string, ReturnType<ImageResolver['resolve']>>();
+  return {
+    resolve(reference) {
+      const answer = asked.get(reference) ?? resolveImage(env, reference);
+      asked.set(reference, answer);
+      return answer;
+    },
+  };
+}
+
+async function resolveImage(env: Env, reference: string): ReturnType<ImageResolver['resolve']> {
+  const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
+  return createImageResolver({ env, registryPassword: env.CHAINLOOP_REGISTRY_PASSWORD || undefined }).resolve(reference);
+}
+
+/** The key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */
+export function signerOf(
+  { env, inputs, options }: { readonly env: Env; readonly inputs: Inputs; readonly options: () => Promise<ApiOptions> },
+  signed: (signer: string) => void,
+): Signer {
+  const { signing, signingKey } = inputs;
+  if (signingKey !== undefined && signing !== 'keyless') {
+    return {
+      async sign(pae) {
+        const { loadSigner } = await import('../core/adapters/keys.ts');
+        const password = env.CHAINLOOP_SIGNING_PASSWORD ? 'env://CHAINLOOP_SIGNING_PASSWORD' : undefined;
+        const made = await (await loadSigner(signingKey, { env, password })).sign(pae);
+        if (made.verification.type === 'publicKey') signed(`key ${made.verification.hint}`);
+        return made;
+      },
+    };
+  }
+  return {
+    async sign(pae) {
+      const [{ createKeylessSigner }, { createKeylessPorts }, { createApi }] = await Promise.all([
+        import('../core/adapters/keyless.ts'),
+        import('../client/signing.ts'),
+        import('../client/api.ts'),
+      ]);
+      const ports = createKeylessPorts(createApi(await options()));
+      const identity = async (): Promise<string> => {
+        const san = await ports.identity();
+        signed(san);
+        return san;
+      };
+      return createKeylessSigner({ ...ports, identity }).sign(pae);
+    },
+  };
+}
+
+/** The checkout. */
+export function directoryOf(env: Env): string {
+  return env.GITHUB_WORKSPACE || process.cwd();
+}
+
+/** What signs that it made the statement: the digest is of the lines `<digest>  <path>` over the files of this program. */
+export async function builderId(): Promise<string> {
+  const own = import.meta.dirname;
+  const paths = (await readdir(own, { recursive: true, withFileTypes: true })).flatMap((entry) =>
+    entry.isFile() && !entry.name.endsWith('.test.ts') ? [join(entry.parentPath, entry.name)] : [],
+  );
+  const lines = paths.sort().map(async (path) => `${digestOf(await readFile(path))}  ${relative(own, path).split(sep).join('/')}\n`);
+  return `chainloop.dev/action/${version}@${digestOf(Buffer.from((await Promise.all(lines)).join('')))}`;
+}

@@ -1,0 +1,45 @@
+import * as core from '@actions/core';
+
+/** Controls, format characters (bidirectional marks, zero-width), separators and lone surrogates: what a reader does not see. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const longestLine = 4000;
+
+/**
+ * One line of log from text that anybody may have written: the runner takes lines that begin with `::`, and `##[` wherever it stands, for
+ * commands to itself.
+ */
+export function plainLine(text: string): string {
+  const line = text
+    .replaceAll('\t', ' ')
+    .replace(unprintable, '\uFFFD')
+    .replaceAll('##[', '# #[')
+    .replace(/^(\s*)::/, '$1: :');
+  return line.length > longestLine ? `${line.slice(0, longestLine)}…` : line;
+}
+
+/** Lines of log; each line break begins another. */
+export function say(text: string): void {
+  for (const line of text.split(/\r\n|\n|\r/)) core.info(plainLine(line));
+}
+
+/** Lines that can be folded away. */
+export async function group<T>(title: string, run: () => Promise<T>): Promise<T> {
+  core.startGroup(plainLine(title));
+  try {
+    return await run();
+  } finally {
+    core.endGroup();
+  }
+}
+
+/** What shows beside the run on GitHub. The title is what people see first. */
+export function annotate(level: 'error' | 'warning' | 'notice', title: string, message: string): void {
+  // `@actions/core` escapes line breaks and percent signs; the rest cannot leave the command.
+  core[level](
+    message
+      .split(/\r\n|\n|\r/)
+      .map(plainLine)
+      .join('\n'),
+    { title: plainLine(title).slice(0, 200) },
+  );
+}

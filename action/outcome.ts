@@ -1,0 +1,79 @@
+import type { ContractMaterial } from '../core/contract.ts';
+import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
+import type { Digest } from '../core/digest.ts';
+import type { ChainloopError, ErrorCode } from '../core/errors.ts';
+import type { Summary } from '../core/material/document.ts';
+import type { Command } from './inputs.ts';
+
+/**
+ * How a step ended, as its output `status` says it. `passed`: the control plane has accepted the attestation. `open`: it goes on. `violations`:
+ * the contract is not satisfied. `deferred`: the control plane did not answer, and nothing is recorded.
+ */
+export const statuses = ['passed', 'violations', 'failed', 'deferred', 'skipped', 'dry-run', 'open', 'cancelled'] as const;
+export type Status = (typeof statuses)[number];
+
+/** All that a step found out, as far as it came. */
+export type Outcome = {
+  readonly command: Command;
+  readonly status: Status;
+  /** Why it is not `passed` or `open`. */
+  readonly error?: ChainloopError | undefined;
+  /** Why it was skipped. */
+  readonly reason?: string | undefined;
+  readonly found: Found;
+};
+
+/** What is known of the attestation. Grows while the step runs, so that a failure can still show it. */
+export type Found = {
+  crafting?: Crafting;
+  controlPlane?: string;
+  /** Which job brought a material, by its name. */
+  readonly jobs: Map<string, string>;
+  /** A few facts about a material, for people. */
+  readonly summaries: Map<string, Summary>;
+  /** What is wrong with a material, by its name. */
+  readonly wrong: Map<string, string>;
+  /** The paths that were given, by the name of their material. */
+  readonly paths: Map<string, string>;
+  signer?: string;
+  digest?: Digest;
+  bundlePath?: string;
+};
+
+export function nothingFound(): Found {
+  return { jobs: new Map(), summaries: new Map(), wrong: new Map(), paths: new Map() };
+}
+
+/** The evidence is not what the contract wants. */
+const violations: ReadonlySet<ErrorCode> = new Set([
+  'CONTRACT_NOT_SATISFIED',
+  'RUNNER_MISMATCH',
+  'MATERIAL_UNKNOWN',
+  'MATERIAL_KIND_MISMATCH',
+  'MATERIAL_INVALID',
+  'POLICY_NOT_SATISFIED',
+]);
+
+export function isViolation(error: ChainloopError): boolean {
+  return violations.has(error.code);
+}
+
+/** The materials that the contract requires and nobody brought; of a group, each of its members. */
+export function missing({ start, materials }: Crafting): readonly ContractMaterial[] {
+  const names = new Set(materials.map(({ name }) => name));
+  const groups = new Set(start.contract.materials.filter(({ name }) => names.has(name)).map(({ group }) => group));
+  return start.contract.materials.filter(
+    ({ name, optional, group }) => !names.has(name) && (group === undefined ? !optional : !groups.has(group)),
+  );
+}
+
+/** The materials that the attestation is about. */
+export function subjects({ start, materials }: Crafting): readonly CraftedMaterial[] {
+  const outputs = new Set(start.contract.materials.filter(({ output }) => output).map(({ name }) => name));
+  return materials.filter(({ name, digest }) => outputs.has(name) && digest !== undefined);
+}
+
+/** `release@3`. */
+export function contractLabel({ start: { identity } }: Crafting): string {
+  return identity.contractRevision === 0 ? identity.contractName : `${identity.contractName}@${identity.contractRevision}`;
+}

@@ -1,0 +1,69 @@
+import * as core from '@actions/core';
+import type { CraftedMaterial } from '../core/crafting.ts';
+import { hexOf } from '../core/digest.ts';
+import type { Inputs } from './inputs.ts';
+import { annotate, say } from './log.ts';
+import { contractLabel, missing, type Outcome, subjects } from './outcome.ts';
+import { summaryOf } from './summary.ts';
+import { messageOf, titleOf } from './words.ts';
+
+/** Tells the job and its readers how the step ended: outputs, annotations, the summary, the last lines of the log, the exit code. */
+export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | 'onViolation'>): Promise<void> {
+  const { status, error, found, reason } = outcome;
+  const url = urlOf(outcome);
+  for (const [name, value] of Object.entries(outputsOf(outcome, url))) core.setOutput(name, value);
+  const label = found.crafting === undefined ? undefined : contractLabel(found.crafting);
+  if (error !== undefined) {
+    const tolerated = status === 'deferred' || (status === 'violations' && options.onViolation === 'warn');
+    const title = status === 'deferred' ? 'Chainloop: attestation deferred, nothing is recorded' : titleOf(error, label);
+    annotate(tolerated ? 'warning' : 'error', title, messageOf(error, found.crafting));
+    if (!tolerated) process.exitCode = core.ExitCode.Failure;
+  }
+  if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}; GitHub gives it no token, so nothing is attested`);
+  if (options.showSummary && process.env.GITHUB_STEP_SUMMARY) {
+    await core.summary.addRaw(summaryOf(outcome, url)).write().catch((cause: unknown) => {
+      say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);
+    });
+  }
+  say(`Attestation ${status}${url === undefined ? '' : `: ${url}`}`);
+  if (found.digest !== undefined) say(`Digest ${found.digest}`);
+}
+
+/** Every output, always: one that is not known is empty, or an empty list. */
+function outputsOf({ status, found }: Outcome, url: string | undefined): Record<string, string> {
+  const { crafting, digest, bundlePath, jobs } = found;
+  const identity = crafting?.start.identity;
+  return {
+    status,
+    'attestation-id': identity?.runId ?? '',
+    digest: digest ?? '',
+    url: url ?? '',
+    'bundle-path': bundlePath ?? '',
+    'contract-revision': identity === undefined || identity.contractRevision === 0 ? '' : String(identity.contractRevision),
+    'missing-materials': JSON.stringify(crafting === undefined ? [] : missing(crafting).map(({ name }) => name)),
+    materials: JSON.stringify((crafting?.materials ?? []).map((material) => rowOf(material, jobs.get(material.name), found))),
+    subjects: JSON.stringify(crafting === undefined ? [] : subjects(crafting).map(({ name, fileName, digest }) => ({ name: fileName ?? name, digest }))),
+  };
+}
+
+function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlane, crafting }: Outcome['found']) {
+  const { name, type, digest, value, fileName, uploaded } = material;
+  const [, attempt] = /attempt (\d+)/.exec(job ?? '') ?? [];
+  const host = controlPlane === undefined ? '' : new URL(controlPlane).host;
+  const stored = uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
+  const uri = type === 'CONTAINER_IMAGE' ? `${fileName}@${digest}` : stored;
+  return {
+    name,
+    kind: type,
+    ...(digest === undefined ? { value } : { digest }),
+    ...(uri === undefined ? {} : { uri }),
+    ...(job === undefined ? {} : { job }),
+    ...(attempt === undefined ? {} : { attempt: Number(attempt) }),
+  };
+}
+
+/** The page of the run. */
+function urlOf({ found: { controlPlane, crafting } }: Outcome): string | undefined {
+  const runId = crafting?.start.identity.runId;
+  return controlPlane === undefined || runId === undefined || runId === '' ? undefined : `${controlPlane}/runs/${runId}`;
+}
