@@ -32,7 +32,7 @@ const globals = ['--output', '--url', '--organization', '--help'];
 /** For each path of commands, what can stand behind it. The words are our own: letters and dashes. */
 function collect(words: Map<string, readonly string[]>, node: Command | Group, path: string): void {
   if (node.type === 'command') {
-    words.set(path, [...Object.keys(node.flags).map((key) => `--${longName(key)}`), ...globals]);
+    words.set(path, [...new Set([...Object.keys(node.flags).map((key) => `--${longName(key)}`), ...globals])]);
     return;
   }
   words.set(path, [...node.commands.map(({ name }) => name), ...globals]);

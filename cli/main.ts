@@ -45,6 +45,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   {
     section: operator,
+    name: 'binding',
+    about: 'jobs of a CI system that may attest a workflow, without any secret',
+    load: async () => (await import('./binding.ts')).binding,
+  },
+  {
+    section: operator,
     name: 'api-token',
     about: 'tokens for operators and their scripts',
     load: async () => (await import('./api-token.ts')).apiToken,
@@ -54,6 +60,18 @@ export const nouns: readonly LazyNoun[] = [
     name: 'key',
     about: 'signing keys: generate them, and say which are trusted',
     load: async () => (await import('./key.ts')).key,
+  },
+  {
+    section: operator,
+    name: 'identity',
+    about: 'whose keyless signatures are trusted, besides the job of the run',
+    load: async () => (await import('./identity.ts')).identity,
+  },
+  {
+    section: operator,
+    name: 'trust-root',
+    about: 'the authorities behind keyless signatures: export, rotate',
+    load: async () => (await import('./trust-root.ts')).trustRoot,
   },
   {
     section: operator,
@@ -162,7 +180,7 @@ Examples:
   $ chainloop server
   $ chainloop attestation init --workflow release --project bedrock
   $ chainloop attestation add --name sbom --value sbom.cdx.json
-  $ chainloop attestation push --key release.key
+  $ chainloop attestation push --bundle release.sigstore.json
   $ chainloop workflow run ls --workflow release --project bedrock
 `;
 }

@@ -60,11 +60,16 @@ export function parseCommandLine(
     }
     // A function: breaking the text into lines takes longer than all else that a command line needs.
     parser.addHelpText('after', () => helpAfter(node));
+    // A command may take one of the options of every command for a value of its own: `trust-root export --output FILE`.
+    const own = (name: string): boolean => Object.hasOwn(node.flags, name);
+    parser.configureHelp({ visibleGlobalOptions: () => program.options.filter((option) => !own(option.attributeName())) });
     parser.action(() => {
-      const { output, url, organization }: Record<string, unknown> = program.opts();
+      const typed: Record<string, unknown> = program.opts();
+      const taken = Object.fromEntries(Object.entries(typed).filter(([name]) => own(name)));
+      const { output, url, organization } = Object.fromEntries(Object.entries(typed).filter(([name]) => !own(name)));
       found = {
         command: node,
-        given: parser.opts(),
+        given: { ...parser.opts(), ...taken },
         operands: parser.args,
         globals: { output: str(output), url: str(url), organization: str(organization) },
       };

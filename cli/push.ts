@@ -3,31 +3,34 @@ import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { command, pairs, text } from './command.ts';
 import { type Context, printJson } from './context.ts';
 import { attestationId, controlPlaneOf, inCrafting, openStore } from './crafting.ts';
-import { signerOf } from './signing.ts';
+import { signerOf, signingFlags } from './signing.ts';
 
 export const pushCommand = command({
   name: 'push',
   about: 'check that all is there, sign it, and send it to the control plane',
   examples: [
+    'chainloop attestation push --bundle release.sigstore.json',
     'chainloop attestation push --key release.key',
-    'CHAINLOOP_SIGNING_KEY=env://SIGNING_KEY chainloop attestation push --bundle release.sigstore.json',
+    'CHAINLOOP_SIGNING_KEY=env://SIGNING_KEY chainloop attestation push --signing key',
   ],
-  details: `The password of an encrypted key is taken from CHAINLOOP_SIGNING_PASSWORD. Prints the signed envelope. A push whose answer was lost is
-repeated with the same bytes.`,
+  details: `Without a key it signs keyless: the control plane certifies a key of this moment for the job, as the job's own identity; that takes the
+credential of a job, not of a person. The password of an encrypted key is taken from CHAINLOOP_SIGNING_PASSWORD. Prints the signed envelope. A
+push whose answer was lost is repeated with the same bytes.`,
   flags: {
-    key: text('<path|env://VAR>', 'the private key to sign with (CHAINLOOP_SIGNING_KEY)'),
+    ...signingFlags,
     bundle: text('<path>', 'also write the Sigstore bundle to this file'),
     annotation: pairs('an annotation of the attestation'),
     attestationId,
   },
-  run: async (context, { key, bundle, annotation, attestationId }) => {
+  run: async (context, { signing, key, bundle, annotation, attestationId }) => {
     const store = await openStore(context, attestationId);
     const crafting = await store.load();
     const [{ push }, { builderId }] = await Promise.all([import('../core/attestation.ts'), import('./builder.ts')]);
+    const place = inCrafting(context, crafting);
     const ports = {
       store,
-      controlPlane: controlPlaneOf(inCrafting(context, crafting)),
-      signer: signerOf(context, key),
+      controlPlane: controlPlaneOf(place),
+      signer: signerOf(place, { signing, key }, crafting.start),
       now: () => new Date(),
     };
     const pushed = await push(ports, { builderId: await builderId(), annotations: annotation });

@@ -1,16 +1,34 @@
+import type { JobClaims } from '../core/claims.ts';
 import { displayRunnerType } from '../core/runner.ts';
-import type { RunDescription } from '../core/wire.ts';
+import type { RunDescription, RunView } from '../core/wire.ts';
 import type { RunCheck } from './run-verify.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
+import { signerRows } from './verify.ts';
 
 /** What is shown of a description: all but the raw documents. */
 export type ShownRun = Omit<RunDescription, 'attestation'> & {
   readonly attestation: null | Omit<NonNullable<RunDescription['attestation']>, 'statement' | 'bundle'>;
 };
 
+export function listTable(runs: readonly RunView[]): Table {
+  return {
+    header: ['ID', 'PROJECT', 'WORKFLOW', 'STATE', 'CREATED AT', 'RUN URL'],
+    rows: runs.map(({ id, project, workflow, state, createdAt, runUrl, runnerAuthenticated }) => [
+      ...[id, project, workflow, state, formatTime(createdAt), vouched(runUrl ?? '', runnerAuthenticated)],
+    ]),
+  };
+}
+
+/** The same value with who says so. */
+function vouched(value: string, authenticated: boolean): string {
+  if (value === '') return '';
+  return `${value} ${authenticated ? '(verified)' : '(self-reported)'}`;
+}
+
 /** The boxes of `workflow run describe`. `check` is what this program found itself, with the user's own keys. */
-export function describeTables({ workflow, run, attestation }: ShownRun, check: RunCheck | undefined): readonly Table[] {
+export function describeTables(shown: ShownRun, check: RunCheck | undefined): readonly Table[] {
+  const { workflow, run, attestation } = shown;
   const section = (title: string): Table['rows'] => ['line', [title, ''], 'line'];
   const optional = (name: string, value: string | null): Table['rows'] => (value === null || value === '' ? [] : [[name, value]]);
   const summary: Table = {
@@ -27,11 +45,13 @@ export function describeTables({ workflow, run, attestation }: ShownRun, check: 
       ...(run.finishedAt === null ? [['Expires At', formatTime(run.expiresAt)]] : [['Finished At', formatTime(run.finishedAt)]]),
       ['State', run.state],
       ...optional('Reason', run.reason),
-      ['Runner Type', displayRunnerType(run.runnerType)],
-      ...optional('Runner Link', run.runnerUrl),
-      ...(attestation === null
-        ? []
-        : [...section('Statement'), ['Payload Type', attestation.payloadType], ...verification(attestation, check)]),
+      [
+        'Runner Type',
+        run.runnerType === null ? displayRunnerType(null) : vouched(displayRunnerType(run.runnerType), run.runnerAuthenticated),
+      ],
+      ...optional('Runner Link', vouched(run.runnerUrl ?? '', run.runnerAuthenticated)),
+      ...(run.claims === null ? [] : [...section('Verified Claims'), ...claimRows(run.claims)]),
+      ...(attestation === null ? [] : [...section('Statement'), ['Payload Type', attestation.payloadType], ...verification(shown, check)]),
     ],
   };
   if (attestation === null) return [summary];
@@ -44,25 +64,69 @@ export function describeTables({ workflow, run, attestation }: ShownRun, check: 
   ];
 }
 
-function verification(attestation: NonNullable<ShownRun['attestation']>, check: RunCheck | undefined): readonly (readonly string[])[] {
-  const digest = ['Digest', attestation.digest];
+/** What the CI system proved of the job. */
+function claimRows(claims: JobClaims): readonly (readonly string[])[] {
+  const { issuer, repository, commit, ref, actor, event, workflowRef, jobWorkflowRef, environment, runnerEnvironment } = claims;
+  const reusable = jobWorkflowRef === undefined || jobWorkflowRef === workflowRef ? [] : [['Reusable Workflow', jobWorkflowRef]];
+  return [
+    ['Repository', repository],
+    ['Commit', commit],
+    ['Ref', ref],
+    ['Actor', actor],
+    ['Event', event],
+    ['Workflow File', workflowRef],
+    ...reusable,
+    ...(environment === undefined ? [] : [['Environment', environment]]),
+    ['Runner', runnerEnvironment],
+    ['Proven By', issuer],
+  ];
+}
+
+/** Whether it holds, who signed, who says so, and why not. */
+type Verdict = {
+  readonly verified: boolean;
+  readonly verifiedBy: 'control-plane' | 'this-program';
+  readonly signer: string | null;
+  readonly verificationError: string | null;
+};
+
+function verdict({ run, attestation }: ShownRun, check: RunCheck | undefined): Verdict {
   switch (check?.type) {
     case 'verified':
-      return [['Verified', 'true'], ['Verified By', 'this program, with the keys given'], ['Signer', check.signer], digest];
+      return { verified: true, verifiedBy: 'this-program', signer: check.signer.name, verificationError: null };
     case 'refused':
-      return [['Verified', 'false'], ['Verified By', 'this program, with the keys given'], ['Reason', check.error.message], digest];
+      return { verified: false, verifiedBy: 'this-program', signer: null, verificationError: check.error.message };
     case undefined: {
-      const reason = attestation.verificationError === null ? [] : [['Reason', attestation.verificationError]];
-      const signer = attestation.signer === null ? [] : [['Signer', attestation.signer]];
-      return [
-        ['Verified', String(attestation.verified)],
-        ...(attestation.verified ? [['Verified By', 'the control plane']] : []),
-        ...reason,
-        ...signer,
-        digest,
-      ];
+      const missing = { verified: false, signer: null, verificationError: `run ${run.id} has no attestation: its state is ${run.state}` };
+      const { verified, signer, verificationError } = attestation ?? missing;
+      return { verified, verifiedBy: 'control-plane', signer, verificationError };
     }
   }
+}
+
+/** The description for scripts: what they ask first stands at the top. */
+export function describeJson(description: ShownRun, check: RunCheck | undefined): unknown {
+  return { ...verdict(description, check), runnerAuthenticated: description.run.runnerAuthenticated, ...description };
+}
+
+/** What stands below the boxes. */
+export function footnote({ run, attestation }: ShownRun): string {
+  const own = Object.keys({ ...attestation?.env, ...attestation?.annotations }).length > 0;
+  if (!own && (run.runnerAuthenticated || run.runnerType === null)) return '';
+  return 'Self-reported is what only the job says; environment variables, annotations and STRING materials always are.\n';
+}
+
+function verification(shown: ShownRun, check: RunCheck | undefined): readonly (readonly string[])[] {
+  const { verified, verifiedBy, signer, verificationError } = verdict(shown, check);
+  const own =
+    check?.type !== 'verified' ? 'this program' : `this program, with the ${check.signer.type === 'key' ? 'keys' : 'trusted root'} given`;
+  return [
+    ['Verified', String(verified)],
+    ...(verified || check !== undefined ? [['Verified By', verifiedBy === 'control-plane' ? 'the control plane' : own]] : []),
+    ...(verificationError === null ? [] : [['Reason', verificationError]]),
+    ...(check?.type === 'verified' ? signerRows(check.signer) : signer === null ? [] : [['Signer', signer]]),
+    ['Digest', shown.attestation?.digest ?? ''],
+  ];
 }
 
 function recordTable(title: string, record: Readonly<Record<string, string>>): readonly Table[] {

@@ -1,12 +1,10 @@
 import { runStates } from '../core/vocabulary.ts';
-import type { RunView } from '../core/wire.ts';
-import { command, group, oneOf, requiredText, text, texts } from './command.ts';
+import { command, group, oneOf, requiredText, text } from './command.ts';
 import { connect } from './connect.ts';
 import { print, printJson, printTables } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
-import { describeTables } from './run-tables.ts';
-import type { Table } from './terminal/table.ts';
-import { formatTime } from './terminal/time.ts';
+import { policyFlags, readPolicy } from './policy.ts';
+import { describeJson, describeTables, footnote, listTable } from './run-tables.ts';
 
 export const run = group('run', 'the runs of workflows and their attestations', [
   command({
@@ -35,23 +33,26 @@ export const run = group('run', 'the runs of workflows and their attestations', 
     examples: [
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output statement',
+      'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --trust-root root.json --identity-prefix https://github.com/acme/app/',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --key release.pub',
     ],
-    details: `"Verified" is the word of the control plane, unless --key is given: then this program checks the signature itself, against
-these keys alone, and fails when it does not hold.`,
-    flags: {
-      id: requiredText('<id>', 'the run'),
-      key: texts('<path>', 'a public key that you trust'),
-    },
+    details: `"Verified" is the word of the control plane, unless you say whom you trust, with public keys or with a trusted root and an
+identity: then this program checks the signature itself, and fails when it does not hold. What a CI system proved of a job is called verified;
+what only the job says is called self-reported.`,
+    flags: { id: requiredText('<id>', 'the run'), ...policyFlags },
     outputs: ['table', 'json', 'statement', 'attestation'],
-    run: async (context, { id, key }) => {
+    run: async (context, { id, ...trusted }) => {
+      const policy = await readPolicy(trusted);
       const description = await (await connect(context)).run.describe.query({ id });
-      const checked = key.length === 0 ? undefined : await (await import('./run-verify.ts')).verifyRun(description, key);
-      if (context.output === 'table') printTables(context, describeTables(description, checked));
+      const checked = policy === undefined ? undefined : (await import('./run-verify.ts')).verifyRun(description, policy);
+      if (context.output === 'table') {
+        printTables(context, describeTables(description, checked));
+        context.stdout.write(footnote(description));
+      }
       if (checked?.type === 'refused') throw checked.error;
-      if (checked !== undefined) context.log.info(`Verified here with key ${checked.signer}`);
+      if (checked !== undefined) context.log.info(`Verified here: signed by ${checked.signer.name}`);
       const { attestation } = description;
-      if (context.output === 'json') printJson(context, description);
+      if (context.output === 'json') printJson(context, describeJson(description, checked));
       if (context.output === 'statement' || context.output === 'attestation') {
         if (attestation === null) throw await noAttestation(description.run.id, description.run.state);
         printJson(context, context.output === 'statement' ? attestation.statement : attestation.bundle);
@@ -63,13 +64,4 @@ these keys alone, and fails when it does not hold.`,
 async function noAttestation(id: string, state: string): Promise<Error> {
   const { ChainloopError } = await import('../core/errors.ts');
   return new ChainloopError('NOT_FOUND', `run ${id} has no attestation: its state is ${state}`);
-}
-
-function listTable(runs: readonly RunView[]): Table {
-  return {
-    header: ['ID', 'PROJECT', 'WORKFLOW', 'STATE', 'CREATED AT', 'RUN URL'],
-    rows: runs.map(({ id, project, workflow, state, createdAt, runUrl }) => [
-      ...[id, project, workflow, state, formatTime(createdAt), runUrl ?? ''],
-    ]),
-  };
 }

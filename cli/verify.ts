@@ -1,36 +1,39 @@
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { command, requiredText, texts } from './command.ts';
+import type { VerifiedSigner } from '../core/verify.ts';
+import { command, requiredText } from './command.ts';
 import { print } from './context.ts';
+import { policyFlags, readPolicy } from './policy.ts';
+import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 export const verify = command({
   name: 'verify',
-  about: 'check a bundle with public keys that you trust, without any network',
+  about: 'check a bundle against whom you trust, without any network',
   examples: [
-    'chainloop attestation verify --bundle release.sigstore.json --key release.pub',
-    'chainloop attestation verify --bundle release.sigstore.json --key release.pub ./control-plane ./cli',
+    'chainloop attestation verify --bundle release.sigstore.json --trust-root root.json --identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 ./app',
+    'chainloop attestation verify --bundle release.sigstore.json --trust-root root.json --identity-prefix https://github.com/acme/app/ ./app ./cli',
+    'chainloop attestation verify --bundle release.sigstore.json --key release.pub ./app',
   ],
-  details: `Each artifact must be a subject of the attestation, by its digest: one that is not fails the command. Whatever the control plane says
-plays no part.`,
-  flags: {
-    bundle: requiredText('<path>', 'the Sigstore bundle, as written by attestation push --bundle'),
-    key: texts('<path>', 'a public key that you trust (PEM)'),
-  },
+  details: `Say whom you trust: the authorities of a trusted root together with the identity that must have signed, or public keys. A prefix ends
+at a / or @: https://github.com/acme/app is not https://github.com/acme/app-evil. Each artifact must be a subject of the attestation, by its digest:
+one that is not fails the command. Whatever the control plane says plays no part.`,
+  flags: { bundle: requiredText('<path>', 'the Sigstore bundle, as written by attestation push --bundle'), ...policyFlags },
   operands: ['[artifact...]'],
-  run: async (context, { bundle, key }, artifacts) => {
-    if (key.length === 0) throw new ChainloopError('USAGE', '--key <path> is missing: a public key that you trust (PEM)');
-    const [{ files, readLimited }, { parseStatement }, { verifyArtifacts, verifyBundle }, { readTrustedKeys }] = await Promise.all([
+  run: async (context, { bundle, ...trusted }, artifacts) => {
+    const policy = await readPolicy(trusted);
+    if (policy === undefined) {
+      throw new ChainloopError(
+        'USAGE',
+        'say whom you trust: --trust-root <path> with --identity <id> for keyless signatures, or --key <path> (a public key, PEM)',
+      );
+    }
+    const [{ files, readLimited }, { parseStatement }, { verifyArtifacts, verifyBundle }] = await Promise.all([
       import('../core/adapters/files.ts'),
       import('../core/statement.ts'),
       import('../core/verify.ts'),
-      import('./run-verify.ts'),
     ]);
-    const keys = await readTrustedKeys(key);
-    const { payload, payloadType, signer } = verifyBundle(decode(await readLimited(bundle, limits.bundleSizeBytes)), {
-      type: 'keys',
-      keys,
-    });
+    const { payload, payloadType, signer } = verifyBundle(decode(await readLimited(bundle, limits.bundleSizeBytes)), policy);
     const statement = parseStatement(payload);
     const measured = [];
     for (const path of artifacts) {
@@ -38,8 +41,9 @@ plays no part.`,
       measured.push({ name: path, digest: await file.digest() });
     }
     const found = measured.length === 0 ? [] : verifyArtifacts(statement, measured);
-    context.log.info(`Verified! signed with ${signer.name}`);
+    context.log.info(`Verified! signed ${signer.type === 'key' ? 'with' : 'by'} ${signer.name}`);
     for (const { name, digest } of found) context.log.info('artifact is a subject of the attestation', { name, digest });
+    if (found.length === 0) context.log.info('no artifact was given: the subjects were not compared with any file');
 
     const { metadata } = statement.predicate;
     const answer = { verified: true, signer, payloadType, predicateType: statement.predicateType, metadata, artifacts: found };
@@ -47,7 +51,7 @@ plays no part.`,
       {
         rows: [
           ['Verified', 'true'],
-          ['Signer', signer.name],
+          ...signerRows(signer),
           ['Workflow', metadata.workflowName ?? ''],
           ['Project', metadata.project ?? ''],
           ['Organization', metadata.organization ?? ''],
@@ -68,6 +72,13 @@ plays no part.`,
     ]);
   },
 });
+
+/** Who signed, in the rows of a table: of a certificate also who vouched for it, and when it was. */
+export function signerRows(signer: VerifiedSigner): Exclude<Table['rows'][number], 'line'>[] {
+  const name = ['Signer', signer.name];
+  if (signer.type === 'key') return [name];
+  return [name, ['Issuer', signer.issuer ?? 'not named'], ['Signed At', formatTime(signer.signedAt.toISOString())]];
+}
 
 function decode(bytes: Uint8Array): string {
   try {

@@ -28,7 +28,14 @@ export type Api = TRPCClient<AppRouter>;
 export const defaultRetryBudgetMs = 60_000;
 
 /** Mutations that give the same result when they are sent twice: they carry their own key, end in a state, or change nothing. */
-const repeatable: ReadonlySet<string> = new Set(['attestation.init', 'attestation.push', 'attestation.end', 'signing.certificate']);
+const repeatable: ReadonlySet<string> = new Set([
+  'attestation.init',
+  'attestation.begin',
+  'attestation.collect',
+  'attestation.push',
+  'attestation.end',
+  'signing.certificate',
+]);
 
 /**
  * A client of the control plane. Throws USAGE for a URL that is not an http or https origin, or a token that would travel in clear.

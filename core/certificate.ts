@@ -11,6 +11,7 @@ export type Certificate = {
   readonly serialNumber: Uint8Array;
   readonly notBefore: Date;
   readonly notAfter: Date;
+  /** What its basic constraints say; false when there are none. */
   readonly isAuthority: boolean;
   /** Undefined when the extension is absent: then it may do anything. */
   readonly keyUsage: number | undefined;
@@ -74,7 +75,7 @@ export function readCertificate(der: Uint8Array): Certificate | string {
     serialNumber: serial.bytes,
     notBefore: x509.validFromDate,
     notAfter: x509.validToDate,
-    isAuthority: x509.ca,
+    isAuthority: x509.ca || saysAuthority(value(extension.basicConstraints)),
     keyUsage: keyUsage(value(extension.keyUsage)),
     extendedKeyUsages: usages(value(extension.extendedKeyUsage)),
     identity: identity(value(extension.subjectAlternativeName)),
@@ -113,6 +114,12 @@ function readExtension(element: Der): Extension | undefined {
   const marked = critical === undefined || sameBytes(critical.bytes, new Uint8Array([derTag.boolean, 1, 0xff]));
   if (oid === undefined || value?.tag !== derTag.octetString || !marked || members.length > 3) return undefined;
   return { oid, critical: critical !== undefined, value: value.content };
+}
+
+/** OpenSSL calls nothing an authority whose key may not sign certificates; here, who says so is one (RFC 5280, section 4.2.1.9). */
+function saysAuthority(value: Uint8Array | undefined): boolean {
+  // An empty SEQUENCE says no: FALSE is the default, and left out in DER.
+  return value !== undefined && !sameBytes(value, new Uint8Array([derTag.sequence, 0]));
 }
 
 /** The first byte of the bits: 0x80 is digitalSignature, 0x04 keyCertSign (RFC 5280, section 4.2.1.3). */

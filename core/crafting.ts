@@ -73,6 +73,10 @@ export type CraftingStart = {
 export type Crafting = {
   readonly start: CraftingStart;
   readonly materials: readonly CraftedMaterial[];
+  /** Several jobs share it: which of them brought a material, by its name. */
+  readonly jobs?: Readonly<Record<string, string>> | undefined;
+  /** Several jobs share it, and no `init` has fixed variables, commit and annotations yet: `start` is without them. */
+  readonly provisional?: boolean | undefined;
 };
 
 /** What a material is, as people read it: the text of a STRING, else `name@sha256:…`. */

@@ -94,6 +94,11 @@ export type SignerIdentity =
  */
 export type CraftingStore = {
   /**
+   * All jobs of a CI run work on it: any of them may come first, an `init` joins, and no failure ends what others work on. `load` throws
+   * RUN_ALREADY_FINISHED and RUN_EXPIRED when it is over, unless it is sealed here.
+   */
+  readonly shared?: boolean;
+  /**
    * Keeps the key of an `init` under way, and answers the one that is kept: this one, or that of an init which did not come to its end.
    * Gone with `remove`.
    */
@@ -101,7 +106,11 @@ export type CraftingStore = {
   /** Opens the crafting. CRAFTING_OPEN when there is one. */
   begin(start: CraftingStart): Promise<void>;
   load(): Promise<Crafting>;
-  put(material: CraftedMaterial): Promise<void>;
+  /**
+   * Records a material. Where jobs share the crafting nothing is replaced: CONFLICT when the name has other content; the answer is the job
+   * that brought this very content before, if one did.
+   */
+  put(material: CraftedMaterial): Promise<string | undefined>;
   /** The sealed, signed bundle: kept before it is sent, so that a retry sends the same bytes. */
   seal(bundle: string): Promise<void>;
   sealed(): Promise<string | undefined>;

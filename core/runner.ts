@@ -1,4 +1,5 @@
 import type { RunnerContext } from './crafting.ts';
+import { limits } from './limits.ts';
 import type { RunnerType } from './names.ts';
 import { type Env, type RunnerRow, runners } from './runner/table.ts';
 
@@ -38,6 +39,12 @@ export function runnerVariables(type: RunnerType | undefined): readonly string[]
 export function jobKey(env: Env): readonly string[] {
   const row = rowOf(env);
   return row === undefined ? [] : [row.type, ...row.job.map((name) => env[name] ?? '')];
+}
+
+/** What the CI job is called, for people; empty where that is not known. */
+export function jobName(env: Env): string {
+  const name = rowOf(env)?.jobName;
+  return capped(name === undefined ? undefined : env[name], limits.textLength) ?? '';
 }
 
 /** The folder that the CI system checks out into: one for all steps of a job, wherever each of them is run. */

@@ -58,6 +58,8 @@ export type RunView = {
   readonly finishedAt: string | null;
   readonly runnerType: RunnerType | null;
   readonly runUrl: string | null;
+  /** False: only the client says what the runner is. */
+  readonly runnerAuthenticated: boolean;
 };
 export type MaterialView = {
   readonly name: string;

@@ -32,7 +32,10 @@ forEachDatabase(
     const { scope } = await newOrganization(database);
     const { id } = await openedRun(scope, (await newWorkflow(scope)).id);
     await collect(scope, id, by('build', file('binary', 'one')), now);
-    assert.deepEqual(await collect(scope, id, by('test', file('binary', 'one')), now), { type: 'existed' });
+    assert.deepEqual(await collect(scope, id, by('test', file('binary', 'one')), now), {
+      type: 'existed',
+      there: by('build', file('binary', 'one')),
+    });
     for (const other of [file('binary', 'two'), text('binary'), { ...file('binary', 'one'), type: 'EVIDENCE' as const }]) {
       assert.deepEqual(await collect(scope, id, by('test', other), now), { type: 'conflict', there: by('build', file('binary', 'one')) });
     }

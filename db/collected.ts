@@ -12,10 +12,10 @@ import { found } from './violation.ts';
 export type Collected = { readonly material: CraftedMaterial /** Which job brought it. */; readonly job: string };
 
 /**
- * How adding ended. `conflict`: the name has other content, `there`. `closed`: the run is over, or too old, or there is none; nothing
- * was added.
+ * How adding ended. `there` is what the name has: the same content, or another. `closed`: the run is over, or too old, or there is none;
+ * nothing was added.
  */
-export type CollectOutcome = { readonly type: 'added' | 'existed' | 'closed' } | { readonly type: 'conflict'; readonly there: Collected };
+export type CollectOutcome = { readonly type: 'added' | 'closed' } | { readonly type: 'existed' | 'conflict'; readonly there: Collected };
 
 /** Adds one material to an open run. The same content under the same name, from whichever job, is there already. */
 export async function collect(scope: OrgScope, runId: string, { material, job }: Collected, now: Date): Promise<CollectOutcome> {
@@ -42,7 +42,7 @@ export async function collect(scope: OrgScope, runId: string, { material, job }:
   if (done?.open !== true) return { type: 'closed' };
   const there = (await listCollected(scope, runId)).find((row) => row.material.name === name);
   if (there === undefined) throw new Error(`run ${runId}: '${name}' was in the way, and is not there`);
-  return sameContent(there.material, material) ? { type: 'existed' } : { type: 'conflict', there };
+  return { type: sameContent(there.material, material) ? 'existed' : 'conflict', there };
 }
 
 /** All that a run has, by name. */

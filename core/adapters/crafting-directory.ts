@@ -22,11 +22,22 @@ export async function craftingDirectory(place: {
   const { env, attestationId = '' } = place;
   const root = await workspaceRoot(env, await realPath(place.workspace));
   const key = hexOf(digestOf(JSON.stringify([root.path, jobKey(env), attestationId]))).slice(0, 32);
+  return join(await folderOutside(env, root), key);
+}
+
+/** The folder with all that is remembered for the jobs of this user. The same rules as for `craftingDirectory`. */
+export async function stateDirectory({ env, workspace }: { readonly env: Env; readonly workspace: string }): Promise<string> {
+  return folderOutside(env, await workspaceRoot(env, await realPath(workspace)));
+}
+
+type Root = { readonly path: string; readonly checkout: boolean };
+
+async function folderOutside(env: Env, root: Root): Promise<string> {
   const chosen = env.CHAINLOOP_STATE_DIR;
   const candidates = isSet(chosen) ? [resolve(root.path, chosen)] : defaultFolders(env);
   for (const candidate of candidates) {
     const folder = await realPath(candidate);
-    if (!root.checkout || !isInside(folder, root.path)) return join(folder, key);
+    if (!root.checkout || !isInside(folder, root.path)) return folder;
   }
   throw new ChainloopError(
     'USAGE',
@@ -43,7 +54,7 @@ function defaultFolders(env: Env): string[] {
 }
 
 /** What the steps of a job have in common: the CI system's checkout, else the one around the current folder, else that folder. */
-async function workspaceRoot(env: Env, current: string): Promise<{ readonly path: string; readonly checkout: boolean }> {
+async function workspaceRoot(env: Env, current: string): Promise<Root> {
   const job = jobWorkspace(env);
   if (isSet(job)) {
     const path = await realPath(job);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { link, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type * as z from 'zod';
 import type { CraftedMaterial, Crafting, CraftingStart } from '../crafting.ts';
@@ -10,11 +10,11 @@ import type { CraftingStore } from '../ports.ts';
 import { formatPath } from '../source/place.ts';
 import { MaterialFile, StartFile } from './crafting-state.ts';
 import { readLimited, syncDirectory, writeFileAtomically } from './files.ts';
+import { explained, makeStateDirectory } from './state-directory.ts';
 
 export { craftingDirectory } from './crafting-directory.ts';
 
 /** Only the owner: what will be signed is nobody else's to write, and contracts and variables are nobody else's to read. */
-const folderMode = 0o700;
 const fileMode = 0o600;
 const materialFile = /^material\.([-a-z0-9]+)\.json$/;
 
@@ -33,8 +33,7 @@ export function createCraftingStore(directory: string): CraftingStore {
 
   /** The folder, ours alone; the leftovers of those that were ended before are swept. */
   async function makeDirectory(): Promise<void> {
-    await explained(directory, () => mkdir(directory, { recursive: true, mode: folderMode }));
-    await assertOurs(directory);
+    await makeStateDirectory(directory);
     const parent = dirname(directory);
     const ended = (await readdir(parent)).filter((name) => name.startsWith(`${basename(directory)}.ended-`));
     for (const name of ended) await rm(join(parent, name), { recursive: true, force: true });
@@ -101,7 +100,10 @@ export function createCraftingStore(directory: string): CraftingStore {
       return { start, materials };
     },
 
-    put: (material) => write(materialPath(material.name), JSON.stringify(material)),
+    async put(material) {
+      await write(materialPath(material.name), JSON.stringify(material));
+      return undefined;
+    },
     seal: (bundle) => write(bundlePath, bundle),
     sealed: () => read(bundlePath, limits.bundleSizeBytes),
 
@@ -146,38 +148,6 @@ function json(text: string, path: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     throw corrupt(path, 'it is not JSON', cause);
-  }
-}
-
-/** In a folder that others may write to, somebody may have been there first. */
-async function assertOurs(directory: string): Promise<void> {
-  const { uid } = await lstat(directory);
-  if (process.getuid === undefined || uid === process.getuid()) return;
-  throw corrupt(directory, 'it belongs to another user; set CHAINLOOP_STATE_DIR to a folder of your own');
-}
-
-async function explained<T>(directory: string, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    if (cause instanceof ChainloopError) throw cause;
-    switch (codeOf(cause)) {
-      case 'ENOSPC':
-      case 'EDQUOT':
-        throw new ChainloopError('DISK_FULL', `crafting state: no space left in ${directory}; make room, and try again`, { cause });
-      case 'EACCES':
-      case 'EEXIST':
-      case 'EPERM':
-      case 'EROFS':
-      case 'ENOTDIR':
-        throw new ChainloopError(
-          'FILE_UNREADABLE',
-          `crafting state: ${directory} cannot be written; set CHAINLOOP_STATE_DIR to a folder that can`,
-          { cause },
-        );
-      default:
-        throw cause;
-    }
   }
 }
 

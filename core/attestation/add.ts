@@ -9,6 +9,7 @@ import type { MaterialType } from '../names.ts';
 import { didYouMean } from '../nearest.ts';
 import type { CraftingStore, EvidenceStore, Files, ImageResolver } from '../ports.ts';
 import { printable } from '../source/place.ts';
+import { endings } from './end.ts';
 
 export type AddOptions = {
   readonly name: string;
@@ -25,12 +26,16 @@ export type AddPorts = {
   readonly images: ImageResolver;
   /** Not called in a dry run, nor where the contract says `skipUpload`. */
   readonly evidence: EvidenceStore;
+  /** Opens the run of an attestation that jobs share, where no other has: any of them may come first. Absent: NO_CRAFTING then. */
+  readonly open?: (() => Promise<unknown>) | undefined;
 };
 
 export type Added = {
   readonly material: CraftedMaterial;
   /** The same name had other content before. */
   readonly replaced: boolean;
+  /** The job that had brought the very same before. */
+  readonly recordedBy?: string | undefined;
   /** A few facts about what was added, for people: of an SBOM its version and number of components. */
   readonly summary: Summary;
 };
@@ -41,10 +46,11 @@ type Measured = Omit<CraftedMaterial, 'name' | 'type' | 'annotations'> & { reado
 /**
  * Adds evidence: finds the material in the contract, opens and checks what was given, uploads it, and records it last. May be repeated.
  * MATERIAL_UNKNOWN, MATERIAL_KIND_MISMATCH, MATERIAL_INVALID; CONTRACT_NOT_SATISFIED for annotations that the contract does not
- * have; CRAFTING_SEALED after a push; NO_CRAFTING; and what files, registries and the control plane say.
+ * have; CRAFTING_SEALED after a push; NO_CRAFTING; where jobs share the attestation, CONFLICT with the content of another; and what files,
+ * registries and the control plane say.
  */
 export async function add(ports: AddPorts, options: AddOptions): Promise<Added> {
-  const crafting = await ports.store.load();
+  const crafting = await loaded(ports);
   await refuseSealed(ports.store);
   const wanted = wantedMaterial(crafting, options);
   const annotations = withFixed(wanted.annotations, options.annotations ?? {});
@@ -56,12 +62,25 @@ export async function add(ports: AddPorts, options: AddOptions): Promise<Added> 
   }
   const { summary = {}, ...measured } = await measure(ports, wanted, options.value, crafting.start.dryRun);
   const material: CraftedMaterial = { name: wanted.name, type: wanted.type, ...measured, annotations };
-  await ports.store.put(material);
+  const recordedBy = await ports.store.put(material);
   // A push at the same moment looks at the materials after it has sealed, as this looks at the seal after the material is there:
   // one of the two sees the other.
   await refuseSealed(ports.store);
   const before = crafting.materials.find((candidate) => candidate.name === wanted.name);
-  return { material, replaced: before !== undefined && (before.digest !== material.digest || before.value !== material.value), summary };
+  const replaced = before !== undefined && (before.digest !== material.digest || before.value !== material.value);
+  return { material, replaced, recordedBy, summary };
+}
+
+/** The crafting; where jobs share it, of a run that is open: what has ended may be followed by another, which the control plane decides. */
+async function loaded({ store, open }: AddPorts): Promise<Crafting> {
+  try {
+    return await store.load();
+  } catch (error) {
+    const over = isChainloopError(error) && (error.code === 'NO_CRAFTING' || endings.has(error.code));
+    if (open === undefined || !over) throw error;
+    await open();
+    return store.load();
+  }
 }
 
 function wantedMaterial({ start }: Crafting, { name, kind }: AddOptions): ContractMaterial {

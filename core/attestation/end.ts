@@ -7,8 +7,8 @@ import type { ControlPlane, CraftingStore } from '../ports.ts';
 export const endings: ReadonlySet<ErrorCode> = new Set(['RUN_ALREADY_FINISHED', 'RUN_EXPIRED', 'NOT_FOUND']);
 
 /**
- * Ends the attestation without a push, and forgets it here, also when the control plane says that it has ended already, and when its
- * state cannot be read. NO_CRAFTING; CONTROL_PLANE_UNREACHABLE leaves everything as it was.
+ * Ends the attestation without a push, for all jobs that share it, and forgets it here, also when the control plane says that it has ended
+ * already, and when its state cannot be read. NO_CRAFTING; CONTROL_PLANE_UNREACHABLE leaves everything as it was.
  */
 export async function reset(
   ports: { readonly store: CraftingStore; readonly controlPlane: ControlPlane },
@@ -17,8 +17,8 @@ export async function reset(
   const crafting = await ports.store.load().catch(async (error: unknown) => {
     if (!isChainloopError(error)) throw error;
     // What cannot be used is not kept: a broken file, or the key of an init that never came to its end.
-    if (error.code === 'STATE_CORRUPT' || error.code === 'NO_CRAFTING') await ports.store.remove();
-    if (error.code === 'STATE_CORRUPT') return undefined;
+    if (error.code === 'STATE_CORRUPT' || error.code === 'NO_CRAFTING' || endings.has(error.code)) await ports.store.remove();
+    if (error.code === 'STATE_CORRUPT' || endings.has(error.code)) return undefined;
     throw error;
   });
   if (crafting === undefined) return { ended: false };

@@ -45,36 +45,76 @@ export type InitPorts = {
   readonly newId: () => string;
 };
 
+/** `joined`: another job that shares the attestation has begun it, and what that one fixed counts. */
+export type Begun = Crafting & { readonly joined: boolean };
+
 /**
  * Opens an attestation: the contract from the control plane or a file, the runner, the variables that the contract allows, the commit.
  * May be repeated after a crash: it goes on with the run that it opened. CRAFTING_OPEN when one is open here; RUNNER_MISMATCH or
- * CONTRACT_NOT_SATISFIED with every variable and annotation that is missing or wrong, and the run is cancelled then.
+ * CONTRACT_NOT_SATISFIED with every variable and annotation that is missing or wrong, and the run is cancelled then. Where jobs share
+ * the attestation, the one that is open is joined, and none is cancelled.
  */
-export async function init(ports: InitPorts, options: InitOptions): Promise<Crafting> {
+export async function init(ports: InitPorts, options: InitOptions): Promise<Begun> {
+  if (ports.store.shared === true) return join(ports, options);
   await makeRoom(ports, options.replace === true);
   const head = await ports.git.head(options.directory);
-  const runner = detectRunner(options.env);
-  const opened = await open(ports, options.from, runner);
-  const { contract } = opened;
-  const start: CraftingStart = {
-    version: 1,
-    ...opened,
-    env: {
-      ...captured(options.env, runnerVariables(opened.runner.type), isPublic),
-      ...captured(options.env, contract.envAllowList),
-    },
-    ...(head === undefined ? {} : { head }),
-    annotations: withFixed(contract.annotations, options.annotations ?? {}),
-  };
+  const opened = await open(ports, options);
+  const start = startOf(opened, head, options);
   try {
-    const problems = unstartable(contract, start);
-    if (problems.length > 0) throw notSatisfied(contract, start, problems);
+    refuseUnstartable(start);
     await ports.store.begin(start);
   } catch (error) {
     await giveUp(ports, start, error);
     throw error;
   }
-  return { start, materials: [] };
+  return { start, materials: [], joined: false };
+}
+
+/** The first `init` of the jobs fixes what is fixed; the others find it so. */
+async function join(ports: InitPorts, options: InitOptions): Promise<Begun> {
+  if (options.replace === true) {
+    throw new ChainloopError(
+      'USAGE',
+      'attestation: all jobs of this CI run share it, so it is not replaced; end it for all of them with: chainloop attestation reset',
+    );
+  }
+  const head = await ports.git.head(options.directory);
+  const opened = await open(ports, options);
+  const there = await ports.store.load();
+  if (there.provisional !== true) return { ...there, joined: true };
+  const start = startOf(opened, head, options);
+  refuseUnstartable(start);
+  try {
+    await ports.store.begin(start);
+  } catch (error) {
+    if (!isChainloopError(error, 'CRAFTING_OPEN')) throw error;
+    return { ...(await ports.store.load()), joined: true };
+  }
+  return { ...there, start, provisional: false, joined: false };
+}
+
+function startOf(opened: Opened, head: CraftingStart['head'], { env, annotations = {} }: InitOptions): CraftingStart {
+  const { contract, runner } = opened;
+  return {
+    version: 1,
+    ...opened,
+    env: { ...captured(env, runnerVariables(runner.type), isPublic), ...captured(env, contract.envAllowList) },
+    ...(head === undefined ? {} : { head }),
+    annotations: withFixed(contract.annotations, annotations),
+  };
+}
+
+function refuseUnstartable(start: CraftingStart): void {
+  const problems = unstartable(start.contract, start);
+  if (problems.length > 0) throw notSatisfied(start.contract, start, problems);
+}
+
+/** Opens the run of an attestation that jobs share, or finds it open, and fixes nothing: for the `add` of a job that comes first. */
+export async function openShared(
+  { controlPlane, newId }: Pick<InitPorts, 'controlPlane' | 'newId'>,
+  { env, workflow, project }: { readonly env: Env; readonly workflow?: string | undefined; readonly project?: string | undefined },
+): Promise<void> {
+  await controlPlane.init({ workflow, project, runner: detectRunner(env), idempotencyKey: newId() });
 }
 
 async function makeRoom(ports: InitPorts, replace: boolean): Promise<void> {
@@ -99,7 +139,8 @@ async function makeRoom(ports: InitPorts, replace: boolean): Promise<void> {
 
 type Opened = Pick<CraftingStart, 'identity' | 'contract' | 'runner' | 'initializedAt' | 'dryRun' | 'controlPlane'>;
 
-async function open(ports: InitPorts, from: InitOptions['from'], runner: CraftingStart['runner']): Promise<Opened> {
+async function open(ports: InitPorts, { from, env }: InitOptions): Promise<Opened> {
+  const runner = detectRunner(env);
   switch (from.type) {
     case 'dryRun': {
       const identity: RunIdentity = {

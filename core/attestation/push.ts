@@ -17,6 +17,8 @@ export type PushPorts = {
   /** Absent: a dry run is not signed, and anything else is USAGE. Not asked when the attestation is signed already. */
   readonly signer?: Signer | undefined;
   readonly now: Clock;
+  /** Fixes what no `init` has fixed, where jobs share the attestation: variables, commit, annotations. Absent: NO_CRAFTING then. */
+  readonly begin?: (() => Promise<unknown>) | undefined;
 };
 export type PushOptions = {
   /** `chainloop.dev/cli/<version>@sha256:<digest>`. */
@@ -34,19 +36,33 @@ export type Pushed =
  * CONTRACT_NOT_SATISFIED with all problems, and the codes of the control plane.
  */
 export async function push(ports: PushPorts, options: PushOptions): Promise<Pushed> {
-  const crafting = await ports.store.load();
-  if (crafting.start.dryRun) return finishDryRun(ports, options, crafting);
-  const bundle = (await ports.store.sealed()) ?? (await sealAndSign(ports, options, crafting));
-  const { runId } = crafting.start.identity;
-  try {
-    const { digest } = await ports.controlPlane.push({ runId, bundle });
-    await ports.store.remove();
-    return { type: 'pushed', runId, digest, bundle };
-  } catch (error) {
-    if (!isChainloopError(error)) throw error;
-    if (refusals.has(error.code)) await ports.store.unseal();
-    throw advised(error);
+  for (let attempt = 1; ; attempt++) {
+    const crafting = await begun(ports);
+    if (crafting.start.dryRun) return finishDryRun(ports, options, crafting);
+    const bundle = (await ports.store.sealed()) ?? (await sealAndSign(ports, options, crafting));
+    const { runId } = crafting.start.identity;
+    try {
+      const { digest } = await ports.controlPlane.push({ runId, bundle });
+      await ports.store.remove();
+      return { type: 'pushed', runId, digest, bundle };
+    } catch (error) {
+      if (!isChainloopError(error)) throw error;
+      if (refusals.has(error.code)) await ports.store.unseal();
+      // Another job has brought something since the materials were read.
+      const overtaken = ports.store.shared === true && error.code === 'CONFLICT';
+      if (!overtaken || attempt === limits.attempts) throw advised(error);
+    }
   }
+}
+
+async function begun({ store, begin }: PushPorts): Promise<Crafting> {
+  const crafting = await store.load();
+  if (crafting.provisional !== true) return crafting;
+  if (begin === undefined) {
+    throw new ChainloopError('NO_CRAFTING', 'attestation: no job has begun it; begin it with: chainloop attestation init');
+  }
+  await begin();
+  return store.load();
 }
 
 /** The control plane has judged these very bytes: they must become others. Everything else may be sent again as it is. */
@@ -55,6 +71,7 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   'BUNDLE_INVALID',
   'SIGNATURE_INVALID',
   'SIGNER_UNTRUSTED',
+  'TIMESTAMP_INVALID',
   'STATEMENT_INVALID',
   'STATEMENT_MISMATCH',
   'SUBJECT_MISMATCH',
@@ -62,6 +79,7 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   'RUNNER_MISMATCH',
   'EVIDENCE_MISSING',
   'POLICY_NOT_SATISFIED',
+  'CONFLICT',
 ]);
 
 function advised(error: ChainloopError): ChainloopError {

@@ -14,6 +14,8 @@ export type Status = Crafting & {
     readonly output: boolean;
     /** The text of a STRING, else `name@sha256:…`. */
     readonly value?: string | undefined;
+    /** Which job brought it, where several share the attestation. */
+    readonly job?: string | undefined;
   }[];
   /** Everything that still keeps `push` from signing. */
   readonly problems: readonly Problem[];
@@ -35,6 +37,7 @@ export async function status(ports: { readonly store: CraftingStore }): Promise<
       ...(group === undefined ? {} : { group }),
       output,
       ...(material === undefined ? {} : { value: materialValue(material) }),
+      ...(crafting.jobs?.[name] === undefined ? {} : { job: crafting.jobs[name] }),
     };
   });
   return { ...crafting, checklist, problems: openProblems(crafting), sealed: (await ports.store.sealed()) !== undefined };

@@ -18,6 +18,8 @@ export type RunnerRow = {
   readonly variables: readonly string[];
   /** Together unique for one execution of one job: a re-run is another job. */
   readonly job: readonly string[];
+  /** The variable with the name of the job, for people. */
+  readonly jobName?: string;
   /** The variable with the checkout folder. */
   readonly workspace?: string;
 };
@@ -56,6 +58,7 @@ export const runners: readonly RunnerRow[] = [
       'GITHUB_BASE_REF',
     ],
     job: ['GITHUB_SERVER_URL', 'GITHUB_REPOSITORY', 'GITHUB_RUN_ID', 'GITHUB_RUN_ATTEMPT', 'GITHUB_JOB', 'RUNNER_NAME'],
+    jobName: 'GITHUB_JOB',
     workspace: 'GITHUB_WORKSPACE',
   },
   {
@@ -79,6 +82,7 @@ export const runners: readonly RunnerRow[] = [
       'CI_MERGE_REQUEST_SOURCE_BRANCH_SHA',
     ],
     job: ['CI_SERVER_URL', 'CI_JOB_ID'],
+    jobName: 'CI_JOB_NAME',
     workspace: 'CI_PROJECT_DIR',
   },
   {

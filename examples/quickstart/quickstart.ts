@@ -108,8 +108,6 @@ try {
   await operator(['org', 'create', '--name', 'acme']);
   await operator(['workflow', 'contract', 'create', '--name', 'release', '-f', 'examples/quickstart/contract.yaml']);
   await operator(['workflow', 'create', '--name', 'release', '--project', 'chainloop', '--team', 'core', '--contract', 'release']);
-  await operator(['key', 'generate', '--output-key-prefix', join(home, 'release-key')]);
-  await operator(['key', 'trust', '--name', 'release', '-f', join(home, 'release-key.pub')]);
   const account = await operator(
     ['service-account', 'create', '--workflow', 'release', '--project', 'chainloop', '--name', 'ci', '--output', 'json'],
     { quiet: true }, // it carries the token
@@ -135,8 +133,8 @@ try {
     () => 'unknown: not a git checkout',
   );
 
-  say('4. The CI job: init, add, push. No access to the registry, no access to anything else');
-  const job = chainloop({ ...base, CHAINLOOP_TOKEN: jobToken, CHAINLOOP_SIGNING_KEY: join(home, 'release-key.key') });
+  say('4. The CI job: init, add, push. No signing key, no access to the registry');
+  const job = chainloop({ ...base, CHAINLOOP_TOKEN: jobToken });
   await job(['attestation', 'init']);
   await job(['attestation', 'add', '--name', 'package', '--value', tarball]);
   await job(['attestation', 'add', '--name', 'sbom', '--value', join(release, 'sbom.cdx.json')]);
@@ -160,11 +158,15 @@ try {
   if (!built.equals(downloaded)) throw new Error('the download differs from what was built');
   process.stdout.write(`${basename(tarball)}: ${built.length} bytes, the same byte for byte\n`);
 
-  say('7. The control plane stops. Three files and no network are enough to verify');
+  say('7. Whoever verifies pins the authorities, once');
+  const trustRoot = join(home, 'trusted-root.json');
+  await chainloop(base)(['trust-root', 'export', '--output', trustRoot]);
+
+  say('8. The control plane stops. Three files and no network are enough to verify');
   await stop(server);
   await chainloop({ ...base, CHAINLOOP_URL: 'http://127.0.0.1:9' })([
-    ...['attestation', 'verify', '--bundle', join(home, 'release.sigstore.json')],
-    ...['--key', join(home, 'release-key.pub'), tarball],
+    ...['attestation', 'verify', '--bundle', join(home, 'release.sigstore.json'), '--trust-root', trustRoot],
+    ...['--identity', `${started.url}/organizations/acme/projects/chainloop/workflows/release/service-accounts/ci`, tarball],
   ]);
 
   process.stdout.write(`
@@ -172,6 +174,7 @@ Done in ${((performance.now() - startedAt) / 1000).toFixed(1)} s. Next:
 
   npm start                         a control plane that keeps its data, on http://127.0.0.1:8080
   docs/contract.md                  what a contract can ask for
+  docs/federation.md                GitHub and GitLab without any secret
   examples/quickstart/contract.yaml the contract that you just satisfied
   npx chainloop --help              every command, with examples
 `);

@@ -33,18 +33,19 @@ export const collecting = {
   }),
 
   /**
-   * The run of this credential, or the one that is named: its state, what `init` fixed (null before it did), and what its jobs have
-   * brought so far. NOT_FOUND.
+   * The run of this credential, or the one that is named: what it is pinned to, its state, what `init` fixed (null before it did), and what
+   * its jobs have brought so far. NOT_FOUND.
    */
-  current: job.input(wire.attestationCurrent).query(async ({ ctx: { scope, caller }, input }) => {
+  current: job.input(wire.attestationCurrent).query(async ({ ctx: { scope, services, caller }, input }) => {
     const run = input.runId === undefined ? await ownRun(caller, scope) : await runOf(caller, scope, input.runId);
     const [start, collected] = await Promise.all([startOf(scope, run.id), listCollected(scope, run.id)]);
-    const { runId }: InitAnswer = answer(run);
-    return { runId, state: run.state, start, materials: collected.map(({ material, job }) => ({ ...material, job })) };
+    const opened: InitAnswer = answer(run);
+    const state = run.state === 'initialized' && run.expiresAt <= services.now() ? 'expired' : run.state;
+    return { run: opened, state, start, collected };
   }),
 
   /**
-   * Adds one material to an open run. `existed`: the same content is there under this name, from whichever job. MATERIAL_UNKNOWN,
+   * Adds one material to an open run. `recordedBy`: the job that had brought the same content under this name. MATERIAL_UNKNOWN,
    * MATERIAL_KIND_MISMATCH, CONTRACT_NOT_SATISFIED; CONFLICT for other content, with both jobs and digests; RUN_ALREADY_FINISHED,
    * RUN_EXPIRED.
    */
@@ -57,8 +58,9 @@ export const collecting = {
     const outcome = await collect(scope, run.id, brought, services.now());
     switch (outcome.type) {
       case 'added':
+        return { recordedBy: null };
       case 'existed':
-        return { existed: outcome.type === 'existed' };
+        return { recordedBy: outcome.there.job };
       case 'conflict':
         throw conflict(outcome.there, brought);
       case 'closed': {

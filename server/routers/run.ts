@@ -114,6 +114,7 @@ function listed(row: RunRow): RunView {
     finishedAt: finishedAt?.toISOString() ?? null,
     runnerType,
     runUrl: runnerUrl,
+    runnerAuthenticated: row.runnerAuthenticated,
   };
 }
 

@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { formatBundle, type ParsedBundle, parseBundle } from '../../core/bundle.ts';
+import { formatBundle, type ParsedBundle } from '../../core/bundle.ts';
+import { derTag } from '../../core/der.ts';
 import { ChainloopError, type ErrorCode, isChainloopError } from '../../core/errors.ts';
 import { loadTrustRoot, type TrustRoot } from '../../core/trust-root.ts';
 import { type IdentityPolicy, type Policy, verifyBundle } from '../../core/verify.ts';
-import { acme, certifiedBundle, createFakeAuthority, github, logEntry, minutes, noon, timestamp } from '../fakes/authority.ts';
+import {
+  acme,
+  certifiedBundle,
+  createFakeAuthority,
+  der,
+  github,
+  logEntry,
+  minutes,
+  noon,
+  reissued,
+  timestamp,
+} from '../fakes/authority.ts';
 
-// faults.md S1 to S3 for certificates: every row is a bundle that is good but for one thing, signed for real.
-
-Error.stackTraceLimit = 0;
+// faults.md S2 and S3 for certificates: every row is a bundle that is good but for one thing, signed for real. S1: certified-mutations.test.ts.
 
 const authority = createFakeAuthority();
 const stranger = createFakeAuthority();
@@ -28,7 +39,7 @@ const good = certifiedBundle(authority, payload).bundle;
 const again = certifiedBundle(authority, other).bundle;
 const derOf = ({ signer }: ParsedBundle): Uint8Array => (signer.type === 'certificate' ? signer.der : new Uint8Array());
 const entryOf = (bundle: ParsedBundle, at?: Date) =>
-  logEntry(authority, { payload: bundle.payload, signature: bundle.signature, certificate: derOf(bundle), ...(at && { at }) });
+  logEntry(authority, { payload: bundle.payload, signature: bundle.signature, signer: derOf(bundle), ...(at && { at }) });
 const logged = { ...good, transparencyLogEntries: [entryOf(good)] };
 
 const refusedWith = (code: ErrorCode, says: RegExp) => (error: unknown) => {
@@ -36,26 +47,6 @@ const refusedWith = (code: ErrorCode, says: RegExp) => (error: unknown) => {
   assert.match(error.message, says);
   return true;
 };
-
-test('CVE-2022-36056: a log entry that is not of this artifact, key and signature is no entry of this bundle', () => {
-  const twin = certifiedBundle(authority, payload);
-  assert.equal(verifyBundle(logged, policyOf(logRoot)).signer.name, acme);
-  const rows: Record<string, { readonly entry: Parameters<typeof logEntry>[1]; readonly says: RegExp }> = {
-    'of another artifact': { entry: { payload: other, signature: good.signature, certificate: derOf(good) }, says: /hash mismatch/ },
-    'of another signature': {
-      entry: { payload, signature: twin.bundle.signature, certificate: derOf(good) },
-      says: /signature mismatch/,
-    },
-    'of another key': {
-      entry: { payload, signature: good.signature, certificate: derOf(twin.bundle) },
-      says: /another key or certificate/,
-    },
-  };
-  for (const [what, { entry, says }] of Object.entries(rows)) {
-    const bundle = { ...good, transparencyLogEntries: [logEntry(authority, entry)] };
-    assert.throws(() => verifyBundle(bundle, policyOf(logRoot)), refusedWith('TRANSPARENCY_INVALID', says), what);
-  }
-});
 
 test('a certificate proves payload, type and identity, with a time inside its validity', () => {
   for (const strict of [false, true]) {
@@ -87,6 +78,31 @@ const foreignRoot = await loadTrustRoot(stranger.trustRoot());
 const evil = 'https://github.com/acme/app-evil/.github/workflows/release.yml@refs/tags/v1';
 const stamperAsSigner = certifiedBundle(authority, payload, { issuing: authority.stamping }).bundle;
 
+/** The good bundle with its certificate changed, and signed again by the same authority: only the change is wrong. */
+const reissuedWith = (change: Parameters<typeof reissued>[2]): ParsedBundle => ({
+  ...good,
+  signer: { type: 'certificate', der: reissued(authority.issuing, derOf(good), change) },
+});
+const oid = (hex: string): Buffer => der(derTag.oid, Buffer.from(hex, 'hex'));
+const extension = (name: Buffer, value: Uint8Array, critical = false): Buffer =>
+  der(derTag.sequence, name, ...(critical ? [Buffer.from('0101ff', 'hex')] : []), der(derTag.octetString, value));
+const [keyUsage, extendedKeyUsage, san, issuerV2] = [oid('551d0f'), oid('551d25'), oid('551d11'), oid('2b0601040183bf300108')];
+const without = (extensions: readonly Buffer[], name: Buffer): Buffer[] => extensions.filter((one) => !one.includes(name));
+const replaced = (name: Buffer, value: Uint8Array, critical = false): ParsedBundle =>
+  reissuedWith((extensions) => [...without(extensions, name), extension(name, value, critical)]);
+const names = (...list: readonly Buffer[]): Buffer => der(derTag.sequence, ...list);
+const uri = (text: string): Buffer => der(0x86, Buffer.from(text));
+
+const ended = { notBefore: new Date('2026-01-01T00:00:00Z'), notAfter: new Date('2026-11-23T11:00:00Z') };
+const expiredRoot = createFakeAuthority('expired root', { root: ended });
+const expiredStamper = createFakeAuthority('expired stamper', { stamping: ended });
+const rotated = createFakeAuthority('rotated');
+const withLeafAsIssuer = (): ParsedBundle => {
+  const { key } = certifiedBundle(authority, payload);
+  const leaf = { key, certificate: new X509Certificate(derOf(certifiedBundle(authority, payload).bundle)) };
+  return certifiedBundle(authority, payload, { issuing: leaf }).bundle;
+};
+
 const rows: readonly Row[] = [
   { attack: 'the certificate of another repository', bundle: sansOf(evil), code: 'SIGNER_UNTRUSTED', says: /app-evil/ },
   {
@@ -107,6 +123,19 @@ const rows: readonly Row[] = [
     bundle: sansOf(`https://evil.example/?${acme}`),
     code: 'SIGNER_UNTRUSTED',
     says: /evil/,
+  },
+  {
+    attack: 'a branch whose name begins like the trusted one',
+    bundle: sansOf(acme.replace('tags/v1', 'heads/main-evil')),
+    policy: prefix(acme.replace('tags/v1', 'heads/main')),
+    code: 'SIGNER_UNTRUSTED',
+    says: /main-evil/,
+  },
+  {
+    attack: 'the trusted identity in capitals',
+    bundle: sansOf(acme.replace('acme', 'Acme')),
+    code: 'SIGNER_UNTRUSTED',
+    says: /Acme/,
   },
   {
     attack: 'a way out of the prefix',
@@ -202,13 +231,106 @@ const rows: readonly Row[] = [
     attack: 'the certificate of the authority itself',
     bundle: { ...good, signer: { type: 'certificate', der: new Uint8Array(authority.issuing.certificate.raw) } },
     code: 'SIGNER_UNTRUSTED',
-    says: /of an authority/,
+    says: /exactly one identity/,
   },
   {
     attack: 'the certificate of the time-stamping authority',
     bundle: { ...good, signer: { type: 'certificate', der: new Uint8Array(authority.stamping.certificate.raw) } },
     code: 'SIGNER_UNTRUSTED',
+    says: /exactly one identity/,
+  },
+  {
+    attack: 'the key of the certificate may only sign certificates',
+    bundle: replaced(keyUsage, Buffer.from('03020204', 'hex'), true),
+    code: 'SIGNER_UNTRUSTED',
     says: /not for signing code/,
+  },
+  {
+    attack: 'a certificate for time-stamping that names the trusted identity',
+    bundle: replaced(extendedKeyUsage, der(derTag.sequence, oid('2b06010505070308'))),
+    code: 'SIGNER_UNTRUSTED',
+    says: /not for signing code/,
+  },
+  {
+    attack: 'a certificate without a purpose',
+    bundle: reissuedWith((extensions) => without(extensions, extendedKeyUsage)),
+    code: 'SIGNER_UNTRUSTED',
+    says: /not for signing code/,
+  },
+  {
+    attack: 'a certificate of an authority that names the trusted identity',
+    bundle: reissuedWith((extensions) => [...extensions, extension(oid('551d13'), Buffer.from('30030101ff', 'hex'), true)]),
+    code: 'SIGNER_UNTRUSTED',
+    says: /of an authority, which does not sign/,
+  },
+  { attack: 'a certificate that a signer has issued', bundle: withLeafAsIssuer(), code: 'SIGNER_UNTRUSTED', says: /not of an authority/ },
+  {
+    attack: 'no identity',
+    bundle: reissuedWith((extensions) => without(extensions, san)),
+    code: 'SIGNER_UNTRUSTED',
+    says: /exactly one identity/,
+  },
+  {
+    attack: 'two identities, the trusted one first',
+    bundle: replaced(san, names(uri(acme), uri(evil)), true),
+    code: 'SIGNER_UNTRUSTED',
+    says: /exactly one identity/,
+  },
+  {
+    attack: 'the trusted identity as a DNS name',
+    bundle: replaced(san, names(der(0x82, Buffer.from(acme))), true),
+    code: 'SIGNER_UNTRUSTED',
+    says: /exactly one identity/,
+  },
+  {
+    attack: 'the trusted identity, and a NUL behind it',
+    bundle: replaced(san, names(uri(`${acme}\0.evil.example`)), true),
+    code: 'SIGNER_UNTRUSTED',
+    says: /exactly one identity/,
+  },
+  {
+    attack: 'nobody vouches for the identity',
+    bundle: reissuedWith((extensions) => without(extensions, issuerV2)),
+    code: 'SIGNER_UNTRUSTED',
+    says: /nobody vouches/,
+  },
+  {
+    attack: 'two issuers in one certificate, the older extension naming another',
+    bundle: reissuedWith((extensions) => [...extensions, extension(oid('2b0601040183bf300101'), Buffer.from('https://evil.example'))]),
+    code: 'SIGNER_UNTRUSTED',
+    says: /nobody vouches/,
+  },
+  {
+    attack: 'an identity that is there twice',
+    bundle: reissuedWith((extensions) => [...extensions, extension(san, names(uri(evil)))]),
+    code: 'BUNDLE_INVALID',
+    says: /an extension is there twice/,
+  },
+  {
+    attack: 'a critical extension that nobody here understands',
+    bundle: reissuedWith((extensions) => [...extensions, extension(oid('2b0601040183bf30017f'), Buffer.from([5, 0]), true)]),
+    code: 'BUNDLE_INVALID',
+    says: /critical and not understood/,
+  },
+  {
+    attack: 'freeze: the root of the authorities has expired',
+    bundle: certifiedBundle(expiredRoot, payload).bundle,
+    policy: policyOf(await loadTrustRoot(expiredRoot.trustRoot())),
+    code: 'TIMESTAMP_INVALID',
+    says: /timestamp could not be verified/,
+  },
+  {
+    attack: 'freeze: the certificate of the time-stamping authority has expired',
+    bundle: certifiedBundle(expiredStamper, payload).bundle,
+    policy: policyOf(await loadTrustRoot(expiredStamper.trustRoot())),
+    code: 'TIMESTAMP_INVALID',
+    says: /timestamp could not be verified/,
+  },
+  {
+    attack: 'rollback: a trust root from before the rotation does not know the authority of today',
+    bundle: certifiedBundle(rotated, payload).bundle,
+    code: 'TIMESTAMP_INVALID',
+    says: /not of an authority/,
   },
   {
     attack: 'root downgrade: an authority that was rotated out signs on',
@@ -276,95 +398,34 @@ const rows: readonly Row[] = [
 ];
 
 describe('S2 and S3 for certificates', () => {
+  let refused = 0;
   for (const { attack, bundle, policy: asked = policy, code, says } of rows) {
-    test(`refused with ${code}: ${attack}`, () => assert.throws(() => verifyBundle(formatBundle(bundle), asked), refusedWith(code, says)));
+    test(`refused with ${code}: ${attack}`, () => {
+      assert.throws(() => verifyBundle(formatBundle(bundle), asked), refusedWith(code, says));
+      refused++;
+    });
   }
+  test('a certificate that was taken apart and put together again is accepted, so that each is refused for its own reason', () => {
+    assert.equal(verifyBundle(formatBundle(reissuedWith((extensions) => extensions)), policy).signer.name, acme);
+  });
+  test('the count', (t) => {
+    t.diagnostic(`S2 and S3, certificates: refused with their own code: ${refused} / ${rows.length}`);
+    assert.equal(refused, rows.length);
+  });
   test('what is unsafe works when it is called so', () => {
     const thresholds = { logEntries: 0, timestamps: 1, certificateTimestamps: 0 };
     assert.equal(verifyBundle(good, policyOf(logRoot, { thresholds, unsafelyBelowTrustRoot: true })).signer.name, acme);
   });
   test('a prefix that ends with its segment, and one of refs, is followed', () => {
-    for (const text of ['https://github.com/acme/app', 'https://github.com/acme/', acme.slice(0, -1), acme])
+    for (const text of [
+      'https://github.com/acme/app',
+      'https://github.com/acme/',
+      acme.slice(0, acme.indexOf('@')),
+      acme.slice(0, -1),
+      acme,
+    ])
       assert.equal(verifyBundle(good, prefix(text)).signer.name, acme);
   });
-});
-
-test('S1: a certified bundle with a bit flipped is refused, or proves the same; what is kept as evidence takes none', (t) => {
-  for (const [name, text, trustRoot] of [
-    ['stamped', formatBundle(good), root],
-    ['stamped and logged', formatBundle(logged), logRoot],
-  ] as const) {
-    const original = Buffer.from(text);
-    const count = { mutants: 0, verified: 0, changed: 0, kept: 0, otherErrors: 0 };
-    const attempt = <T>(action: () => T): T | undefined => {
-      try {
-        return action();
-      } catch (error) {
-        if (!(error instanceof ChainloopError)) count.otherErrors++;
-        return undefined;
-      }
-    };
-    const strict = policyOf(trustRoot, { strict: true });
-    assert.ok(attempt(() => verifyBundle(parseBundle(text, { canonical: true }), strict)));
-    for (let at = 0; at < original.length; at++) {
-      for (let bit = 0; bit < 8; bit++) {
-        const flipped = Buffer.from(original);
-        flipped[at] = (original[at] ?? 0) ^ (1 << bit);
-        const mutant = flipped.toString('utf8');
-        count.mutants++;
-        const parsed = attempt(() => parseBundle(mutant));
-        // Each bit of the parts beneath the base64 has its turn below; here one bit of each byte is enough.
-        if (parsed === undefined || bit !== at % 8) continue;
-        const verified = attempt(() => verifyBundle(parsed, policyOf(trustRoot)));
-        if (verified === undefined) continue;
-        count.verified++;
-        if (!Buffer.from(verified.payload).equals(payload) || verified.signer.name !== acme) count.changed++;
-        // Evidence asks for more of the same checks.
-        if (attempt(() => verifyBundle(parseBundle(mutant, { canonical: true }), strict)) !== undefined) count.kept++;
-      }
-    }
-    t.diagnostic(`S1 ${name}: ${JSON.stringify(count)} of ${original.length} bytes`);
-    assert.deepEqual([count.changed, count.kept, count.otherErrors], [0, 0, 0]);
-  }
-});
-
-test('S1: each bit of the binary parts, flipped beneath its base64, is refused where evidence is kept', (t) => {
-  const strict = policyOf(root, { strict: true });
-  const [stamp = new Uint8Array()] = good.timestamps;
-  const parts: Record<string, { readonly bytes: Uint8Array; readonly put: (bytes: Uint8Array) => ParsedBundle }> = {
-    payload: { bytes: payload, put: (bytes) => ({ ...good, payload: bytes }) },
-    signature: { bytes: good.signature, put: (bytes) => ({ ...good, signature: bytes }) },
-    certificate: { bytes: derOf(good), put: (der) => ({ ...good, signer: { type: 'certificate', der } }) },
-    timestamp: { bytes: stamp, put: (bytes) => ({ ...good, timestamps: [bytes] }) },
-  };
-  for (const [name, { bytes, put }] of Object.entries(parts)) {
-    let mutants = 0;
-    for (let at = 0; at < bytes.length; at++) {
-      for (let bit = 0; bit < 8; bit++) {
-        const flipped = Uint8Array.from(bytes);
-        flipped[at] = (bytes[at] ?? 0) ^ (1 << bit);
-        mutants++;
-        assert.throws(
-          () => verifyBundle(put(flipped), strict),
-          (error) => error instanceof ChainloopError,
-          `${name}: bit ${bit} of byte ${at}`,
-        );
-      }
-    }
-    t.diagnostic(`${name}: ${mutants} refused`);
-  }
-});
-
-test('S1: every mix of the parts of two valid bundles is refused', () => {
-  const pick = (mask: number, bit: number): ParsedBundle => ((mask & bit) === 0 ? good : again);
-  for (let mask = 1; mask < 15; mask++) {
-    const { payload: bytes } = pick(mask, 1);
-    const { signature } = pick(mask, 2);
-    const { signer } = pick(mask, 4);
-    const { timestamps } = pick(mask, 8);
-    assert.throws(() => verifyBundle({ ...good, payload: bytes, signature, signer, timestamps }, policy), ChainloopError, String(mask));
-  }
-  assert.ok(verifyBundle(again, policy));
 });
 
 test('a timestamp that carries certificates is read, but evidence has nothing in it that only others vouch for', () => {

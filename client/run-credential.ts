@@ -1,0 +1,138 @@
+import { lstat, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as z from 'zod';
+import type { CiTokenSource } from '../core/adapters/ci-token.ts';
+import { stateDirectory } from '../core/adapters/crafting-directory.ts';
+import { readLimited, writeFileAtomically } from '../core/adapters/files.ts';
+import { makeStateDirectory } from '../core/adapters/state-directory.ts';
+import { digestOf, hexOf } from '../core/digest.ts';
+import { isChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import { type Env, jobKey } from '../core/runner.ts';
+import type { ApiOptions } from './api.ts';
+import { exchangeFrom, type RunCredential, type WorkflowChoice } from './exchange.ts';
+
+/** The run credential of a job, over all its steps. */
+export type KeptCredential = {
+  /** One that is good for a minute at least: the one that is kept, or a new one. Throws as `exchangeFrom` does. */
+  current(): Promise<RunCredential>;
+  /** Deletes what is kept. */
+  forget(): Promise<void>;
+};
+
+/** A credential is not used in its last minute: a request may take as long. */
+const reserveMs = 60_000;
+/** Another step of the job may be exchanging the same token, which is good once. */
+const otherStepMs = 3_000;
+const prefix = 'run-credential-';
+
+const Kept: z.ZodType<RunCredential> = z.strictObject({
+  token: z.string(),
+  expiresAt: z.iso.datetime(),
+  organization: z.string(),
+  project: z.string(),
+  workflow: z.string(),
+  identity: z.strictObject({ san: z.string(), issuer: z.string() }),
+});
+
+/**
+ * Exchanges the token of the CI system once, and keeps the credential, which alone is written: outside of the workspace, for its owner alone
+ * (0600), by control plane and job. The token of a GitLab job can be exchanged only once, so every step of it goes on with the same.
+ */
+export function keepCredential(deps: {
+  readonly env: Env;
+  readonly source: CiTokenSource;
+  readonly options: Omit<ApiOptions, 'token'>;
+  readonly choice?: WorkflowChoice | undefined;
+  /** The current folder: what is kept is kept outside of its checkout. */
+  readonly workspace: string;
+  readonly now: () => Date;
+}): KeptCredential {
+  const { env, source, options, choice = {}, now } = deps;
+  let inMemory: RunCredential | undefined;
+  let underWay: Promise<RunCredential> | undefined;
+
+  async function folders() {
+    const root = await stateDirectory(deps);
+    // The secret that the CI system gave this job tells it apart also where nothing else does.
+    const secret = digestOf(env.ACTIONS_ID_TOKEN_REQUEST_TOKEN || env.CHAINLOOP_ID_TOKEN || '');
+    const key = hexOf(digestOf(JSON.stringify([new URL(options.url).origin, jobKey(env), secret]))).slice(0, 32);
+    return { root, own: join(root, `${prefix}${key}`) };
+  }
+
+  function isGood(credential: RunCredential | undefined): credential is RunCredential {
+    if (credential === undefined || new Date(credential.expiresAt).getTime() - now().getTime() < reserveMs) return false;
+    const { organization, workflow, project } = credential;
+    const chosen = [options.organization ?? organization, choice.workflow ?? workflow, choice.project ?? project];
+    return JSON.stringify(chosen) === JSON.stringify([organization, workflow, project]);
+  }
+
+  async function kept(): Promise<RunCredential | undefined> {
+    const credential = await read(join((await folders()).own, 'credential.json'));
+    return isGood(credential) ? credential : undefined;
+  }
+
+  async function renew(): Promise<RunCredential> {
+    const found = await kept();
+    if (found !== undefined) return found;
+    try {
+      const made = await exchangeFrom(source, options, choice);
+      const { root, own } = await folders();
+      await makeStateDirectory(own);
+      await writeFileAtomically(join(own, 'credential.json'), Buffer.from(JSON.stringify(Kept.parse(made))), 0o600);
+      await sweep(root, now());
+      return made;
+    } catch (error) {
+      const other = source.platform === 'gitlab' && isChainloopError(error, 'UNAUTHENTICATED') ? await awaited(kept) : undefined;
+      if (other === undefined) throw error;
+      return other;
+    }
+  }
+
+  return {
+    async current() {
+      if (isGood(inMemory)) return inMemory;
+      underWay ??= renew().finally(() => {
+        underWay = undefined;
+      });
+      inMemory = await underWay;
+      return inMemory;
+    },
+    async forget() {
+      inMemory = undefined;
+      await rm((await folders()).own, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What is in the file, when it is ours and readable by nobody else; anything else is as good as nothing, and replaced. */
+async function read(path: string): Promise<RunCredential | undefined> {
+  try {
+    const { uid, mode } = await lstat(path);
+    if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o077) !== 0)) return undefined;
+    return Kept.safeParse(JSON.parse(Buffer.from(await readLimited(path, limits.subjectTokenSizeBytes)).toString('utf8'))).data;
+  } catch {
+    return undefined;
+  }
+}
+
+async function awaited<T>(find: () => Promise<T | undefined>): Promise<T | undefined> {
+  const endsAt = performance.now() + otherStepMs;
+  for (;;) {
+    const found = await find();
+    if (found !== undefined || performance.now() > endsAt) return found;
+    await sleep(100);
+  }
+}
+
+/** Jobs do not always end well, and not every CI system empties its folders: what has expired goes with the next credential. */
+async function sweep(root: string, now: Date): Promise<void> {
+  for (const name of (await readdir(root)).filter((entry) => entry.startsWith(prefix))) {
+    const writtenAt = await lstat(join(root, name, 'credential.json')).then(
+      ({ mtimeMs }) => mtimeMs,
+      () => now.getTime(),
+    );
+    if (now.getTime() - writtenAt > 2 * limits.runCredentialLifetimeMs) await rm(join(root, name), { recursive: true, force: true });
+  }
+}
