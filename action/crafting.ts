@@ -1,12 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
-import type { ApiOptions } from '../client/api.ts';
 import { digestOf } from '../core/digest.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
 import type { Inputs } from './inputs.ts';
 import { version } from './release.ts';
-import type { Session } from './session.ts';
+import type { Connected, Session } from './session.ts';
 
 // The ports of core/attestation.ts for a job of GitHub Actions. Each is loaded when it is first used.
 
@@ -24,7 +23,7 @@ export async function openStore(env: Env, inputs: Inputs, session: Session | und
   return createSharedCraftingStore({ api: createApi(await session.options()), local, job: inputs.job });
 }
 
-export function controlPlaneOf(options: () => Promise<ApiOptions>): ControlPlane {
+export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane {
   const open = async (): Promise<ControlPlane> => {
     const { createControlPlane } = await import('../client/control-plane.ts');
     return createControlPlane(await options());
@@ -37,7 +36,7 @@ export function controlPlaneOf(options: () => Promise<ApiOptions>): ControlPlane
 }
 
 /** The evidence storage behind the gateway. */
-export function evidenceOf(options: () => Promise<ApiOptions>, organization: string): EvidenceStore {
+export function evidenceOf(options: () => Promise<Connected>, organization: string): EvidenceStore {
   return {
     async upload(file) {
       const [{ url, token }, { createRegistryClient }, { createEvidenceStore }] = await Promise.all([
@@ -79,7 +78,7 @@ async function resolveImage(env: Env, reference: string): ReturnType<ImageResolv
 
 /** The key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */
 export function signerOf(
-  { env, inputs, options }: { readonly env: Env; readonly inputs: Inputs; readonly options: () => Promise<ApiOptions> },
+  { env, inputs, options }: { readonly env: Env; readonly inputs: Inputs; readonly options: () => Promise<Connected> },
   signed: (signer: string) => void,
 ): Signer {
   const { signing, signingKey } = inputs;

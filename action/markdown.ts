@@ -4,7 +4,9 @@
  */
 export function escaped(text: string, length = 200): string {
   const cut = text.length > length ? `${text.slice(0, length).toWellFormed()}…` : text;
-  return cut.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, ' ').replaceAll(/[^\p{L}\p{N} .,/;'"=…-]/gu, (character) => `&#${character.codePointAt(0)};`);
+  return cut
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, ' ')
+    .replaceAll(/[^\p{L}\p{N} .,/;'"=…-]/gu, (character) => `&#${character.codePointAt(0)};`);
 }
 
 /** The same in the type of code. Backticks would not do: inside them no entity counts. */
@@ -36,7 +38,14 @@ export function document(sections: readonly string[]): string {
     if (sizeBytes > summarySizeBytes) {
       // In what was left out, elements may have been closed that are still open.
       const open = kept.filter((text) => text.includes('<details>')).length - kept.filter((text) => text.includes('</details>')).length;
-      return [...kept, '', ...Array.from({ length: open }, () => '</details>'), '', `**… and ${lines.length - kept.length} more lines.**`, ''].join('\n');
+      return [
+        ...kept,
+        '',
+        ...Array.from({ length: open }, () => '</details>'),
+        '',
+        `**… and ${lines.length - kept.length} more lines.**`,
+        '',
+      ].join('\n');
     }
     kept.push(line);
   }

@@ -21,9 +21,12 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
   }
   if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}; GitHub gives it no token, so nothing is attested`);
   if (options.showSummary && process.env.GITHUB_STEP_SUMMARY) {
-    await core.summary.addRaw(summaryOf(outcome, url)).write().catch((cause: unknown) => {
-      say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);
-    });
+    await core.summary
+      .addRaw(summaryOf(outcome, url))
+      .write()
+      .catch((cause: unknown) => {
+        say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);
+      });
   }
   say(`Attestation ${status}${url === undefined ? '' : `: ${url}`}`);
   if (found.digest !== undefined) say(`Digest ${found.digest}`);
@@ -42,7 +45,9 @@ function outputsOf({ status, found }: Outcome, url: string | undefined): Record<
     'contract-revision': identity === undefined || identity.contractRevision === 0 ? '' : String(identity.contractRevision),
     'missing-materials': JSON.stringify(crafting === undefined ? [] : missing(crafting).map(({ name }) => name)),
     materials: JSON.stringify((crafting?.materials ?? []).map((material) => rowOf(material, jobs.get(material.name), found))),
-    subjects: JSON.stringify(crafting === undefined ? [] : subjects(crafting).map(({ name, fileName, digest }) => ({ name: fileName ?? name, digest }))),
+    subjects: JSON.stringify(
+      crafting === undefined ? [] : subjects(crafting).map(({ name, fileName, digest }) => ({ name: fileName ?? name, digest })),
+    ),
   };
 }
 
@@ -50,7 +55,8 @@ function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlan
   const { name, type, digest, value, fileName, uploaded } = material;
   const [, attempt] = /attempt (\d+)/.exec(job ?? '') ?? [];
   const host = controlPlane === undefined ? '' : new URL(controlPlane).host;
-  const stored = uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
+  const stored =
+    uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
   const uri = type === 'CONTAINER_IMAGE' ? `${fileName}@${digest}` : stored;
   return {
     name,

@@ -8,7 +8,7 @@ export function summaryOf(outcome: Outcome, url: string | undefined): string {
   return document([`### ${heading(outcome)}`, ...body(outcome, url)].filter((section) => section !== ''));
 }
 
-function heading({ status, command, found, error }: Outcome): string {
+function heading({ status, command, found }: Outcome): string {
   const name = found.crafting?.start.identity.workflowName;
   const title = `Chainloop attestation${name === undefined || name === '' ? '' : `: ${escaped(name)}`}`;
   switch (status) {
@@ -17,7 +17,7 @@ function heading({ status, command, found, error }: Outcome): string {
     case 'violations':
       return `❌ ${title}, contract not satisfied`;
     case 'failed':
-      return `❌ ${title}, FAILED${error === undefined ? '' : ''}`;
+      return `❌ ${title}, FAILED`;
     case 'deferred':
       return `⚠️ ${title}, DEFERRED: nothing is recorded`;
     case 'skipped':
@@ -36,7 +36,9 @@ function body(outcome: Outcome, url: string | undefined): readonly string[] {
   const { crafting } = found;
   switch (status) {
     case 'passed':
-      return crafting === undefined ? [] : [materialsTable(outcome, crafting), satisfied(outcome, crafting, url), verification(outcome, crafting)];
+      return crafting === undefined
+        ? []
+        : [materialsTable(outcome, crafting), satisfied(outcome, crafting, url), verification(outcome, crafting)];
     case 'violations':
     case 'failed':
       return [
@@ -70,13 +72,16 @@ function materialsTable({ found }: Outcome, crafting: Crafting): string {
   const rows = crafting.materials.map((material) => [
     escaped(material.name),
     material.type,
-    valueOf(material, found.summaries.get(material.name)),
+    shownValue(material, found.summaries.get(material.name)),
     outputs.has(material.name) ? '●' : '',
   ]);
   return table(['Material', 'Kind', 'Value', 'Subject'], rows);
 }
 
-function valueOf({ digest, value, fileName, sizeBytes, tag, type }: CraftedMaterial, summary: Readonly<Record<string, string>> = {}): string {
+function shownValue(
+  { digest, value, fileName, sizeBytes, tag, type }: CraftedMaterial,
+  summary: Readonly<Record<string, string>> = {},
+): string {
   if (digest === undefined) return code(value ?? '', 100);
   if (type === 'CONTAINER_IMAGE') return code(`${fileName}${tag === undefined ? '' : `:${tag}`}@${shortDigest(digest)}`, 300);
   const components = summary['chainloop.material.sbom.components'];
@@ -93,13 +98,16 @@ function sizeText(sizeBytes: number): string {
 function satisfied({ found }: Outcome, crafting: Crafting, url: string | undefined): string {
   const { identity, contract } = crafting.start;
   const revision = identity.contractRevision === 0 ? '' : ` revision ${identity.contractRevision}`;
-  const signer = found.signer === undefined ? '' : ` Signed ${found.signer.startsWith('key ') ? 'with' : 'keyless by'} ${code(found.signer, 500)}.`;
+  const signer =
+    found.signer === undefined ? '' : ` Signed ${found.signer.startsWith('key ') ? 'with' : 'keyless by'} ${code(found.signer, 500)}.`;
   const count = `${crafting.materials.length} of ${contract.materials.length}`;
   return [`Contract ${code(identity.contractName)}${revision} satisfied, ${count} materials.${signer}`, link(url)].join(' ');
 }
 
 function link(url: string | undefined): string {
-  return url === undefined ? '' : `[Open attestation](${encodeURI(url).replaceAll(/[()]/g, (character) => (character === '(' ? '%28' : '%29'))})`;
+  return url === undefined
+    ? ''
+    : `[Open attestation](${encodeURI(url).replaceAll(/[()]/g, (character) => (character === '(' ? '%28' : '%29'))})`;
 }
 
 /** How anybody checks it, with the paths and names of this run. */
@@ -132,7 +140,11 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
             ? '❌ missing'
             : 'not there';
     const job = found.jobs.get(name);
-    return [escaped(name), group === undefined ? (optional ? 'no' : 'yes') : `one of ${escaped(group)}`, `${state}${job === undefined ? '' : `, by ${escaped(job)}`}`];
+    return [
+      escaped(name),
+      group === undefined ? (optional ? 'no' : 'yes') : `one of ${escaped(group)}`,
+      `${state}${job === undefined ? '' : `, by ${escaped(job)}`}`,
+    ];
   });
   return table(['Material', 'Required', 'State'], rows);
 }
@@ -140,13 +152,22 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
 function problems({ error, found }: Outcome): string {
   if (error === undefined) return '';
   // What stands in the table need not be said again.
-  const others = error.problems.filter(({ path, message }) => !(path !== undefined && found.wrong.has(path)) && !error.message.includes(message));
+  const others = error.problems.filter(
+    ({ path, message }) => !(path !== undefined && found.wrong.has(path)) && !error.message.includes(message),
+  );
   const lines = inputTerms(error.message).split('\n');
   const yaml = lines.indexOf('') === -1 ? [] : lines.slice(lines.indexOf('') + 1);
   const said = lines.slice(0, lines.length - (yaml.length === 0 ? 0 : yaml.length + 1)).join(' ');
   const block = yaml.length === 0 ? [] : ['', '```yaml', ...yaml, '```'];
   if (error.code === 'NO_BINDING' && others.length > 0) {
-    return [escaped(said, 2000), '', table(['Claim', 'Expected and found'], others.map(({ path, message }) => [code(path ?? ''), escaped(message, 1000)]))].join('\n');
+    return [
+      escaped(said, 2000),
+      '',
+      table(
+        ['Claim', 'Expected and found'],
+        others.map(({ path, message }) => [code(path ?? ''), escaped(message, 1000)]),
+      ),
+    ].join('\n');
   }
   return [escaped(said, 2000), ...others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`), ...block].join('\n');
 }

@@ -57,7 +57,8 @@ const titles: Partial<Record<ErrorCode, string>> = {
 export function titleOf(error: ChainloopError, contract: string | undefined): string {
   const unsatisfied = error.code === 'CONTRACT_NOT_SATISFIED' || error.code === 'RUNNER_MISMATCH';
   if (unsatisfied) return contract === undefined ? 'Chainloop: contract not satisfied' : `Chainloop: contract "${contract}" not satisfied`;
-  if (error.code.startsWith('MATERIAL_') || error.problems.some(({ path, line }) => path !== undefined && line !== undefined)) return 'Chainloop: materials are not right';
+  if (error.code.startsWith('MATERIAL_') || error.problems.some(({ path, line }) => path !== undefined && line !== undefined))
+    return 'Chainloop: materials are not right';
   return `Chainloop: ${titles[error.code] ?? 'failed'}`;
 }
 
@@ -69,7 +70,9 @@ export function messageOf(error: ChainloopError, crafting: Crafting | undefined)
     const problems = error.problems.filter(({ message }) => !error.message.includes(message));
     return [said, ...problems.map(problemLine)].join('\n');
   }
-  const names = new Set(absent.flatMap(({ name, group }) => [`material '${name}'`, ...(group === undefined ? [] : [`(group '${group}')`])]));
+  const names = new Set(
+    absent.flatMap(({ name, group }) => [`material '${name}'`, ...(group === undefined ? [] : [`(group '${group}')`])]),
+  );
   const others = error.problems.filter(({ message }) => ![...names].some((name) => message.includes(name)));
   return [`missing: ${absent.map(({ name, type }) => `${name} (${type})`).join(', ')}`, ...others.map(problemLine)].join('\n');
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import type { ApiOptions } from '../client/api.ts';
 import { files } from '../core/adapters/files.ts';
 import { createGit } from '../core/adapters/git.ts';
 import { endings } from '../core/attestation/end.ts';

@@ -1,6 +1,7 @@
-import { cp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { build, type Metafile, type Plugin } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
+import { licences } from './licences.ts';
 
 // `npm run build`: what the package ships, in dist/ or the folder that is given. It is flat, because code finds its files (migrations,
 // the workers) beside itself. The same sources give the same bytes.
@@ -50,16 +51,3 @@ await cp(join(root, 'db', 'migrations'), join(aside, 'migrations'), { recursive:
 await writeFile(join(aside, 'LICENSES.txt'), await licences(metafile));
 await rm(dist, { recursive: true, force: true });
 await rename(aside, dist);
-
-/** The licences of all packages that are inside the bundle: they ask to be passed on. */
-async function licences({ inputs }: Metafile): Promise<string> {
-  const names = Object.keys(inputs).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []);
-  const texts = [...new Set(names)].sort().map(async (name) => {
-    const folder = join(root, 'node_modules', name);
-    const { version, license }: { version: string; license?: string } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
-    const file = (await readdir(folder)).sort().find((entry) => /^(licen[cs]e|copying)/i.test(entry));
-    const text = file === undefined ? '' : await readFile(join(folder, file), 'utf8');
-    return `${'='.repeat(80)}\n${name} ${version} (${license ?? 'see below'})\n\n${text.trim()}\n\n`;
-  });
-  return (await Promise.all(texts)).join('');
-}

@@ -4,9 +4,9 @@ import { fullFormats } from 'ajv-formats/dist/formats.js';
 import * as z from 'zod';
 import type { Problem } from '../errors.ts';
 import { printable } from '../source/place.ts';
+import { schemaFolder } from './cyclonedx-folder.ts';
 
 const Schema = z.record(z.string(), z.unknown());
-const folder = new URL('res/schema/', import.meta.resolve('@cyclonedx/cyclonedx-library/package.json'));
 const origin = 'http://cyclonedx.org/schema/';
 
 /**
@@ -68,7 +68,7 @@ function sampleOf(value: unknown, budget: { values: number }): unknown {
 }
 
 async function read(name: string): Promise<Readonly<Record<string, unknown>>> {
-  return Schema.parse(JSON.parse(await readFile(new URL(name, folder), 'utf8')));
+  return Schema.parse(JSON.parse(await readFile(new URL(name, schemaFolder), 'utf8')));
 }
 
 /** Items that differ in the order of their keys alone pass for different: no reader is misled by that. */

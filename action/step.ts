@@ -1,0 +1,80 @@
+import * as core from '@actions/core';
+import { context } from '@actions/github';
+import { ChainloopError, errorTable, isChainloopError } from '../core/errors.ts';
+import { withoutSecrets } from '../core/redact.ts';
+import { withoutCredentials } from './fork.ts';
+import { type Inputs, readInputs } from './inputs.ts';
+import { say } from './log.ts';
+import { type Found, isViolation, nothingFound, type Outcome } from './outcome.ts';
+import { saved } from './state.ts';
+
+/** One step, from its inputs to its report. What it needs to say and hear of the runner goes through `@actions/core`. */
+export async function step(): Promise<void> {
+  const { env } = process;
+  const found = nothingFound();
+  let inputs: Inputs | undefined;
+  let outcome: Outcome;
+  try {
+    inputs = readInputs((name) => core.getInput(name, { trimWhitespace: false }), env);
+    saved.command(inputs.command);
+    outcome = await perform(inputs, found);
+  } catch (error) {
+    outcome = failed(error, inputs, found);
+  }
+  saved.outcome(outcome);
+  const { report } = await import('./report.ts');
+  await report(outcome, inputs ?? { showSummary: true, onViolation: 'contract' });
+}
+
+async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
+  const { env } = process;
+  const { command } = inputs;
+  const reason = inputs.token === undefined ? withoutCredentials(context, env) : undefined;
+  if (reason !== undefined && inputs.forkPr === 'skip') return { command, status: 'skipped', reason, found };
+  if (inputs.dryRun || (reason !== undefined && inputs.forkPr === 'dry-run')) {
+    const { dryRun } = await import('./dry-run.ts');
+    await dryRun(inputs, env, found);
+    return { command, status: 'dry-run', reason, found };
+  }
+  if (reason !== undefined) throw new ChainloopError('UNAUTHENTICATED', `${reason}: GitHub gives it no token, and fork-pr is 'fail'`);
+  const [{ openSession }, { directoryOf }, { work }] = await Promise.all([
+    import('./session.ts'),
+    import('./crafting.ts'),
+    import('./work.ts'),
+  ]);
+  const plan = {
+    url: inputs.controlPlane,
+    organization: inputs.organization,
+    auth: inputs.auth,
+    audience: inputs.audience,
+    choice: { project: inputs.project, workflow: inputs.workflow },
+    retryBudgetMs: inputs.retryTimeoutMs,
+  };
+  const session = await openSession(plan, {
+    env,
+    token: inputs.token,
+    workspace: directoryOf(env),
+    mask: core.setSecret,
+    onRetry: ({ attempt, elapsedMs, budgetMs }) =>
+      say(`retrying (attempt ${attempt + 1}, ${Math.round(elapsedMs / 1000)} s of ${Math.round(budgetMs / 1000)} s)`),
+  });
+  saved.session(session.plan);
+  const status = await work(inputs, { env, session, opened: saved.run }, found);
+  return { command, status, found };
+}
+
+/** What kept the step from being done, and what that means for the job. */
+function failed(error: unknown, inputs: Inputs | undefined, found: Found): Outcome {
+  const command = inputs?.command ?? 'attest';
+  if (!isChainloopError(error)) {
+    // A defect: its stack is for those who debug.
+    if (error instanceof Error) core.debug(withoutSecrets(error.stack ?? error.message));
+    const said = error instanceof Error ? error.message : String(error);
+    const message = `unexpected: ${withoutSecrets(said)}; run the job again with debug logging, and report what it shows`;
+    return { command, status: 'failed', error: new ChainloopError('INTERNAL', message, { cause: error }), found };
+  }
+  for (const { path, message } of error.problems) if (path !== undefined) found.wrong.set(path, message);
+  if (isViolation(error)) return { command, status: 'violations', error, found };
+  const outage = errorTable[error.code].exit === 75;
+  return { command, status: outage && inputs?.onOutage === 'defer' ? 'deferred' : 'failed', error, found };
+}
