@@ -164,7 +164,10 @@ function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: S
     const what = wanted === 'identity' ? 'it is signed with a certificate, and no identity is' : 'it is signed with a key, and no key is';
     throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: ${what} trusted here`);
   }
-  throw refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED') ?? first;
+  const known = refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED');
+  if (known !== undefined || refusals.length === 1) throw known ?? first;
+  const problems = refusals.slice(0, limits.problems).map(({ message }) => ({ message }));
+  throw new ChainloopError(first.code, `${first.message}, or one of ${refusals.length - 1} others`, { problems });
 }
 
 /** The bundle names one key, and no other is tried: a hint to the wrong key is a lie. */
