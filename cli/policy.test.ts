@@ -8,7 +8,10 @@ import { isChainloopError } from '../core/errors.ts';
 import { trustRootMediaType } from '../core/trust-root.ts';
 import { type PolicyOptions, policyFlags, readPolicy } from './policy.ts';
 
-const nothing: PolicyOptions = { key: [], trustRoot: undefined, identity: undefined, identityPrefix: undefined, identityIssuer: undefined };
+const nothing: PolicyOptions = {
+  key: [],
+  ...{ trustRoot: undefined, identity: undefined, identityPrefix: undefined, identityIssuer: undefined, sourceRepository: undefined },
+};
 const folder = await mkdtemp(join(tmpdir(), 'chainloop-policy-'));
 after(() => rm(folder, { recursive: true }));
 const path = (name: string): string => join(folder, name);
@@ -42,6 +45,7 @@ for (const [what, options, code, message] of [
   ['an identity without authorities', { identity }, 'USAGE', /trust-root export --output/],
   ['a prefix without authorities', { identityPrefix: 'https://github.com/acme/' }, 'USAGE', /trust-root export --output/],
   ['an issuer without an identity', { trustRoot, identityIssuer: 'https://ci.example.com' }, 'USAGE', /--identity <id>/],
+  ['a repository without an identity', { trustRoot, sourceRepository: 'https://github.com/acme/app' }, 'USAGE', /--identity <id>/],
   ['an identity that is exact and a prefix', { trustRoot, identity, identityPrefix: identity }, 'USAGE', /one of them/],
   ['keys together with an identity', { key: [path('release.pub')], trustRoot, identity }, 'USAGE', /one or the other/],
   ['keys together with an issuer alone', { key: [path('release.pub')], identityIssuer: 'https://ci.example.com' }, 'USAGE', /--key/],
@@ -58,7 +62,7 @@ for (const [what, options, code, message] of [
 }
 
 test('an option that is given but empty, as from an unset variable, is refused and lowers no gate', () => {
-  for (const name of ['trustRoot', 'identity', 'identityPrefix', 'identityIssuer'] as const) {
+  for (const name of ['trustRoot', 'identity', 'identityPrefix', 'identityIssuer', 'sourceRepository'] as const) {
     assert.throws(() => policyFlags[name].read('', name), { code: 'USAGE' });
     assert.equal(policyFlags[name].read(undefined, name), undefined);
   }

@@ -87,6 +87,8 @@ export function createFakeAuthority(name = 'test', periods: { readonly root?: Da
 export type Signature = {
   readonly san?: string;
   readonly issuer?: string;
+  /** Fulcio's extension 12; without it, none. */
+  readonly sourceRepository?: string;
   /** When it is stamped; the certificate is of ten minutes around it, unless said otherwise. */
   readonly signedAt?: Date;
   readonly notBefore?: Date;
@@ -123,7 +125,8 @@ function certified(authority: Authority, content: Uint8Array, options: Signature
   const { san = acme, issuer = github, signedAt = noon, issuing = authority.issuing, stamping = authority.stamping } = options;
   const { notBefore = after(signedAt, -1), notAfter = after(signedAt, 9), stamped = true } = options;
   const { privateKey, publicKey } = newKey();
-  const certificate = signingCertificate(issuing, publicKey, { san, extensions: { 8: issuer } }, { notBefore, notAfter });
+  const extensions = { 8: issuer, ...(options.sourceRepository !== undefined && { 12: options.sourceRepository }) };
+  const certificate = signingCertificate(issuing, publicKey, { san, extensions }, { notBefore, notAfter });
   const signature = new Uint8Array(sign('sha256', content, privateKey));
   return { key: privateKey, certificate, signature, timestamps: stamped ? [timestamp(stamping, signature, signedAt)] : [] };
 }
