@@ -67,6 +67,11 @@ test('the trusted root is exported to a file or to standard output, by anybody',
 /** Of the first push; the tests after it look at it again. */
 let runId = '';
 
+test('a job is told the identity that it signs as; a person has none', async () => {
+  assert.match(succeeded(await job('auth', 'whoami')), new RegExp(`│ Identity +│ ${san} +│\\n│ Vouched By +│ ${plane.url} +│`));
+  assert.doesNotMatch(succeeded(await operator('auth', 'whoami')), /Identity/);
+});
+
 test('a job without a key signs keyless, and its attestation verifies with files alone', async () => {
   await craft();
   const push = await job('attestation', 'push', '--bundle', 'b.json', '--output', 'json');
