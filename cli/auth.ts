@@ -41,7 +41,7 @@ asked for one answer before it is kept, in a file that only you can read.`,
   }),
   command({
     name: 'whoami',
-    about: 'show what the control plane takes you for',
+    about: 'show what the control plane takes you for, and the identity that a job signs as',
     examples: ['chainloop auth whoami'],
     flags: {},
     run: async (context) => {
@@ -55,6 +55,12 @@ asked for one answer before it is kept, in a file that only you can read.`,
             ['Name', actor.name],
             ['Organization', actor.organization ?? ''],
             ...(actor.workflow === null ? [] : [['Workflow', `${actor.project ?? ''}/${actor.workflow}`]]),
+            ...(actor.identity === null
+              ? []
+              : [
+                  ['Identity', actor.identity.san],
+                  ['Vouched By', actor.identity.issuer],
+                ]),
             ['Expires At', formatTime(actor.expiresAt ?? 'never')],
           ],
         },

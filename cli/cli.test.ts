@@ -32,6 +32,17 @@ test('help is on stdout and shows examples, of the program and of each command',
   }
 });
 
+test('the help of a command shows the options of every command, but for one that it has for itself', async () => {
+  await using cli = await commandLine();
+  const usual = (await cli.run(['attestation', 'verify', '--help'])).stdout;
+  const own = (await cli.run(['trust-root', 'export', '--help'])).stdout;
+  for (const option of ['--output <format>', '--url <origin>']) assert.ok(usual.includes(option), usual);
+  assert.deepEqual(
+    [own.includes('--output <path>'), own.includes('--output <format>'), own.includes('--url <origin>')],
+    [true, false, true],
+  );
+});
+
 test('a word that is no command is answered with the nearest one', async () => {
   await using cli = await commandLine();
   const ended = await cli.run(['wrokflow', 'ls']);

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ChainloopError } from '../core/errors.ts';
 import { type Command, count, type Group, longName, oneOf, pairs } from './command.ts';
@@ -37,6 +39,29 @@ for (const { path, command } of commands) {
         wordsOf(example),
       );
       assert.equal(invocation?.command, command);
+    }
+  });
+}
+
+const root = join(import.meta.dirname, '..');
+const pages = ['README.md', ...(await readdir(join(root, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`)];
+const named = /(?<![\w./-])chainloop (?!<)/;
+for (const page of pages) {
+  const text = await readFile(join(root, page), 'utf8');
+  const blocks = Array.from(text.matchAll(/^```(?:bash|console|yaml)\n([\s\S]*?)^```/gm), ([, block = '']) =>
+    block.replaceAll(/\\\n\s*/g, ''),
+  );
+  // What stands behind a command is a comment; a line that is nothing else says how its block is used.
+  const lines = blocks
+    .flatMap((block) => block.split('\n').map((line) => line.replace(/(\S)\s+#.*$/, '$1')))
+    .filter((line) => named.test(line));
+  if (lines.length === 0) continue;
+  test(`every command line in ${page} is one that this program takes`, () => {
+    for (const line of lines) {
+      const words = wordsOf(line);
+      const noun = nouns.find(({ name, alias }) => [name, alias].includes(words.find((word) => !word.startsWith('-'))));
+      const node = loaded.find(({ name }) => name === noun?.name);
+      assert.doesNotThrow(() => parseCommandLine(nouns, node, words), line);
     }
   });
 }

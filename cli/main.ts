@@ -164,7 +164,8 @@ ${sections.join('')}Options of every command:
 
 Environment:
   CHAINLOOP_TOKEN              the token; else: chainloop auth login
-  CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR
+  CHAINLOOP_ID_TOKEN           of a GitLab job: exchanged where there is no token
+  CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR; else keyless
   CHAINLOOP_SIGNING_PASSWORD   its password
   CHAINLOOP_REGISTRY_PASSWORD  of the registry of an image or storage backend
   CHAINLOOP_STATE_DIR          where open attestations are remembered

@@ -62,7 +62,8 @@ export function parseCommandLine(
     parser.addHelpText('after', () => helpAfter(node));
     // A command may take one of the options of every command for a value of its own: `trust-root export --output FILE`.
     const own = (name: string): boolean => Object.hasOwn(node.flags, name);
-    parser.configureHelp({ visibleGlobalOptions: () => program.options.filter((option) => !own(option.attributeName())) });
+    const globals = () => program.options.filter((option) => !own(option.attributeName()));
+    parser.configureHelp({ showGlobalOptions: true, visibleGlobalOptions: globals });
     parser.action(() => {
       const typed: Record<string, unknown> = program.opts();
       const taken = Object.fromEntries(Object.entries(typed).filter(([name]) => own(name)));

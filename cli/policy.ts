@@ -12,6 +12,7 @@ export const policyFlags = {
   identity: given('<id>', 'who must have signed, exactly as in the certificate'),
   identityPrefix: given('<prefix>', 'how the identity of the signer must begin: https://github.com/acme/app/'),
   identityIssuer: given('<url>', 'who must vouch for the identity, exactly'),
+  sourceRepository: given('<url>', 'what the job must have built, exactly: https://github.com/acme/app'),
 };
 
 export type PolicyOptions = {
@@ -20,6 +21,7 @@ export type PolicyOptions = {
   readonly identity: string | undefined;
   readonly identityPrefix: string | undefined;
   readonly identityIssuer: string | undefined;
+  readonly sourceRepository: string | undefined;
 };
 
 /**
@@ -27,8 +29,8 @@ export type PolicyOptions = {
  * KEY_INVALID and TRUST_ROOT_INVALID for what cannot be read.
  */
 export async function readPolicy(options: PolicyOptions): Promise<Policy | undefined> {
-  const { key, trustRoot, identity, identityPrefix, identityIssuer } = options;
-  const keyless = [trustRoot, identity, identityPrefix, identityIssuer].some((value) => value !== undefined);
+  const { key, trustRoot, identity, identityPrefix, identityIssuer: issuer, sourceRepository } = options;
+  const keyless = [trustRoot, identity, identityPrefix, issuer, sourceRepository].some((value) => value !== undefined);
   if (!keyless) return key.length === 0 ? undefined : { type: 'keys', keys: await readKeys(key) };
   if (key.length > 0) {
     throw usage('--key is for signatures by a key, --trust-root and --identity for keyless ones; give one or the other');
@@ -48,7 +50,8 @@ export async function readPolicy(options: PolicyOptions): Promise<Policy | undef
   // A malformed prefix is said before anything is read.
   matchesIdentity('', match);
   const { loadTrustRoot } = await import('../core/trust-root.ts');
-  return { type: 'identity', trustRoot: await loadTrustRoot(await readTrustRoot(trustRoot)), identity: match, issuer: identityIssuer };
+  const root = await loadTrustRoot(await readTrustRoot(trustRoot));
+  return { type: 'identity', trustRoot: root, identity: match, issuer, sourceRepository };
 }
 
 /** The text of a trusted root. TRUST_ROOT_INVALID when it is none. */

@@ -13,10 +13,12 @@ export const verify = command({
   examples: [
     'chainloop attestation verify --bundle release.sigstore.json --trust-root root.json --identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1 ./app',
     'chainloop attestation verify --bundle release.sigstore.json --trust-root root.json --identity-prefix https://github.com/acme/app/ ./app ./cli',
+    'chainloop attestation verify --bundle release.sigstore.json --trust-root root.json --identity https://github.com/acme/ci/.github/workflows/attest.yml@refs/tags/v1 --source-repository https://github.com/acme/app ./app',
     'chainloop attestation verify --bundle release.sigstore.json --key release.pub ./app',
   ],
   details: `Say whom you trust: the authorities of a trusted root together with the identity that must have signed, or public keys. A prefix ends
-at a / or @: https://github.com/acme/app is not https://github.com/acme/app-evil. Each artifact must be a subject of the attestation, by its digest:
+at a / or @: https://github.com/acme/app is not https://github.com/acme/app-evil. A job in a reusable workflow has that workflow's identity, the same for all
+who call it: give --source-repository too. Each artifact must be a subject of the attestation, by its digest:
 one that is not fails the command. Whatever the control plane says plays no part.`,
   flags: { bundle: requiredText('<path>', 'the Sigstore bundle, as written by attestation push --bundle'), ...policyFlags },
   operands: ['[artifact...]'],
@@ -73,11 +75,16 @@ one that is not fails the command. Whatever the control plane says plays no part
   },
 });
 
-/** Who signed, in the rows of a table: of a certificate also who vouched for it, and when it was. */
+/** Who signed, in the rows of a table: of a certificate also who vouched for it, for what repository, and when. */
 export function signerRows(signer: VerifiedSigner): Exclude<Table['rows'][number], 'line'>[] {
   const name = ['Signer', signer.name];
   if (signer.type === 'key') return [name];
-  return [name, ['Issuer', signer.issuer ?? 'not named'], ['Signed At', formatTime(signer.signedAt.toISOString())]];
+  return [
+    name,
+    ['Issuer', signer.issuer ?? 'not named'],
+    ...(signer.sourceRepository === undefined ? [] : [['Source Repository', signer.sourceRepository]]),
+    ['Signed At', formatTime(signer.signedAt.toISOString())],
+  ];
 }
 
 function decode(bytes: Uint8Array): string {

@@ -12,6 +12,13 @@ export const Base64 = z
     if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
   });
 
+/** The same for no more bytes than that; a longer text is not decoded. */
+export const base64Within = (sizeBytes: number) =>
+  z
+    .string()
+    .max(Math.ceil(sizeBytes / 3) * 4, { error: `is larger than ${sizeBytes} bytes`, abort: true })
+    .pipe(Base64);
+
 /** The bytes of a text that `Base64` has accepted. */
 export function fromBase64(text: string): Uint8Array {
   return new Uint8Array(Buffer.from(text, 'base64'));

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import * as z from 'zod';
-import { Base64, fromBase64, toBase64 } from './base64.ts';
+import { Base64, base64Within, fromBase64, toBase64 } from './base64.ts';
 import { readCertificate } from './certificate.ts';
 import { sameBytes } from './der.ts';
 import { Envelope } from './dsse.ts';
@@ -28,6 +28,7 @@ const MediaType = z.enum(
 );
 
 const Text = z.string().min(1, 'is empty').max(1024);
+const RawCertificate = z.strictObject({ rawBytes: base64Within(limits.certificateSizeBytes) });
 const Integer = z.string().regex(/^(0|[1-9][0-9]{0,18})$/, 'is not a decimal number in a string');
 
 /** sigstore_rekor.proto, TransparencyLogEntry. */
@@ -72,20 +73,13 @@ const BundleText = z
         publicKey: z
           .strictObject({ hint: z.string().regex(/^[\x20-\x7e]{1,256}$/, 'is not 1 to 256 printable ASCII characters') })
           .optional(),
-        x509CertificateChain: z
-          .strictObject({
-            certificates: z
-              .array(z.strictObject({ rawBytes: Base64 }))
-              .min(1, 'is empty')
-              .max(16),
-          })
-          .optional(),
-        certificate: z.strictObject({ rawBytes: Base64 }).optional(),
+        x509CertificateChain: z.strictObject({ certificates: z.array(RawCertificate).min(1, 'is empty').max(16) }).optional(),
+        certificate: RawCertificate.optional(),
         tlogEntries: z.array(TransparencyLogEntry).max(16).optional(),
         timestampVerificationData: z
           .strictObject({
             rfc3161Timestamps: z
-              .array(z.strictObject({ signedTimestamp: Base64 }))
+              .array(z.strictObject({ signedTimestamp: base64Within(limits.timestampSizeBytes) }))
               .max(16)
               .optional(),
           })

@@ -21,6 +21,8 @@ export type Certificate = {
   readonly identity: string | undefined;
   /** Who vouched for the identity: Fulcio's extension 1.3.6.1.4.1.57264.1.8, or the older 1.3.6.1.4.1.57264.1.1. */
   readonly identityIssuer: string | undefined;
+  /** Fulcio's extension 1.3.6.1.4.1.57264.1.12: the repository that was built, a URI. Undefined when the CI system did not say. */
+  readonly sourceRepository: string | undefined;
 };
 
 /** Extended key usages (RFC 5280, section 4.2.1.12). */
@@ -33,6 +35,7 @@ const extension = {
   extendedKeyUsage: '2.5.29.37',
   issuerV1: '1.3.6.1.4.1.57264.1.1',
   issuerV2: '1.3.6.1.4.1.57264.1.8',
+  sourceRepository: '1.3.6.1.4.1.57264.1.12',
 } as const;
 /** The extensions that are looked at here. Another one that is critical must be refused (RFC 5280, section 4.2). */
 const understood: readonly string[] = [
@@ -80,6 +83,7 @@ export function readCertificate(der: Uint8Array): Certificate | string {
     extendedKeyUsages: usages(value(extension.extendedKeyUsage)),
     identity: identity(value(extension.subjectAlternativeName)),
     identityIssuer: identityIssuer(value(extension.issuerV2), value(extension.issuerV1)),
+    sourceRepository: utf8Text(value(extension.sourceRepository)),
   };
 }
 
@@ -141,9 +145,14 @@ function identity(value: Uint8Array | undefined): string | undefined {
   return /^[\x21-\x7e]{1,2048}$/.test(text) ? text : undefined;
 }
 
+/** One UTF8String, of characters that are seen. */
+function utf8Text(value: Uint8Array | undefined): string | undefined {
+  return value === undefined ? undefined : printable(onlyDer(value, derTag.utf8String)?.content);
+}
+
 /** The newer extension is a UTF8String, the older one the bare text. Both at once must say the same. */
 function identityIssuer(newer: Uint8Array | undefined, older: Uint8Array | undefined): string | undefined {
-  const text = newer === undefined ? undefined : printable(onlyDer(newer, derTag.utf8String)?.content);
+  const text = utf8Text(newer);
   const bare = printable(older);
   if (newer === undefined) return bare;
   return older === undefined || bare === text ? text : undefined;

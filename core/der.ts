@@ -23,13 +23,18 @@ export const derTag = {
   context: (number: number): number => 0xa0 + number,
 } as const;
 
-/** The elements that a text consists of, end to end. Undefined when it is anything else. */
+/** Elements side by side: the longest list in use, of extensions, has some twenty. */
+const maxElements = 1_000;
+/** An object identifier: the longest in use have ten bytes. Reading its arcs takes time that grows with the square of their size. */
+const maxOidSizeBytes = 64;
+
+/** The elements that a text consists of, end to end. Undefined when it is anything else, or more than 1,000 elements. */
 export function readDer(bytes: Uint8Array): readonly Der[] | undefined {
   const elements: Der[] = [];
   let at = 0;
   while (at < bytes.byteLength) {
     const element = readOne(bytes.subarray(at));
-    if (element === undefined) return undefined;
+    if (element === undefined || elements.length === maxElements) return undefined;
     elements.push(element);
     at += element.bytes.byteLength;
   }
@@ -47,9 +52,9 @@ export function onlyDer(bytes: Uint8Array, tag: number): Der | undefined {
   return others.length === 0 && only?.tag === tag ? only : undefined;
 }
 
-/** An object identifier in dots (X.690, section 8.19). Undefined for another element. */
+/** An object identifier in dots (X.690, section 8.19). Undefined for another element, and for one of more than 64 bytes. */
 export function oidOf(element: Der | undefined): string | undefined {
-  if (element?.tag !== derTag.oid || element.content.byteLength === 0) return undefined;
+  if (element?.tag !== derTag.oid || element.content.byteLength === 0 || element.content.byteLength > maxOidSizeBytes) return undefined;
   const arcs: bigint[] = [];
   let arc = 0n;
   for (const byte of element.content) {

@@ -42,6 +42,10 @@ export const limits = {
   statementSizeBytes: 4 * 1024 * 1024,
   /** A bundle: base64 of the statement, certificates and timestamps. */
   bundleSizeBytes: 8 * 1024 * 1024,
+  /** One certificate of a bundle: Fulcio's have 1 kB, the largest of public authorities 10 kB. */
+  certificateSizeBytes: 64 * 1024,
+  /** One RFC 3161 response of a bundle: with its chain some 5 kB. */
+  timestampSizeBytes: 64 * 1024,
   /** A trusted root: the one of public Sigstore is 7 kB. */
   trustRootSizeBytes: 512 * 1024,
   /** A manifest or index from a registry (distribution specification, "Pushing Manifests": at least 4 MiB). */

@@ -31,6 +31,11 @@ export type IdentityPolicy = {
   readonly identity: IdentityMatch;
   /** Who vouched for the identity, exactly. Without it, any issuer that the authority believes. */
   readonly issuer?: string | undefined;
+  /**
+   * The repository that was built, exactly: `https://github.com/acme/app`. The identity of a job in a reusable workflow is that workflow, the same for
+   * all its callers; this tells them apart. Without it, any.
+   */
+  readonly sourceRepository?: string | undefined;
   /** At least what the trusted root calls for, which is also the default. USAGE for less, unless the next one says so. */
   readonly thresholds?: Thresholds | undefined;
   readonly unsafelyBelowTrustRoot?: boolean | undefined;
@@ -48,6 +53,8 @@ export type VerifiedSigner =
       readonly type: 'certificate';
       readonly name: string;
       readonly issuer: string | undefined;
+      /** The repository that was built, where the certificate names one. */
+      readonly sourceRepository?: string;
       /** When it was signed, as trusted authorities say: the earliest time. */
       readonly signedAt: Date;
     };
@@ -164,7 +171,10 @@ function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: S
     const what = wanted === 'identity' ? 'it is signed with a certificate, and no identity is' : 'it is signed with a key, and no key is';
     throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: ${what} trusted here`);
   }
-  throw refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED') ?? first;
+  const known = refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED');
+  if (known !== undefined || refusals.length === 1) throw known ?? first;
+  const problems = refusals.slice(0, limits.problems).map(({ message }) => ({ message }));
+  throw new ChainloopError(first.code, `${first.message}, or one of ${refusals.length - 1} others`, { problems });
 }
 
 /** The bundle names one key, and no other is tried: a hint to the wrong key is a lie. */
@@ -220,11 +230,12 @@ function certificateSigner(policy: IdentityPolicy, content: SignedContent, names
   const { certificate, times } = trustRoot.judge(content, { thresholds, strict });
   const [signedAt] = times.toSorted((one, other) => one.getTime() - other.getTime());
   if (certificate?.identity === undefined || signedAt === undefined) throw new Error('a certificate was accepted without a name or a time');
-  return { type: 'certificate', name: certificate.identity, issuer: certificate.identityIssuer, signedAt };
+  const { identity: name, identityIssuer: issuer, sourceRepository } = certificate;
+  return { type: 'certificate', name, issuer, ...(sourceRepository !== undefined && { sourceRepository }), signedAt };
 }
 
 /** What a certificate says of itself, proven or not. */
-type Names = Pick<Certificate, 'identity' | 'identityIssuer'>;
+type Names = Pick<Certificate, 'identity' | 'identityIssuer' | 'sourceRepository'>;
 
 function readNames(der: Uint8Array): Names {
   const read = readCertificate(der);
@@ -232,7 +243,7 @@ function readNames(der: Uint8Array): Names {
   return read;
 }
 
-function checkNames(policy: IdentityPolicy, { identity, identityIssuer: issuer }: Names): void {
+function checkNames(policy: IdentityPolicy, { identity, identityIssuer: issuer, sourceRepository }: Names): void {
   if (identity === undefined) {
     throw new ChainloopError('SIGNER_UNTRUSTED', 'bundle: its certificate does not name exactly one identity, a URI or an e-mail address');
   }
@@ -244,6 +255,12 @@ function checkNames(policy: IdentityPolicy, { identity, identityIssuer: issuer }
     throw new ChainloopError(
       'SIGNER_UNTRUSTED',
       `bundle: ${issuer ?? 'nobody'} vouches for its signer ${identity}; trusted here is ${policy.issuer}`,
+    );
+  }
+  if (policy.sourceRepository !== undefined && sourceRepository !== policy.sourceRepository) {
+    throw new ChainloopError(
+      'SIGNER_UNTRUSTED',
+      `bundle: its certificate is of ${sourceRepository ?? 'no repository'}; trusted here is ${policy.sourceRepository}`,
     );
   }
 }

@@ -1,17 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { digestOf } from '../core/digest.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
-import { createBinding } from './bindings.ts';
-import { createCasBackend, describeCasBackend } from './cas-backends.ts';
-import type { Database, OrgScope } from './client.ts';
-import { recordEvidence } from './evidence.ts';
-import { newWorkflow, openedRun, someAttested, someClaims } from './fixtures.ts';
-import { createKey } from './keys.ts';
-import { issueRunCredential } from './run-credentials.ts';
-import { pushRun } from './run-states.ts';
-import { createToken } from './tokens.ts';
+import { furnished } from '../test/fakes/furnished.ts';
+import type { OrgScope } from './client.ts';
 import { databaseRefusal } from './violation.ts';
 
 /** SQLSTATE: insufficient_privilege, which is also what a policy answers; foreign_key_violation. */
@@ -95,11 +87,20 @@ forEachDatabase('the system role reads no contract, no evidence, no key and no m
   }
 });
 
-forEachDatabase('an organization does not reach the settings of the instance, nor its owner token', async (_, database) => {
-  const { scope } = await newOrganization(database);
-  assert.equal(await outcome(scope, sql`delete from settings`), refused);
-  assert.equal(await outcome(scope, sql`insert into tokens (kind, name, hash) values ('owner', 'me', sha256('me'))`), refused);
-});
+forEachDatabase(
+  'an organization does not reach the settings of the instance, its owner token, nor the CI tokens that were used',
+  async (_, database) => {
+    const { scope } = await newOrganization(database);
+    for (const table of ['settings', 'used_tokens'].map((name) => sql.identifier(name))) {
+      assert.equal(await outcome(scope, sql`delete from ${table}`), refused);
+      await assert.rejects(
+        scope.run((tx) => tx.execute(sql`select from ${table}`)),
+        (error) => databaseRefusal(error)?.state === refused,
+      );
+    }
+    assert.equal(await outcome(scope, sql`insert into tokens (kind, name, hash) values ('owner', 'me', sha256('me'))`), refused);
+  },
+);
 
 async function tenantTables(scope: OrgScope): Promise<string[]> {
   const { rows } = await scope.run((tx) =>
@@ -117,49 +118,4 @@ function outcome(scope: OrgScope, statement: ReturnType<typeof sql>): Promise<nu
       ({ rows }) => rows.length,
       (error) => databaseRefusal(error)?.state,
     );
-}
-
-/** The same for the tables of federation and of runs with several jobs. */
-async function furnishTrust(database: Database, scope: OrgScope, workflowId: string, runId: string) {
-  const binding = await createBinding(scope, {
-    workflowId,
-    issuer: 'https://gitlab.com',
-    repository: 'acme/app',
-    ids: { repositoryId: '1', ownerId: '2' },
-    refs: ['refs/heads/main'],
-    events: ['push'],
-    pendingUntil: new Date(),
-  });
-  const now = new Date();
-  const soon = new Date(now.getTime() + 60_000);
-  const once = { use: digestOf(randomUUID()), usedUntil: soon, hash: digestOf(randomUUID()), expiresAt: soon, now };
-  await issueRunCredential(database.system, { ...once, binding, claims: someClaims, naturalKey: randomUUID() });
-  const text = sql`'{}'::jsonb`;
-  await scope.run(async (tx) => {
-    await tx.execute(
-      sql`insert into trusted_identities (org_id, name, issuer, san, match) values (${scope.organizationId}, 'ci', 'i', 's', 'exact')`,
-    );
-    await tx.execute(sql`insert into run_collected (org_id, run_id, name, type, value, uploaded, annotations, job)
-      values (${scope.organizationId}, ${runId}, 'commit', 'STRING', 'x', false, ${text}, 'build')`);
-  });
-}
-
-/** An organization with a row in every table. */
-async function furnished(database: Database) {
-  const { id, scope } = await newOrganization(database);
-  const workflow = await newWorkflow(scope);
-  const run = await openedRun(scope, workflow.id);
-  await pushRun(scope, run.id, someAttested('first'), new Date());
-  await openedRun(scope, workflow.id);
-  await createToken(scope, { name: 'ci', hash: digestOf(randomUUID()), expiresAt: null, workflowId: workflow.id });
-  await createKey(scope, { name: 'release', hint: 'hint', type: 'P-256', pem: 'pem' });
-  await createCasBackend(
-    scope,
-    { name: 'ghcr', provider: 'oci', location: 'ghcr.io/acme', insecure: false, credentials: Buffer.from('x'), isDefault: true },
-    new Date(),
-  );
-  const backend = await describeCasBackend(scope, 'default');
-  await recordEvidence(scope, { digest: digestOf('e'), casBackendId: backend.id, sizeBytes: 1 });
-  await furnishTrust(database, scope, workflow.id, run.id);
-  return { id, scope, workflowId: workflow.id, contractId: workflow.contractId, revisionId: run.contractRevisionId, backendId: backend.id };
 }

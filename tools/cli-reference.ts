@@ -8,7 +8,11 @@ const environment: readonly (readonly [string, string])[] = [
   ['CHAINLOOP_URL', 'the control plane; default `http://127.0.0.1:8080`'],
   ['CHAINLOOP_TOKEN', 'the token; without it, the one that `chainloop auth login` keeps for that control plane'],
   ['CHAINLOOP_ORGANIZATION', 'the organization, where the token does not say it'],
-  ['CHAINLOOP_SIGNING_KEY', 'the private key: a path, or `env://VARIABLE`'],
+  [
+    'CHAINLOOP_ID_TOKEN',
+    'the token of a GitLab job, which is exchanged when there is no other ([federation.md](federation.md)); GitHub gives its own',
+  ],
+  ['CHAINLOOP_SIGNING_KEY', 'the private key: a path, or `env://VARIABLE`; without one, jobs sign keyless'],
   ['CHAINLOOP_SIGNING_PASSWORD', 'the password of the private key'],
   ['CHAINLOOP_REGISTRY_PASSWORD', 'the password of the registry of an image, or of a CAS backend'],
   ['CHAINLOOP_REGISTRY_TOKEN_HOSTS', 'hosts, beside a registry itself, that may ask for its credentials: `auth.example.com,…`'],

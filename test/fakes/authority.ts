@@ -4,6 +4,7 @@ import type { ParsedBundle, TransparencyLogEntry } from '../../core/bundle.ts';
 import { derTag, membersOf, onlyDer } from '../../core/der.ts';
 import { pae, statementPayloadType } from '../../core/dsse.ts';
 import { pemText } from '../../core/pem.ts';
+import type { Signer } from '../../core/ports.ts';
 import { trustRootMediaType } from '../../core/trust-root.ts';
 import {
   type CertifiedKey,
@@ -20,7 +21,8 @@ export const acme = 'https://github.com/acme/app/.github/workflows/release.yml@r
 export const github = 'https://token.actions.githubusercontent.com';
 /** When everything here is signed, unless a test says otherwise. */
 export const noon = new Date('2026-11-23T12:00:00Z');
-export const minutes = (count: number): Date => new Date(noon.getTime() + count * 60_000);
+export const minutes = (count: number): Date => after(noon, count);
+const after = (time: Date, count: number): Date => new Date(time.getTime() + count * 60_000);
 
 type Period = { readonly start: string; readonly end?: string };
 
@@ -29,6 +31,8 @@ export type Authority = {
   readonly issuing: CertifiedKey;
   readonly stamping: CertifiedKey;
   readonly log: { readonly key: KeyObject; readonly keyId: Buffer };
+  /** The files of `--ca-dir`, by name. */
+  files(): Readonly<Record<string, string>>;
   /** The trusted root of it, with or without its log; `validFor` of each authority may be changed. */
   trustRoot(change?: { readonly log?: boolean; readonly issuing?: Period; readonly stamping?: Period }): string;
 };
@@ -55,6 +59,11 @@ export function createFakeAuthority(name = 'test', periods: { readonly root?: Da
     issuing: issuer,
     stamping: stamper,
     log: { key: log.privateKey, keyId },
+    files() {
+      const pem = ({ certificate }: CertifiedKey): string => certificate.toString() + certified.certificate.toString();
+      const key = ({ key }: CertifiedKey): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
+      return { 'issuing.pem': pem(issuer), 'issuing.key': key(issuer), 'timestamping.pem': pem(stamper), 'timestamping.key': key(stamper) };
+    },
     trustRoot: (change = {}) =>
       JSON.stringify({
         mediaType: trustRootMediaType,
@@ -78,36 +87,48 @@ export function createFakeAuthority(name = 'test', periods: { readonly root?: Da
 export type Signature = {
   readonly san?: string;
   readonly issuer?: string;
+  /** Fulcio's extension 12; without it, none. */
+  readonly sourceRepository?: string;
+  /** When it is stamped; the certificate is of ten minutes around it, unless said otherwise. */
   readonly signedAt?: Date;
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   readonly stamped?: boolean;
-  readonly payloadType?: string;
-  /** Use this certificate's maker in place of the authority's. */
+  /** In place of the authority's own. */
   readonly issuing?: CertifiedKey;
+  readonly stamping?: CertifiedKey;
 };
 
 /** A bundle that the authority vouches for, in parts, and its ephemeral key. */
 export function certifiedBundle(
   authority: Authority,
   payload: Uint8Array,
-  options: Signature = {},
+  options: Signature & { readonly payloadType?: string } = {},
 ): { readonly bundle: ParsedBundle; readonly key: KeyObject } {
-  const { san = acme, issuer = github, signedAt = noon, notBefore = minutes(-1), notAfter = minutes(9) } = options;
-  const { payloadType = statementPayloadType, stamped = true, issuing = authority.issuing } = options;
-  const { privateKey, publicKey } = newKey();
-  const certificate = signingCertificate(issuing, publicKey, { san, extensions: { 8: issuer } }, { notBefore, notAfter });
-  const signature = new Uint8Array(sign('sha256', pae(payloadType, payload), privateKey));
-  const bundle: ParsedBundle = {
-    payload,
-    payloadType,
-    signature,
-    keyid: undefined,
-    signer: { type: 'certificate', der: new Uint8Array(certificate.raw) },
-    transparencyLogEntries: [],
-    timestamps: stamped ? [timestamp(authority.stamping, signature, signedAt)] : [],
+  const { payloadType = statementPayloadType } = options;
+  const { key, certificate, signature, timestamps } = certified(authority, pae(payloadType, payload), options);
+  const signer = { type: 'certificate' as const, der: new Uint8Array(certificate.raw) };
+  return { bundle: { payload, payloadType, signature, keyid: undefined, signer, transparencyLogEntries: [], timestamps }, key };
+}
+
+/** A signer that the authority vouches for: each signature with a new key and certificate, as a keyless job makes it. */
+export function certifiedSigner(authority: Authority, options: Signature = {}): Signer {
+  return {
+    async sign(content) {
+      const { certificate, signature, timestamps } = certified(authority, content, options);
+      return { signature, verification: { type: 'certificate', certificatesPem: [certificate.toString()] }, timestamps };
+    },
   };
-  return { bundle, key: privateKey };
+}
+
+function certified(authority: Authority, content: Uint8Array, options: Signature) {
+  const { san = acme, issuer = github, signedAt = noon, issuing = authority.issuing, stamping = authority.stamping } = options;
+  const { notBefore = after(signedAt, -1), notAfter = after(signedAt, 9), stamped = true } = options;
+  const { privateKey, publicKey } = newKey();
+  const extensions = { 8: issuer, ...(options.sourceRepository !== undefined && { 12: options.sourceRepository }) };
+  const certificate = signingCertificate(issuing, publicKey, { san, extensions }, { notBefore, notAfter });
+  const signature = new Uint8Array(sign('sha256', content, privateKey));
+  return { key: privateKey, certificate, signature, timestamps: stamped ? [timestamp(stamping, signature, signedAt)] : [] };
 }
 
 /** One element of DER. */

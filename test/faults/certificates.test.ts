@@ -78,6 +78,8 @@ const foreignRoot = await loadTrustRoot(stranger.trustRoot());
 const evil = 'https://github.com/acme/app-evil/.github/workflows/release.yml@refs/tags/v1';
 const stamperAsSigner = certifiedBundle(authority, payload, { issuing: authority.stamping }).bundle;
 
+const tenMinutes = { notBefore: minutes(-1), notAfter: minutes(9) };
+
 /** The good bundle with its certificate changed, and signed again by the same authority: only the change is wrong. */
 const reissuedWith = (change: Parameters<typeof reissued>[2]): ParsedBundle => ({
   ...good,
@@ -165,13 +167,13 @@ const rows: readonly Row[] = [
   },
   {
     attack: 'a certificate that had expired when it signed',
-    bundle: certifiedBundle(authority, payload, { signedAt: minutes(10) }).bundle,
+    bundle: certifiedBundle(authority, payload, { ...tenMinutes, signedAt: minutes(10) }).bundle,
     code: 'TIMESTAMP_INVALID',
     says: /outside the validity of its certificate/,
   },
   {
     attack: 'a certificate that was not valid yet',
-    bundle: certifiedBundle(authority, payload, { signedAt: minutes(-2) }).bundle,
+    bundle: certifiedBundle(authority, payload, { ...tenMinutes, signedAt: minutes(-2) }).bundle,
     code: 'TIMESTAMP_INVALID',
     says: /outside the validity of its certificate/,
   },

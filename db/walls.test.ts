@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { globSync } from 'node:fs';
+import { test } from 'node:test';
+import { sql } from 'drizzle-orm';
+import { PgDialect } from 'drizzle-orm/pg-core';
+import { type Digest, digestOf } from '../core/digest.ts';
+import { ChainloopError } from '../core/errors.ts';
+import { forEachDatabase } from '../test/databases.ts';
+import { releaseStart } from '../test/fakes/crafting.ts';
+import { furnished } from '../test/fakes/furnished.ts';
+import { createBinding, describeBinding, listBindings, removeBinding } from './bindings.ts';
+import * as backends from './cas-backends.ts';
+import type { OrgScope, Tx } from './client.ts';
+import * as collected from './collected.ts';
+import * as contracts from './contracts.ts';
+import * as evidence from './evidence.ts';
+import { someAttested, someContent } from './fixtures.ts';
+import * as identities from './identities.ts';
+import * as keys from './keys.ts';
+import { describeOrganization } from './organizations.ts';
+import { ensureProject, listProjects } from './projects.ts';
+import * as states from './run-states.ts';
+import * as runs from './runs.ts';
+import * as tokens from './tokens.ts';
+import * as workflows from './workflows.ts';
+
+// Row-level security, with the wall of the application taken away: every query of every function that takes an organization runs with
+// its WHERE made true, in the scope of one organization and with the ids of another, and must neither return nor change a row of that.
+
+/** `where true or (…)` in place of every `where …`, at any depth; the parameters stay where they are. */
+function withoutWhere(text: string): string {
+  let out = '';
+  // For each open parenthesis, and the text itself: is a condition open in it?
+  const open: boolean[] = [false];
+  const close = (): string => (open.pop() === true ? ')' : '');
+  const tokens = text.matchAll(/'(?:[^']|'')*'|"(?:[^"]|"")*"|[a-z_]\w*|[()]|\s+|./gis);
+  for (const [token] of tokens) {
+    const word = token.toLowerCase();
+    if (token === '(') open.push(false);
+    if (token === ')') out += close();
+    if (open.at(-1) === true && ends.has(word)) {
+      out += ')';
+      open[open.length - 1] = false;
+    }
+    out += token;
+    if (word === 'where') {
+      out += ' true or (';
+      open[open.length - 1] = true;
+    }
+  }
+  return out + close();
+}
+
+/** What may follow a condition (PostgreSQL, SELECT, INSERT, UPDATE, DELETE). */
+const ends = new Set([
+  'group',
+  'having',
+  'window',
+  'union',
+  'intersect',
+  'except',
+  'order',
+  'limit',
+  'offset',
+  'fetch',
+  'for',
+  'returning',
+  'on',
+]);
+
+test('the condition goes, and all else stays', () => {
+  const rows = [
+    ['select 1', 'select 1'],
+    ['select a from t where x = $1', 'select a from t where true or ( x = $1)'],
+    ['select a from t where x = $1 order by a limit 2', 'select a from t where true or ( x = $1 )order by a limit 2'],
+    [
+      "update t set a = ' where ' where b in (select c from d where e) returning a",
+      "update t set a = ' where ' where true or ( b in (select c from d where true or ( e)) )returning a",
+    ],
+    [
+      'with r as (update t set a = 1 where b) select exists (select from r)',
+      'with r as (update t set a = 1 where true or ( b)) select exists (select from r)',
+    ],
+  ];
+  for (const [text = '', expected] of rows) assert.equal(withoutWhere(text), expected);
+});
+
+type First = Awaited<ReturnType<typeof furnished>>;
+const page = { limit: 100 };
+const now = new Date();
+const inTransaction = <T>(scope: OrgScope, fn: (tx: Tx) => Promise<T>): Promise<T> => scope.run(fn);
+const unique = (): string => `n-${randomUUID()}`;
+const digest = (): Digest => digestOf(randomUUID());
+
+/** One row for each function that takes an organization, asked for somebody else's things. */
+const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<unknown>>> = {
+  createBinding: (scope, { workflowId }) =>
+    createBinding(scope, { workflowId, issuer: 'i', repository: 'a/b', ids: undefined, refs: [], events: [], pendingUntil: now }),
+  listBindings: (scope) => listBindings(scope, page),
+  describeBinding: (scope, { bindingId }) => describeBinding(scope, bindingId),
+  removeBinding: (scope, { bindingId }) => removeBinding(scope, bindingId, now),
+  createCasBackend: (scope) =>
+    backends.createCasBackend(
+      scope,
+      { name: unique(), provider: 'layout', location: 'x', insecure: false, credentials: null, isDefault: true },
+      now,
+    ),
+  listCasBackends: (scope) => backends.listCasBackends(scope),
+  describeCasBackend: (scope, { backendId }) => backends.describeCasBackend(scope, { id: backendId }),
+  setDefaultCasBackend: (scope, { backendName }) => backends.setDefaultCasBackend(scope, backendName),
+  recordCheck: (scope, { backendName }) => backends.recordCheck(scope, backendName, 'sabotage', now),
+  removeCasBackend: (scope, { backendName }) => backends.removeCasBackend(scope, backendName),
+  collect: (scope, { openId }) =>
+    collected.collect(
+      scope,
+      openId,
+      { material: { name: 'commit', type: 'STRING', value: 'y', uploaded: false, annotations: {} }, job: 'j' },
+      now,
+    ),
+  listCollected: (scope, { openId }) => collected.listCollected(scope, openId),
+  lockCollected: (scope, { openId }) => inTransaction(scope, (tx) => collected.lockCollected(tx, scope, openId, [], now)),
+  keepStart: (scope, { openId }) => collected.keepStart(scope, openId, releaseStart),
+  startOf: (scope, { openId }) => collected.startOf(scope, openId),
+  sharedRun: (scope, { workflowId }) => collected.sharedRun(scope, workflowId, 'key'),
+  createContract: (scope) => contracts.createContract(scope, unique(), someContent()),
+  insertContract: (scope) => inTransaction(scope, (tx) => contracts.insertContract(tx, scope, unique(), someContent())),
+  addRevision: (scope, { workflow }) => contracts.addRevision(scope, workflow.contractName, someContent(unique())),
+  listContracts: (scope) => contracts.listContracts(scope, page),
+  describeContract: (scope, { workflow }) => contracts.describeContract(scope, workflow.contractName),
+  removeContract: (scope, { workflow }) => contracts.removeContract(scope, workflow.contractName),
+  lockContract: (scope, { workflow }) => inTransaction(scope, (tx) => contracts.lockContract(tx, scope, workflow.contractName)),
+  recordEvidence: (scope, { backendId, digest: theirs }) =>
+    evidence.recordEvidence(scope, { digest: theirs, casBackendId: backendId, sizeBytes: 2 }),
+  findEvidence: (scope, { digest: theirs }) => evidence.findEvidence(scope, [theirs]),
+  listUses: (scope) => evidence.listUses(scope, digestOf('artifact of first'), page),
+  createIdentity: (scope) => identities.createIdentity(scope, { name: unique(), issuer: 'i', san: 's', match: 'exact', trustedRoot: null }),
+  listIdentities: (scope) => identities.listIdentities(scope, page),
+  allIdentities: (scope) => identities.allIdentities(scope),
+  removeIdentity: (scope, { identityName }) => identities.removeIdentity(scope, identityName),
+  createKey: (scope) => keys.createKey(scope, { name: unique(), hint: unique(), type: 'P-256', pem: 'pem' }),
+  listKeys: (scope) => keys.listKeys(scope, page),
+  trustedKeys: (scope) => keys.trustedKeys(scope),
+  removeKey: (scope, { keyName }) => keys.removeKey(scope, keyName),
+  describeOrganization: (scope) => describeOrganization(scope),
+  listProjects: (scope) => listProjects(scope, page),
+  ensureProject: (scope) => inTransaction(scope, (tx) => ensureProject(tx, scope, 'bedrock')),
+  openRun: (scope, { workflowId }) =>
+    states.openRun(scope, { workflowId, runner: { authenticated: false }, idempotencyKey: unique(), expiresAt: new Date('2099-01-01') }),
+  noteAttempt: (scope, { openId }) => states.noteAttempt(scope, openId, 9),
+  pushRun: (scope, { openId }) => states.pushRun(scope, openId, someAttested('second'), now),
+  endRun: (scope, { openId }) => states.endRun(scope, openId, { state: 'failed', reason: 'sabotage', now }),
+  listRuns: (scope, { workflowId }) => runs.listRuns(scope, { ...page, workflowId }),
+  describeRun: (scope, { runId }) => runs.describeRun(scope, runId),
+  listMaterials: (scope, { runId }) => runs.listMaterials(scope, runId),
+  selectRun: (scope) => inTransaction(scope, (tx) => runs.selectRun(tx, scope, undefined)),
+  createToken: (scope, { workflowId }) => tokens.createToken(scope, { name: unique(), hash: digest(), expiresAt: null, workflowId }),
+  listTokens: (scope) => tokens.listTokens(scope, 'service-account', page),
+  revokeToken: (scope, { tokenId }) => tokens.revokeToken(scope, 'service-account', tokenId, now),
+  createWorkflow: (scope, { workflow }) =>
+    workflows.createWorkflow(scope, { name: unique(), project: 'bedrock', team: '', contract: workflow.contractName }),
+  listWorkflows: (scope) => workflows.listWorkflows(scope, page),
+  describeWorkflow: (scope, { workflow }) => workflows.describeWorkflow(scope, workflow),
+  findWorkflow: (scope, { workflowId }) => workflows.findWorkflow(scope, workflowId),
+  updateWorkflow: (scope, { workflow }) => workflows.updateWorkflow(scope, workflow, { team: 'intruders' }),
+  removeWorkflow: (scope, { workflow }) => workflows.removeWorkflow(scope, workflow, now),
+};
+
+test('every function that takes an organization has a row here', async () => {
+  const folder = new URL('.', import.meta.url);
+  const found: string[] = [];
+  for (const file of globSync('*.ts', { cwd: folder }).filter((name) => !name.includes('.test.') && name !== 'fixtures.ts')) {
+    const module: Record<string, unknown> = await import(new URL(file, folder).href);
+    for (const [name, value] of Object.entries(module)) {
+      if (typeof value === 'function' && /^(async )?function \w+\( ?(tx ?, ?)?scope\b/.test(value.toString().replaceAll(/\s+/g, ' ')))
+        found.push(name);
+    }
+  }
+  assert.deepEqual(Object.keys(rows).toSorted(), found.toSorted());
+});
+
+forEachDatabase('with the WHERE of every query removed, no foreign row is returned or changed', async (t, database) => {
+  const [first, second] = [await furnished(database), await furnished(database)];
+  const before = await everyRow(first.scope);
+  const marks = marksOf(before, await everyRow(second.scope));
+  assert.ok(marks.length > 30, String(marks.length));
+  const bare = withoutWalls();
+  try {
+    // The conditions are gone indeed: an id of nobody finds whatever the scope may see.
+    assert.ok([first.runId, first.openId].includes((await runs.describeRun(first.scope, randomUUID())).id));
+    assert.equal((await evidence.findEvidence(first.scope, [digest()])).length, 1);
+    const outcomes: Record<string, number> = { returned: 0, refused: 0 };
+    for (const [name, ask] of Object.entries(rows)) {
+      // A name of its own, since a prepared statement keeps its text.
+      const scope: OrgScope = { ...second.scope, statement: (named, query) => second.scope.statement(`${named} without where`, query) };
+      const answer = await ask(scope, first).then(
+        (value) => ({ type: 'returned', text: JSON.stringify(value) ?? '' }),
+        (error) => ({ type: 'refused', text: error instanceof ChainloopError ? '' : String(error) }),
+      );
+      outcomes[answer.type] = (outcomes[answer.type] ?? 0) + 1;
+      // A refusal may repeat what was asked for.
+      const asked = answer.type === 'refused' ? stringsOf({ ...first, scope: undefined }) : [];
+      assert.deepEqual(
+        marks.filter((mark) => answer.text.includes(mark) && !asked.includes(mark)),
+        [],
+        `${name}: ${answer.type} ${answer.text}`,
+      );
+    }
+    t.diagnostic(
+      `${Object.keys(rows).length} functions, ${bare.count()} queries without their WHERE: ${JSON.stringify(outcomes)}; foreign rows: 0`,
+    );
+  } finally {
+    bare.restore();
+  }
+  assert.deepEqual(await everyRow(first.scope), before);
+});
+
+/** Every row that the scope may see, of every table there is. */
+async function everyRow(scope: OrgScope): Promise<Record<string, unknown[]>> {
+  const { rows: tables } = await scope.run((tx) =>
+    tx.execute<{ name: string }>(sql`select relname as name from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace
+      and has_table_privilege(oid, 'select') order by relname`),
+  );
+  const all: Record<string, unknown[]> = {};
+  for (const { name } of tables) {
+    const { rows: found } = await scope.run((tx) =>
+      tx.execute(sql`select to_jsonb(t) as row from ${sql.identifier(name)} t order by to_jsonb(t)::text`),
+    );
+    all[name] = found;
+  }
+  return all;
+}
+
+/** What is in one and not in the other: ids, and whatever names the organization. */
+function marksOf(mine: unknown, theirs: unknown): readonly string[] {
+  const known = new Set(stringsOf(theirs));
+  return [...new Set(stringsOf(mine))].filter((text) => !known.has(text) && text.length > 12 && !/^\d{4}-\d\d-\d\dT/.test(text));
+}
+
+function stringsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(stringsOf) : [];
+}
+
+/** Whatever drizzle writes has no condition until `restore`. */
+function withoutWalls() {
+  const original = PgDialect.prototype.sqlToQuery;
+  let count = 0;
+  PgDialect.prototype.sqlToQuery = function (...given) {
+    const query = original.apply(this, given);
+    const text = withoutWhere(query.sql);
+    if (text !== query.sql) count++;
+    return { ...query, sql: text };
+  };
+  return {
+    count: () => count,
+    restore() {
+      PgDialect.prototype.sqlToQuery = original;
+    },
+  };
+}

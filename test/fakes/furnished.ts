@@ -1,0 +1,70 @@
+import { randomUUID } from 'node:crypto';
+import { digestOf } from '../../core/digest.ts';
+import { createBinding } from '../../db/bindings.ts';
+import { createCasBackend, describeCasBackend } from '../../db/cas-backends.ts';
+import type { Database } from '../../db/client.ts';
+import { collect } from '../../db/collected.ts';
+import { recordEvidence } from '../../db/evidence.ts';
+import { newWorkflow, openedRun, someAttested, someClaims } from '../../db/fixtures.ts';
+import { createIdentity } from '../../db/identities.ts';
+import { createKey } from '../../db/keys.ts';
+import { issueRunCredential } from '../../db/run-credentials.ts';
+import { pushRun } from '../../db/run-states.ts';
+import { createToken } from '../../db/tokens.ts';
+import { newOrganization } from '../databases.ts';
+
+/** An organization with a row in every table. */
+export async function furnished(database: Database) {
+  const { id, name, scope } = await newOrganization(database);
+  const workflow = await newWorkflow(scope);
+  const run = await openedRun(scope, workflow.id);
+  await pushRun(scope, run.id, someAttested('first'), new Date());
+  const open = await openedRun(scope, workflow.id);
+  const tokenName = `ci-${randomUUID()}`;
+  const token = await createToken(scope, { name: tokenName, hash: digestOf(randomUUID()), expiresAt: null, workflowId: workflow.id });
+  const keyName = `release-${randomUUID()}`;
+  await createKey(scope, { name: keyName, hint: `hint of ${name}`, type: 'P-256', pem: `pem of ${name}` });
+  const backendName = `ghcr-${randomUUID()}`;
+  await createCasBackend(
+    scope,
+    {
+      name: backendName,
+      provider: 'oci',
+      location: `ghcr.io/${name}`,
+      insecure: false,
+      credentials: Buffer.from('x'),
+      isDefault: true,
+    },
+    new Date(),
+  );
+  const backend = await describeCasBackend(scope, 'default');
+  const digest = digestOf(`evidence of ${name}`);
+  await recordEvidence(scope, { digest, casBackendId: backend.id, sizeBytes: 1 });
+  const binding = await createBinding(scope, {
+    workflowId: workflow.id,
+    issuer: 'https://gitlab.com',
+    repository: 'acme/app',
+    ids: { repositoryId: '1', ownerId: '2' },
+    refs: ['refs/heads/main'],
+    events: ['push'],
+    pendingUntil: new Date(),
+  });
+  const now = new Date();
+  const soon = new Date(now.getTime() + 60_000);
+  const once = { use: digestOf(randomUUID()), usedUntil: soon, hash: digestOf(randomUUID()), expiresAt: soon, now };
+  await issueRunCredential(database.system, { ...once, binding, claims: someClaims, naturalKey: `key of ${name}` });
+  const identityName = `identity-${randomUUID()}`;
+  await createIdentity(scope, { name: identityName, issuer: 'i', san: `san of ${name}`, match: 'exact', trustedRoot: null });
+  const value = `brought for ${name}`;
+  await collect(
+    scope,
+    open.id,
+    { material: { name: 'commit', type: 'STRING', value, uploaded: false, annotations: {} }, job: 'build' },
+    now,
+  );
+  return {
+    ...{ id, name, scope, digest, backendName, tokenName, keyName, identityName },
+    ...{ workflow, workflowId: workflow.id, contractId: workflow.contractId, revisionId: run.contractRevisionId },
+    ...{ runId: run.id, openId: open.id, backendId: backend.id, tokenId: token.id, bindingId: binding.id },
+  };
+}
