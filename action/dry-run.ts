@@ -52,7 +52,7 @@ export async function dryRun(inputs: Inputs, env: Env, found: Found): Promise<vo
     },
   };
   await group(`Materials (${inputs.materials.length})`, async () => {
-    const { evidence } = await understand({ files, images, directory }, { start, materials: [] }, inputs.materials);
+    const { evidence } = await understand({ files, images, directory }, contract, inputs.materials);
     const materials: CraftedMaterial[] = [];
     for (const { wanted, source, value } of evidence) {
       const material = { name: wanted.name, type: wanted.type, uploaded: false, annotations: {} };

@@ -1,7 +1,6 @@
 import { basename } from 'node:path';
 import { findFile } from '../core/adapters/paths.ts';
-import type { ContractMaterial } from '../core/contract.ts';
-import type { Crafting } from '../core/crafting.ts';
+import type { Contract, ContractMaterial } from '../core/contract.ts';
 import { ChainloopError, type ErrorCode, isChainloopError, type Problem } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { checkKind, kinds } from '../core/material.ts';
@@ -29,10 +28,9 @@ const atOnce = 4;
  */
 export async function understand(
   ports: EvidencePorts,
-  { start }: Crafting,
+  { materials }: Contract,
   lines: readonly MaterialLine[],
 ): Promise<{ readonly evidence: readonly Evidence[]; readonly absent: readonly MaterialLine[] }> {
-  const { materials } = start.contract;
   const absent: MaterialLine[] = [];
   const failures: { readonly line: MaterialLine; readonly error: ChainloopError }[] = [];
   const evidence = await inTurns(lines, async (line) => {
@@ -89,12 +87,9 @@ export async function understand(
 /** One error for all lines that are wrong. Its code is that of the first: the contract's, where one of them is. */
 function together(failures: readonly { readonly line: MaterialLine; readonly error: ChainloopError }[]): ChainloopError {
   const problems = failures.flatMap(({ line, error }): Problem[] => {
-    const place = { path: line.name, file: line.file, line: line.line };
     const message = `material "${line.name}": ${withoutPrefix(error.message, line.name)}`;
-    return [
-      { ...place, message },
-      ...error.problems.filter((problem) => problem.message !== error.message).map((problem) => inDocument(problem, line)),
-    ];
+    const details = error.problems.filter((problem) => problem.message !== error.message);
+    return [{ path: line.name, file: line.file, line: line.line, message }, ...details.map((problem) => inDocument(problem, line))];
   });
   const ranked = failures.map(({ error }) => error.code).sort((a, b) => rank(a) - rank(b));
   const count = failures.length === 1 ? '1 material is' : `${failures.length} materials are`;

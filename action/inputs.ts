@@ -118,7 +118,7 @@ export function readInputs(read: (name: string) => string, env: Env): Inputs {
   function controlPlane(given: string): string {
     if (given === '') {
       if (!dryRun)
-        wrong('control-plane', 'is not set, and neither is the variable CHAINLOOP_URL; add env: CHAINLOOP_URL: ${{ vars.CHAINLOOP_URL }}');
+        wrong('control-plane', `is not set, and neither is the variable CHAINLOOP_URL; add env: CHAINLOOP_URL: $\{{ vars.CHAINLOOP_URL }}`);
       return '';
     }
     const url = URL.canParse(given) ? new URL(given) : undefined;

@@ -4,9 +4,13 @@
  */
 export function escaped(text: string, length = 200): string {
   const cut = text.length > length ? `${text.slice(0, length).toWellFormed()}…` : text;
-  return cut
-    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, ' ')
-    .replaceAll(/[^\p{L}\p{N} .,/;'"=…-]/gu, (character) => `&#${character.codePointAt(0)};`);
+  return (
+    cut
+      .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, ' ')
+      .replaceAll(/[^\p{L}\p{N} .,/;'"=…-]/gu, (character) => `&#${character.codePointAt(0)};`)
+      // What GitHub makes a link of without any mark.
+      .replaceAll(/www\./gi, (prefix) => `${prefix.slice(0, 3)}&#46;`)
+  );
 }
 
 /** The same in the type of code. Backticks would not do: inside them no entity counts. */

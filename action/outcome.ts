@@ -33,6 +33,8 @@ export type Found = {
   readonly summaries: Map<string, Summary>;
   /** What is wrong with a material, by its name. */
   readonly wrong: Map<string, string>;
+  /** The materials that this step was given. */
+  given: readonly string[];
   /** The paths that were given, by the name of their material. */
   readonly paths: Map<string, string>;
   signer?: string;
@@ -41,7 +43,7 @@ export type Found = {
 };
 
 export function nothingFound(): Found {
-  return { jobs: new Map(), summaries: new Map(), wrong: new Map(), paths: new Map() };
+  return { given: [], jobs: new Map(), summaries: new Map(), wrong: new Map(), paths: new Map() };
 }
 
 /** The evidence is not what the contract wants. */
@@ -65,6 +67,11 @@ export function missing({ start, materials }: Crafting): readonly ContractMateri
   return start.contract.materials.filter(
     ({ name, optional, group }) => !names.has(name) && (group === undefined ? !optional : !groups.has(group)),
   );
+}
+
+/** Of those, what this step did not bring either; what is wrong with it counts as not brought. */
+export function unbrought({ crafting, given, wrong }: Found): readonly ContractMaterial[] {
+  return crafting === undefined ? [] : missing(crafting).filter(({ name }) => !given.includes(name) || wrong.has(name));
 }
 
 /** The materials that the attestation is about. */

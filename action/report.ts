@@ -3,7 +3,7 @@ import type { CraftedMaterial } from '../core/crafting.ts';
 import { hexOf } from '../core/digest.ts';
 import type { Inputs } from './inputs.ts';
 import { annotate, say } from './log.ts';
-import { contractLabel, missing, type Outcome, subjects } from './outcome.ts';
+import { contractLabel, type Outcome, subjects, unbrought } from './outcome.ts';
 import { summaryOf } from './summary.ts';
 import { messageOf, titleOf } from './words.ts';
 
@@ -43,7 +43,7 @@ function outputsOf({ status, found }: Outcome, url: string | undefined): Record<
     url: url ?? '',
     'bundle-path': bundlePath ?? '',
     'contract-revision': identity === undefined || identity.contractRevision === 0 ? '' : String(identity.contractRevision),
-    'missing-materials': JSON.stringify(crafting === undefined ? [] : missing(crafting).map(({ name }) => name)),
+    'missing-materials': JSON.stringify(unbrought(found).map(({ name }) => name)),
     materials: JSON.stringify((crafting?.materials ?? []).map((material) => rowOf(material, jobs.get(material.name), found))),
     subjects: JSON.stringify(
       crafting === undefined ? [] : subjects(crafting).map(({ name, fileName, digest }) => ({ name: fileName ?? name, digest })),

@@ -17,6 +17,7 @@ export async function step(): Promise<void> {
   try {
     inputs = readInputs((name) => core.getInput(name, { trimWhitespace: false }), env);
     saved.command(inputs.command);
+    found.given = inputs.materials.map(({ name }) => name);
     outcome = await perform(inputs, found);
   } catch (error) {
     outcome = failed(error, inputs, found);
@@ -73,7 +74,10 @@ function failed(error: unknown, inputs: Inputs | undefined, found: Found): Outco
     const message = `unexpected: ${withoutSecrets(said)}; run the job again with debug logging, and report what it shows`;
     return { command, status: 'failed', error: new ChainloopError('INTERNAL', message, { cause: error }), found };
   }
-  for (const { path, message } of error.problems) if (path !== undefined) found.wrong.set(path, message);
+  for (const { name } of found.crafting?.start.contract.materials ?? []) {
+    const problems = error.problems.filter(({ path }) => path === name);
+    if (problems.length > 0) found.wrong.set(name, problems.map(({ message }) => message.replace(`material "${name}": `, '')).join('; '));
+  }
   if (isViolation(error)) return { command, status: 'violations', error, found };
   const outage = errorTable[error.code].exit === 75;
   return { command, status: outage && inputs?.onOutage === 'defer' ? 'deferred' : 'failed', error, found };

@@ -1,7 +1,7 @@
 import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
 import { code, document, escaped, shortDigest, table } from './markdown.ts';
-import { contractLabel, missing, type Outcome, subjects } from './outcome.ts';
-import { inputTerms, problemLine } from './words.ts';
+import { contractLabel, missing, type Outcome, subjects, unbrought } from './outcome.ts';
+import { inputTerms, otherProblems, problemLine } from './words.ts';
 
 /** What the page of the run on GitHub shows of a step, in Markdown. Everything that somebody else wrote is text in it. */
 export function summaryOf(outcome: Outcome, url: string | undefined): string {
@@ -44,7 +44,7 @@ function body(outcome: Outcome, url: string | undefined): readonly string[] {
       return [
         crafting === undefined ? '' : checklist(outcome, crafting),
         error === undefined ? '' : problems(outcome),
-        crafting === undefined ? '' : remedy(crafting),
+        crafting === undefined ? '' : remedy(outcome, crafting),
         consequence(outcome),
       ];
     case 'deferred':
@@ -137,7 +137,9 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
         : material !== undefined
           ? `✅ ${material.digest === undefined ? code(material.value ?? '', 60) : code(shortDigest(material.digest))}`
           : absent.has(name)
-            ? '❌ missing'
+            ? found.given.includes(name)
+              ? 'given, not recorded'
+              : '❌ missing'
             : 'not there';
     const job = found.jobs.get(name);
     return [
@@ -152,13 +154,12 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
 function problems({ error, found }: Outcome): string {
   if (error === undefined) return '';
   // What stands in the table need not be said again.
-  const others = error.problems.filter(
-    ({ path, message }) => !(path !== undefined && found.wrong.has(path)) && !error.message.includes(message),
-  );
+  const others = otherProblems(error, found.crafting).filter(({ path }) => path === undefined || !found.wrong.has(path));
   const lines = inputTerms(error.message).split('\n');
   const yaml = lines.indexOf('') === -1 ? [] : lines.slice(lines.indexOf('') + 1);
   const said = lines.slice(0, lines.length - (yaml.length === 0 ? 0 : yaml.length + 1)).join(' ');
   const block = yaml.length === 0 ? [] : ['', '```yaml', ...yaml, '```'];
+  if (error.code === 'CONTRACT_NOT_SATISFIED') return others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`).join('\n');
   if (error.code === 'NO_BINDING' && others.length > 0) {
     return [
       escaped(said, 2000),
@@ -173,8 +174,8 @@ function problems({ error, found }: Outcome): string {
 }
 
 /** The lines that are missing in the step, to be pasted. */
-function remedy(crafting: Crafting): string {
-  const absent = missing(crafting);
+function remedy({ found }: Outcome, crafting: Crafting): string {
+  const absent = unbrought(found).filter(({ name }) => !found.wrong.has(name));
   if (absent.length === 0) return '';
   const lines = absent.map(({ name, type }) => `${name}=<${placeholder(type)}>`);
   const label = `Contract ${code(contractLabel(crafting))}`;
@@ -197,7 +198,7 @@ function placeholder(type: string): string {
 }
 
 function consequence({ command, found }: Outcome): string {
-  if (found.crafting === undefined) return 'Nothing was sent.';
+  if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was recorded.';
   const bundle = found.bundlePath === undefined ? '' : ` The signed bundle is at ${code(found.bundlePath, 500)} until the job ends.`;
   const run = `run ${code(found.crafting.start.identity.runId)}`;
   if (command === 'attest') return `Nothing was pushed; ${run} is recorded as *failed* when the job ends.${bundle}`;

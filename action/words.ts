@@ -27,12 +27,11 @@ export function inputTerms(message: string): string {
   return replacements.reduce((text, [pattern, words]) => text.replace(pattern, words), withoutSecrets(message));
 }
 
-/** `materials line 3: …`: where it is, and what. */
+/** `materials line 3: …`, `workflow: …`: where it is, and what. */
 export function problemLine({ file, line, path, message }: Problem): string {
-  const input = file ?? path;
-  const place = line === undefined ? input : `${input ?? 'materials'} line ${line}`;
   const text = inputTerms(message);
-  return place === undefined || text.includes(`"${place}"`) || text.startsWith(`material '${place}'`) ? text : `${place}: ${text}`;
+  if (line !== undefined) return `${file ?? 'materials'} line ${line}: ${text}`;
+  return path === undefined || text.startsWith('material ') ? text : `${path}: ${text}`;
 }
 
 const titles: Partial<Record<ErrorCode, string>> = {
@@ -57,22 +56,24 @@ const titles: Partial<Record<ErrorCode, string>> = {
 export function titleOf(error: ChainloopError, contract: string | undefined): string {
   const unsatisfied = error.code === 'CONTRACT_NOT_SATISFIED' || error.code === 'RUNNER_MISMATCH';
   if (unsatisfied) return contract === undefined ? 'Chainloop: contract not satisfied' : `Chainloop: contract "${contract}" not satisfied`;
-  if (error.code.startsWith('MATERIAL_') || error.problems.some(({ path, line }) => path !== undefined && line !== undefined))
-    return 'Chainloop: materials are not right';
+  if (error.problems.length > 0 && error.problems.every(({ line }) => line !== undefined)) return 'Chainloop: materials are not right';
   return `Chainloop: ${titles[error.code] ?? 'failed'}`;
 }
 
 /** The message and every problem, one under the other; what is missing of a contract comes first, and once. */
 export function messageOf(error: ChainloopError, crafting: Crafting | undefined): string {
   const absent = error.code === 'CONTRACT_NOT_SATISFIED' && crafting !== undefined ? missing(crafting) : [];
-  if (absent.length === 0) {
-    const said = inputTerms(error.message);
-    const problems = error.problems.filter(({ message }) => !error.message.includes(message));
-    return [said, ...problems.map(problemLine)].join('\n');
-  }
-  const names = new Set(
-    absent.flatMap(({ name, group }) => [`material '${name}'`, ...(group === undefined ? [] : [`(group '${group}')`])]),
-  );
-  const others = error.problems.filter(({ message }) => ![...names].some((name) => message.includes(name)));
-  return [`missing: ${absent.map(({ name, type }) => `${name} (${type})`).join(', ')}`, ...others.map(problemLine)].join('\n');
+  const first =
+    absent.length === 0 ? inputTerms(error.message) : `missing: ${absent.map(({ name, type }) => `${name} (${type})`).join(', ')}`;
+  return [first, ...otherProblems(error, crafting).map(problemLine)].join('\n');
+}
+
+/** The problems that neither the message of the error nor the list of what is missing says already. */
+export function otherProblems(error: ChainloopError, crafting: Crafting | undefined): readonly Problem[] {
+  const absent = error.code === 'CONTRACT_NOT_SATISFIED' && crafting !== undefined ? missing(crafting) : [];
+  const said = absent.flatMap(({ name, group }) => [
+    `material '${name}' is required`,
+    ...(group === undefined ? [] : [`(group '${group}') is required`]),
+  ]);
+  return error.problems.filter(({ message }) => !error.message.includes(message) && !said.some((words) => message.includes(words)));
 }

@@ -4,18 +4,20 @@ import { dirname, join, resolve } from 'node:path';
 import { files } from '../core/adapters/files.ts';
 import { createGit } from '../core/adapters/git.ts';
 import { endings } from '../core/attestation/end.ts';
-import { add, init, openShared, push, reset } from '../core/attestation.ts';
-import { notSatisfied, openProblems } from '../core/completeness.ts';
+import { type AddPorts, add, init, openShared, push, reset } from '../core/attestation.ts';
+import { openProblems } from '../core/completeness.ts';
+import { Contract } from '../core/contract.ts';
 import type { Crafting } from '../core/crafting.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ControlPlane, CraftingStore } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
 import { builderId, controlPlaneOf, directoryOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
-import { inTurns, understand } from './evidence.ts';
+import { type Evidence, inTurns, understand } from './evidence.ts';
 import type { Inputs } from './inputs.ts';
 import { group, say } from './log.ts';
 import { contractLabel, type Found, type Status } from './outcome.ts';
 import { repositoryName, type Session, workflowFileName } from './session.ts';
+import { inputTerms } from './words.ts';
 
 export type WorkPorts = {
   readonly env: Env;
@@ -28,43 +30,14 @@ type Choice = { readonly workflow: string | undefined; readonly project: string 
 
 /** One step's work. Throws what keeps it from being done; what was found out by then is in `found`. */
 export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Promise<Status> {
-  const { env, session, opened } = ports;
+  const { env, session } = ports;
   const options = () => session.options();
   const controlPlane = controlPlaneOf(options);
-  const store = watched(await openStore(env, inputs, session), found);
   const directory = directoryOf(env);
+  const images = imagesOf(env);
   const choice = await chosen(inputs, session, env);
+  const store = watched(await openStore(env, inputs, session), remember);
   found.controlPlane = new URL(inputs.controlPlane).origin;
-
-  async function load(): Promise<Crafting> {
-    const crafting = await store.load();
-    const { runId } = crafting.start.identity;
-    if (inputs.attestationId !== undefined && inputs.attestationId !== runId) {
-      throw new ChainloopError('CONFLICT', `attestation-id: this job attests with run ${runId}, not ${inputs.attestationId}; leave it out`);
-    }
-    opened(runId);
-    return crafting;
-  }
-
-  const begin = async (): Promise<Crafting> => {
-    if (store.shared !== true) {
-      const open = await load().catch(unlessAbsent);
-      if (open !== undefined) return open;
-    }
-    const git = createGit({ env });
-    const newId = randomUUID;
-    const from = { type: 'controlPlane', origin: inputs.controlPlane, ...choice, contractRevision: inputs.contractRevision } as const;
-    await init({ store, controlPlane, git, newId, now: () => new Date() }, { from, env, directory, annotations: inputs.annotations });
-    return load();
-  };
-  /** For a job that only adds: what no `init` has fixed yet stays open for the one that does. */
-  const join = async (): Promise<Crafting> => {
-    const open = await load().catch(unlessAbsent);
-    if (open !== undefined) return open;
-    if (store.shared !== true) return begin();
-    await openShared({ controlPlane, newId: randomUUID }, { env, ...choice });
-    return load();
-  };
 
   switch (inputs.command) {
     case 'init': {
@@ -72,40 +45,90 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       return 'open';
     }
     case 'add': {
-      await addAll(await join());
-      await load();
+      const evidence = await lookAt(await judging());
+      await record(await openOrJoin(), evidence);
+      await store.load();
       return 'open';
     }
     case 'status': {
-      const crafting = await load();
+      const crafting = await store.load();
       await describe(crafting);
-      for (const { message } of openProblems(crafting)) say(message);
+      for (const { message } of openProblems(crafting)) say(inputTerms(message));
       return 'open';
     }
     case 'reset': {
-      await load().catch(unlessAbsent);
       const { ended } = await reset({ store, controlPlane }, { state: 'cancelled', reason: `reset by job ${inputs.job}` });
       say(ended ? 'The run was cancelled.' : 'The run was over already.');
       return 'cancelled';
     }
     case 'push': {
-      await describe(await load());
+      await describe(await store.load());
       await deliver();
       return 'passed';
     }
     case 'attest': {
-      const crafting = await begin();
-      await describe(crafting);
-      await addAll(crafting);
+      const judged = await judging();
+      await describe(judged);
+      const evidence = await lookAt(judged);
+      await record(await begin(), evidence);
       await deliver();
       return 'passed';
     }
   }
 
+  function remember(crafting: Crafting): void {
+    const { runId } = crafting.start.identity;
+    if (inputs.attestationId !== undefined && inputs.attestationId !== runId) {
+      throw new ChainloopError('CONFLICT', `attestation-id: this job attests with run ${runId}, not ${inputs.attestationId}; leave it out`);
+    }
+    found.crafting = crafting;
+    for (const [name, job] of Object.entries(crafting.jobs ?? {})) found.jobs.set(name, job);
+    ports.opened(runId);
+  }
+
+  /** What the evidence is judged by, before anything is recorded: the attestation that is open, else one as it would be. */
+  async function judging(): Promise<Crafting> {
+    const open = await store.load().catch(unlessAbsent);
+    if (open !== undefined) return open;
+    const { createApi } = await import('../client/api.ts');
+    const answer = await createApi(await options()).attestation.contract.query({ ...choice, contractRevision: inputs.contractRevision });
+    const contract = Contract.safeParse(answer.contract);
+    if (!contract.success)
+      throw new ChainloopError('CONTRACT_INVALID', 'contract: the control plane sent one that this version does not know');
+    const crafting = notYet(answer.name, answer.revision, contract.data, inputs.workflow ?? '');
+    found.crafting = crafting;
+    return crafting;
+  }
+
+  async function begin(): Promise<Crafting> {
+    if (store.shared !== true) {
+      const open = await store.load().catch(unlessAbsent);
+      if (open !== undefined) return open;
+    }
+    const git = createGit({ env });
+    const from = { type: 'controlPlane', origin: inputs.controlPlane, ...choice, contractRevision: inputs.contractRevision } as const;
+    const begun = await init(
+      { store, controlPlane, git, newId: randomUUID, now: () => new Date() },
+      { from, env, directory, annotations: inputs.annotations },
+    );
+    remember(begun);
+    return begun;
+  }
+
+  /** For a job that only adds: what no `init` has fixed yet stays open for the one that does. */
+  async function openOrJoin(): Promise<Crafting> {
+    if (store.shared !== true) return begin();
+    const open = await store.load().catch(unlessAbsent);
+    if (open !== undefined) return open;
+    await openShared({ controlPlane, newId: randomUUID }, { env, ...choice });
+    return store.load();
+  }
+
   async function describe({ start, materials }: Crafting): Promise<void> {
     const { contract, identity } = start;
     await group(`Contract ${contractLabel({ start, materials })}`, async () => {
-      say(`organization ${identity.organization}, project ${identity.project}, workflow ${identity.workflowName}, run ${identity.runId}`);
+      const run = identity.runId === '' ? '' : `, run ${identity.runId}`;
+      say(`workflow ${identity.workflowName}${identity.project === '' ? '' : ` of project ${identity.project}`}${run}`);
       for (const { name, type, optional, output, group: member } of contract.materials) {
         const need = member === undefined ? (optional ? 'optional' : 'required') : `one of group ${member}`;
         say(`${name} (${type}): ${need}${output ? ', output' : ''}`);
@@ -113,53 +136,48 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
     });
   }
 
-  async function addAll(crafting: Crafting): Promise<void> {
-    const images = imagesOf(env);
-    await group(`Materials (${inputs.materials.length})`, async () => {
-      const { evidence, absent } = await understand({ files, images, directory }, crafting, inputs.materials);
-      for (const { name, value } of absent) say(`${name}: no file matches ${value}; it is optional, and left out`);
-      const store_ = evidenceOf(options, crafting.start.identity.organization);
-      const failures: ChainloopError[] = [];
-      await inTurns(evidence, async ({ wanted, value, source }) => {
-        const { name } = wanted;
-        try {
-          const path = source === 'file' ? resolve(directory, value) : value;
-          if (source === 'file') found.paths.set(name, value);
-          const added = await add({ store, files, images, evidence: store_ }, { name, value: path, annotations: {} });
-          found.summaries.set(name, added.summary);
-          const what = added.material.digest ?? 'text';
-          const who = added.recordedBy === undefined ? '' : `, already recorded by job ${added.recordedBy}`;
-          say(`${name}: ${what}${added.material.uploaded && who === '' ? ', uploaded' : ''}${who}`);
-        } catch (error) {
-          if (!isChainloopError(error)) throw error;
-          failures.push(error);
-        }
+  async function lookAt({ start }: Crafting): Promise<readonly Evidence[]> {
+    const { evidence, absent } = await understand({ files, images, directory }, start.contract, inputs.materials);
+    for (const { name, value } of absent) say(`${name}: no file matches ${value}; it is optional, and left out`);
+    return evidence;
+  }
+
+  async function record(crafting: Crafting, evidence: readonly Evidence[]): Promise<void> {
+    // While materials are added, what was fixed before does not change.
+    const still = { ...store, load: async () => crafting };
+    const storage = evidenceOf(options, crafting.start.identity.organization);
+    await group(`Materials (${evidence.length})`, async () => {
+      const failures = await inTurns(evidence, ({ wanted, value, source }) => {
+        const path = source === 'file' ? resolve(directory, value) : value;
+        if (source === 'file') found.paths.set(wanted.name, value);
+        return addOne({ store: still, files, images, evidence: storage }, wanted.name, path);
       });
-      const [first] = failures;
-      if (first === undefined) return;
-      if (failures.length === 1) throw first;
-      const problems = failures.map(({ message }) => ({ message }));
-      throw new ChainloopError(first.code, `${failures.length} materials were not added`, { problems });
+      throwTogether(failures.filter((failure) => failure !== undefined));
     });
   }
 
+  async function addOne(addPorts: AddPorts, name: string, value: string) {
+    try {
+      const { material, summary, recordedBy } = await add(addPorts, { name, value });
+      found.summaries.set(name, summary);
+      if (recordedBy !== undefined) say(`${name}: ${material.digest ?? 'text'}, already recorded by job ${recordedBy}`);
+      else say(`${name}: ${material.digest ?? 'text'}${material.uploaded ? ', uploaded' : ''}`);
+      return undefined;
+    } catch (error) {
+      if (isChainloopError(error)) return error;
+      throw error;
+    }
+  }
+
   async function deliver(): Promise<void> {
-    const before = await load();
-    // What is missing is said before anything is signed, in the words of this step.
-    const problems = openProblems({
-      ...before,
-      start: { ...before.start, annotations: { ...before.start.annotations, ...inputs.annotations } },
-    });
-    if (problems.length > 0 && before.provisional !== true) throw notSatisfied(before.start.contract, before.start, problems);
     const signer = signerOf({ env, inputs, options }, (name) => {
       found.signer = name;
       say(`signed by ${name}`);
     });
     const announced: ControlPlane = { ...controlPlane, push: (request) => group('Push', () => controlPlane.push(request)) };
-    const kept = keepingBundle(store, bundlePathOf(env, inputs), found);
     const pushed = await push(
       {
-        store: kept,
+        store: keepingBundle(store, bundlePathOf(env, inputs), found),
         controlPlane: announced,
         signer: { sign: (pae) => group('Sign', () => signer.sign(pae)) },
         now: () => new Date(),
@@ -180,14 +198,32 @@ async function chosen({ workflow, project }: Inputs, session: Session, env: Env)
   return { workflow: workflow ?? workflowFileName(env), project: project ?? repositoryName(env) };
 }
 
-/** The same store; what it loads is remembered for the report. */
-function watched(store: CraftingStore, found: Found): CraftingStore {
+/** An attestation that nobody has begun: what it would be judged by. */
+function notYet(contractName: string, contractRevision: number, contract: Contract, workflowName: string): Crafting {
+  const names = { organization: '', project: '', team: '', workflowId: '', workflowName: workflowName || contractName, runId: '' };
+  return {
+    start: {
+      version: 1,
+      identity: { ...names, contractName, contractRevision },
+      contract,
+      runner: { authenticated: false },
+      env: {},
+      initializedAt: '',
+      dryRun: false,
+      controlPlane: '',
+      annotations: {},
+    },
+    materials: [],
+  };
+}
+
+/** The same store; whoever reports is told what it loads. */
+function watched(store: CraftingStore, remember: (crafting: Crafting) => void): CraftingStore {
   return {
     ...store,
     async load() {
       const crafting = await store.load();
-      found.crafting = crafting;
-      for (const [name, job] of Object.entries(crafting.jobs ?? {})) found.jobs.set(name, job);
+      remember(crafting);
       return crafting;
     },
   };
@@ -195,8 +231,7 @@ function watched(store: CraftingStore, found: Found): CraftingStore {
 
 /** The same store; a bundle that is sealed is also written where the job can use it, whatever becomes of the push. */
 function keepingBundle(store: CraftingStore, path: string, found: Found): CraftingStore {
-  const keep = async (bundle: string | undefined): Promise<string | undefined> => {
-    if (bundle === undefined) return undefined;
+  const keep = async (bundle: string): Promise<string> => {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, bundle);
     found.bundlePath = path;
@@ -208,13 +243,25 @@ function keepingBundle(store: CraftingStore, path: string, found: Found): Crafti
       await store.seal(bundle);
       await keep(bundle);
     },
-    sealed: async () => keep(await store.sealed()),
+    async sealed() {
+      const bundle = await store.sealed();
+      return bundle === undefined ? undefined : keep(bundle);
+    },
   };
 }
 
-export function bundlePathOf(env: Env, { bundlePath }: Pick<Inputs, 'bundlePath'>): string {
+function bundlePathOf(env: Env, { bundlePath }: Pick<Inputs, 'bundlePath'>): string {
   if (bundlePath !== undefined) return resolve(directoryOf(env), bundlePath);
   return join(env.RUNNER_TEMP ?? '.', 'chainloop', `bundle-${randomUUID()}.json`);
+}
+
+/** One failure as it is; several as one, with the code of the first. */
+function throwTogether(failures: readonly ChainloopError[]): void {
+  const [first, ...others] = failures;
+  if (first === undefined) return;
+  if (others.length === 0) throw first;
+  const problems = failures.flatMap(({ message, problems }) => (problems.length === 0 ? [{ message }] : problems));
+  throw new ChainloopError(first.code, `${failures.length} materials were not added`, { problems });
 }
 
 /** Undefined when there is nothing open. */

@@ -280,6 +280,11 @@ export const wire = {
     }),
     idempotencyKey: z.string().min(16).max(128),
   }),
+  attestationContract: z.strictObject({
+    workflow: Name.optional(),
+    project: Name.optional(),
+    contractRevision: z.int().min(1).optional(),
+  }),
   /** What `init` fixes for all jobs of a run. */
   attestationBegin: z.strictObject({ runId: Id, start: CraftingStartInput }),
   /** Without an id, the run of the caller's credential. */

@@ -95,6 +95,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
     'foreign',
     ({ workflow, project }) => ({ workflow, project, runner: { authenticated: false }, idempotencyKey: randomUUID() }),
   ],
+  'attestation.contract': ['foreign', ({ workflow, project }) => ({ workflow, project })],
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],

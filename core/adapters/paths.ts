@@ -22,7 +22,7 @@ export async function findFile(
     const guess = await nearestPath(directory, pattern);
     throw new ChainloopError(
       'FILE_NOT_FOUND',
-      `no such file: ${printable(pattern, 200)}${guess === undefined ? '' : ` (did you mean ${guess}?)`}`,
+      `no such file ${printable(pattern, 200)}${guess === undefined ? '' : ` (did you mean ${guess}?)`}`,
     );
   }
   const files: string[] = [];

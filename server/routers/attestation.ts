@@ -3,6 +3,7 @@ import { limits } from '../../core/limits.ts';
 import type { InitAnswer, PushAnswer } from '../../core/ports.ts';
 import { wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
+import { sharedRun } from '../../db/collected.ts';
 import { describeContract } from '../../db/contracts.ts';
 import { endRun, openRun } from '../../db/run-states.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
@@ -16,6 +17,18 @@ import { collecting } from './collecting.ts';
 
 export const attestations = router({
   ...collecting,
+  /**
+   * The contract that a run of this job is judged by, and opens none: that of the run that its CI run has open, else the one in force. So that
+   * a job can look at what it has before anything is recorded.
+   */
+  contract: job.input(wire.attestationContract).query(async ({ ctx: { scope, caller }, input }) => {
+    const open = caller.type === 'run' ? await sharedRun(scope, caller.workflow.id, caller.naturalKey) : undefined;
+    if (open?.state === 'initialized') return { name: open.contractName, revision: open.contractRevision, contract: open.contract };
+    const workflow = await workflowOf(caller, scope, input);
+    const { contract, revision } = await revisionOf(caller, scope, workflow, input.contractRevision);
+    return { name: workflow.contractName, revision, contract };
+  }),
+
   /** Opens a run, pinned to one revision of the contract that the workflow is bound to. The same key gives the same run. */
   init: job.input(wire.attestationInit).mutation(async ({ ctx: { scope, services, caller }, input }): Promise<InitAnswer> => {
     const { idempotencyKey } = input;

@@ -1,2 +1,0 @@
-const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-import{a as t,b as r,c as n}from"./chunk-EGSCW3KO.js";import{e as p,t as e}from"./chunk-RZPFBBOK.js";import{a}from"./chunk-QPOVJY4Q.js";var m=p().max(a.nameLength).regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/,"must be lower-case letters, digits and dashes, and begin and end with a letter or digit"),y=e(t),u=e(r),z=e(n);export{m as a,y as b,u as c};
