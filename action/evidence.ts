@@ -42,7 +42,7 @@ export async function understand(
       return undefined;
     }
   });
-  if (failures.length > 0) throw together(failures);
+  if (failures.length > 0) throw together(failures.toSorted((a, b) => lines.indexOf(a.line) - lines.indexOf(b.line)));
   return { evidence: evidence.filter((item) => item !== undefined), absent };
 
   async function one(line: MaterialLine): Promise<Evidence | undefined> {

@@ -84,3 +84,15 @@ export function subjects({ start, materials }: Crafting): readonly CraftedMateri
 export function contractLabel({ start: { identity } }: Crafting): string {
   return identity.contractRevision === 0 ? identity.contractName : `${identity.contractName}@${identity.contractRevision}`;
 }
+
+/** Who brought a material, as the control plane says it: `'build (arm64)' (id 88001, attempt 1)`. The name is the job's own word. */
+export function jobOf(label: string): { readonly name: string; readonly attempt?: number } {
+  const [, name = label, attempt] = /^'(.*)' \((?:id \d+)?(?:, )?(?:attempt (\d+))?\)$/s.exec(label) ?? [];
+  return { name, ...(attempt === undefined ? {} : { attempt: Number(attempt) }) };
+}
+
+/** `build (arm64), attempt 1`. */
+export function jobText(label: string): string {
+  const { name, attempt } = jobOf(label);
+  return attempt === undefined ? name : `${name}, attempt ${attempt}`;
+}

@@ -3,7 +3,7 @@ import type { CraftedMaterial } from '../core/crafting.ts';
 import { hexOf } from '../core/digest.ts';
 import type { Inputs } from './inputs.ts';
 import { annotate, say } from './log.ts';
-import { contractLabel, type Outcome, subjects, unbrought } from './outcome.ts';
+import { contractLabel, jobOf, type Outcome, subjects, unbrought } from './outcome.ts';
 import { summaryOf } from './summary.ts';
 import { messageOf, titleOf } from './words.ts';
 
@@ -16,7 +16,7 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
   if (error !== undefined) {
     const tolerated = status === 'deferred' || (status === 'violations' && options.onViolation === 'warn');
     const title = status === 'deferred' ? 'Chainloop: attestation deferred, nothing is recorded' : titleOf(error, label);
-    annotate(tolerated ? 'warning' : 'error', title, messageOf(error, found.crafting));
+    annotate(tolerated ? 'warning' : 'error', title, messageOf(error, found));
     if (!tolerated) process.exitCode = core.ExitCode.Failure;
   }
   if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}; GitHub gives it no token, so nothing is attested`);
@@ -53,7 +53,7 @@ function outputsOf({ status, found }: Outcome, url: string | undefined): Record<
 
 function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlane, crafting }: Outcome['found']) {
   const { name, type, digest, value, fileName, uploaded } = material;
-  const [, attempt] = /attempt (\d+)/.exec(job ?? '') ?? [];
+  const { name: jobName, attempt } = jobOf(job ?? '');
   const host = controlPlane === undefined ? '' : new URL(controlPlane).host;
   const stored =
     uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
@@ -63,8 +63,8 @@ function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlan
     kind: type,
     ...(digest === undefined ? { value } : { digest }),
     ...(uri === undefined ? {} : { uri }),
-    ...(job === undefined ? {} : { job }),
-    ...(attempt === undefined ? {} : { attempt: Number(attempt) }),
+    ...(job === undefined ? {} : { job: jobName }),
+    ...(attempt === undefined ? {} : { attempt }),
   };
 }
 

@@ -1,8 +1,7 @@
 import * as core from '@actions/core';
 import type { Outcome } from './outcome.ts';
-import { missing } from './outcome.ts';
 import type { SessionPlan } from './session.ts';
-import { inputTerms } from './words.ts';
+import { reasonOf } from './words.ts';
 
 /** What a step leaves for its own end, after the job. Nothing in it is secret; each name is written once. */
 export type Saved = {
@@ -28,8 +27,7 @@ export const saved = {
   outcome({ status, error, found }: Outcome): void {
     core.saveState('status', status);
     if (error === undefined) return;
-    const absent = found.crafting === undefined || error.code !== 'CONTRACT_NOT_SATISFIED' ? [] : missing(found.crafting);
-    core.saveState('reason', absent.length === 0 ? inputTerms(error.message) : `missing ${absent.map(({ name }) => name).join(', ')}`);
+    core.saveState('reason', reasonOf(error, found));
   },
 };
 

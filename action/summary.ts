@@ -1,6 +1,6 @@
 import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
 import { code, document, escaped, shortDigest, table } from './markdown.ts';
-import { contractLabel, missing, type Outcome, subjects, unbrought } from './outcome.ts';
+import { contractLabel, jobText, missing, type Outcome, subjects, unbrought } from './outcome.ts';
 import { inputTerms, otherProblems, problemLine } from './words.ts';
 
 /** What the page of the run on GitHub shows of a step, in Markdown. Everything that somebody else wrote is text in it. */
@@ -145,7 +145,7 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
     return [
       escaped(name),
       group === undefined ? (optional ? 'no' : 'yes') : `one of ${escaped(group)}`,
-      `${state}${job === undefined ? '' : `, by ${escaped(job)}`}`,
+      `${state}${job === undefined ? '' : `, by ${escaped(jobText(job))}`}`,
     ];
   });
   return table(['Material', 'Required', 'State'], rows);
@@ -154,7 +154,7 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
 function problems({ error, found }: Outcome): string {
   if (error === undefined) return '';
   // What stands in the table need not be said again.
-  const others = otherProblems(error, found.crafting).filter(({ path }) => path === undefined || !found.wrong.has(path));
+  const others = otherProblems(error, found).filter(({ path }) => path === undefined || !found.wrong.has(path));
   const lines = inputTerms(error.message).split('\n');
   const yaml = lines.indexOf('') === -1 ? [] : lines.slice(lines.indexOf('') + 1);
   const said = lines.slice(0, lines.length - (yaml.length === 0 ? 0 : yaml.length + 1)).join(' ');

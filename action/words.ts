@@ -1,7 +1,7 @@
-import type { Crafting } from '../core/crafting.ts';
+import type { ContractMaterial } from '../core/contract.ts';
 import type { ChainloopError, ErrorCode, Problem } from '../core/errors.ts';
 import { withoutSecrets } from '../core/redact.ts';
-import { missing } from './outcome.ts';
+import { type Found, unbrought } from './outcome.ts';
 
 // What is said about a failure. The errors of core/ and client/ speak to somebody at a command line; here, the reader edits a workflow file.
 
@@ -61,19 +61,33 @@ export function titleOf(error: ChainloopError, contract: string | undefined): st
 }
 
 /** The message and every problem, one under the other; what is missing of a contract comes first, and once. */
-export function messageOf(error: ChainloopError, crafting: Crafting | undefined): string {
-  const absent = error.code === 'CONTRACT_NOT_SATISFIED' && crafting !== undefined ? missing(crafting) : [];
+export function messageOf(error: ChainloopError, found: Found): string {
+  const absent = absentFor(error, found);
   const first =
     absent.length === 0 ? inputTerms(error.message) : `missing: ${absent.map(({ name, type }) => `${name} (${type})`).join(', ')}`;
-  return [first, ...otherProblems(error, crafting).map(problemLine)].join('\n');
+  return [first, ...otherProblems(error, found).map(problemLine)].join('\n');
 }
 
 /** The problems that neither the message of the error nor the list of what is missing says already. */
-export function otherProblems(error: ChainloopError, crafting: Crafting | undefined): readonly Problem[] {
-  const absent = error.code === 'CONTRACT_NOT_SATISFIED' && crafting !== undefined ? missing(crafting) : [];
-  const said = absent.flatMap(({ name, group }) => [
+export function otherProblems(error: ChainloopError, found: Found): readonly Problem[] {
+  const said = absentFor(error, found).flatMap(({ name, group }) => [
     `material '${name}' is required`,
     ...(group === undefined ? [] : [`(group '${group}') is required`]),
   ]);
-  return error.problems.filter(({ message }) => !error.message.includes(message) && !said.some((words) => message.includes(words)));
+  const first = said.length === 0 ? error.message : '';
+  return error.problems.filter(({ message }) => !first.includes(message) && !said.some((words) => message.includes(words)));
+}
+
+/** Why a run failed, in one line. */
+export function reasonOf(error: ChainloopError, found: Found): string {
+  const absent = absentFor(error, found);
+  if (absent.length > 0) return `missing ${absent.map(({ name }) => name).join(', ')}`;
+  const [problem, ...others] = otherProblems(error, found);
+  return problem === undefined
+    ? inputTerms(error.message)
+    : `${problemLine(problem)}${others.length === 0 ? '' : `, and ${others.length} more`}`;
+}
+
+function absentFor(error: ChainloopError, found: Found): readonly ContractMaterial[] {
+  return error.code === 'CONTRACT_NOT_SATISFIED' ? unbrought(found) : [];
 }

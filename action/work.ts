@@ -15,7 +15,7 @@ import { builderId, controlPlaneOf, directoryOf, evidenceOf, imagesOf, openStore
 import { type Evidence, inTurns, understand } from './evidence.ts';
 import type { Inputs } from './inputs.ts';
 import { group, say } from './log.ts';
-import { contractLabel, type Found, type Status } from './outcome.ts';
+import { contractLabel, type Found, jobText, type Status } from './outcome.ts';
 import { repositoryName, type Session, workflowFileName } from './session.ts';
 import { inputTerms } from './words.ts';
 
@@ -160,7 +160,7 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
     try {
       const { material, summary, recordedBy } = await add(addPorts, { name, value });
       found.summaries.set(name, summary);
-      if (recordedBy !== undefined) say(`${name}: ${material.digest ?? 'text'}, already recorded by job ${recordedBy}`);
+      if (recordedBy !== undefined) say(`${name}: ${material.digest ?? 'text'}, already recorded by job ${jobText(recordedBy)}`);
       else say(`${name}: ${material.digest ?? 'text'}${material.uploaded ? ', uploaded' : ''}`);
       return undefined;
     } catch (error) {
