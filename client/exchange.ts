@@ -32,14 +32,21 @@ export async function exchangeFrom(
   choice: WorkflowChoice = {},
 ): Promise<RunCredential> {
   const budgetMs = options.retryBudgetMs ?? defaultRetryBudgetMs;
-  const endsAt = performance.now() + budgetMs;
-  const isLost = (error: unknown) => isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE') && performance.now() < endsAt;
+  const startedAt = performance.now();
+  const endsAt = startedAt + budgetMs;
+  let attempt = 0;
+  const again = (error: unknown): boolean => {
+    const lost = source.platform === 'github' && isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE') && performance.now() < endsAt;
+    if (lost) options.onRetry?.({ attempt: ++attempt, elapsedMs: performance.now() - startedAt, budgetMs });
+    return lost;
+  };
   return retry(
     async () => {
       const subjectToken = await source.token(new URL(options.url).origin);
       return exchange({ ...options, retryBudgetMs: Math.max(0, endsAt - performance.now()) }, { subjectToken, ...choice });
     },
-    (error) => ({ retry: source.platform === 'github' && isLost(error) }),
-    { policy: { ...defaultRetryPolicy, budgetMs } },
+    (error) => ({ retry: again(error) }),
+    // The budget alone ends it: a restart of the control plane may take longer than a few tries.
+    { policy: { ...defaultRetryPolicy, attempts: Number.POSITIVE_INFINITY, budgetMs } },
   );
 }
