@@ -8,6 +8,7 @@ import type { Authenticate } from './actor.ts';
 import { createApi } from './api.ts';
 import { readBytes } from './body.ts';
 import { type Gateway, gatewayServerOptions } from './gateway/index.ts';
+import { runPage } from './run-page.ts';
 import type { Services } from './trpc.ts';
 import { publicError } from './wire-error.ts';
 
@@ -90,6 +91,7 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
   app.all('/trpc/*', (c) => api(c.env.incoming, idOf(c.env.outgoing)));
   app.post('/tsa', (c) => answerTimestampQuery(c.env.incoming, services, bodyMs));
   app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));
+  app.get('/runs/:id{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}}', (c) => runPage(c.req.param('id')));
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
     if (draining()) return c.text('stopping\n', 503);
