@@ -19,7 +19,11 @@ export function pushEvent(change: GithubContext = {}): GithubContext {
     base_ref: '',
     head_ref: '',
     event_name: 'push',
-    event: { ref, after: sha, repository: { full_name: repository, fork: false, default_branch: 'main', visibility: 'private' } },
+    event: {
+      ref,
+      after: sha,
+      repository: { id: Number(repository_id), full_name: repository, fork: false, default_branch: 'main', visibility: 'private' },
+    },
     workflow: githubJob.workflow,
     workflow_ref: githubJob.workflow_ref,
     workflow_sha: githubJob.workflow_sha,
@@ -48,8 +52,9 @@ export function tagEvent(tag = 'v1.4.0', change: GithubContext = {}): GithubCont
 
 /** A pull request, of a branch or from a fork. The checked out commit is GitHub's merge of both. */
 export function pullRequestEvent({ fork }: { readonly fork: boolean }, change: GithubContext = {}): GithubContext {
-  const head = { ref: 'topic', sha: 'b'.repeat(40), repo: { full_name: fork ? 'mallory/app' : 'acme/app', fork } };
-  const base = { ref: 'main', sha: 'c'.repeat(40), repo: { full_name: 'acme/app', fork: false } };
+  const repository = { id: Number(githubJob.repository_id), full_name: 'acme/app', fork: false };
+  const head = { ref: 'topic', sha: 'b'.repeat(40), repo: fork ? { id: 31_337, full_name: 'mallory/app', fork } : repository };
+  const base = { ref: 'main', sha: 'c'.repeat(40), repo: repository };
   return pushEvent({
     event_name: 'pull_request',
     ref: 'refs/pull/7/merge',
@@ -57,7 +62,7 @@ export function pullRequestEvent({ fork }: { readonly fork: boolean }, change: G
     ref_protected: false,
     head_ref: 'topic',
     base_ref: 'main',
-    event: { action: 'opened', number: 7, pull_request: { number: 7, head, base }, repository: { full_name: 'acme/app', fork: false } },
+    event: { action: 'opened', number: 7, pull_request: { number: 7, head, base }, repository },
     workflow_ref: 'acme/app/.github/workflows/release.yml@refs/pull/7/merge',
     ...change,
   });

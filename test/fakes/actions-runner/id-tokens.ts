@@ -12,14 +12,16 @@ export type IdTokens = {
   [Symbol.asyncDispose](): Promise<void>;
 };
 
-export async function startIdTokens(issuer: Issuer, claims: Readonly<Record<string, unknown>>): Promise<IdTokens> {
+export async function startIdTokens(issuer: Issuer, claims: Readonly<Record<string, unknown>>, failures = 0): Promise<IdTokens> {
   const requestToken = `request-${randomUUID()}`;
   const minted: string[] = [];
+  let failing = failures;
   const server = createServer((request, response) => {
     const answer = (status: number, body: unknown): void => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
     if (request.headers.authorization !== `Bearer ${requestToken}`) return answer(401, { message: 'unauthorized' });
+    if (failing-- > 0) return answer(503, { message: 'out of order' });
     const url = new URL(request.url ?? '/', 'http://localhost');
     const audience = url.searchParams.get('audience') ?? `https://github.com/${String(claims.repository_owner)}`;
     issuer.github({ audience, claims }).then(

@@ -19,6 +19,8 @@ export type Run = {
   readonly sources: ActionSources;
   /** Signs the tokens of jobs with `id-token: write`. */
   readonly issuer?: Issuer;
+  /** So many requests for a token fail in each job, before one is answered. */
+  readonly idTokenFailures?: number;
   /** Changes the claims of all tokens of the run. */
   readonly claims?: Readonly<Record<string, unknown>>;
   readonly vars?: Readonly<Record<string, string>>;
@@ -26,6 +28,8 @@ export type Run = {
   /** The repository that the workflow is in, for `$/path`. */
   readonly home?: string;
   readonly debug?: boolean;
+  /** Folders of programs that the machines have. */
+  readonly tools?: readonly string[];
 };
 
 export type JobOptions = {
@@ -84,7 +88,7 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
   let idTokens: IdTokens | undefined;
   if (run.issuer !== undefined && mayAskIdToken(job.permissions, options.permissions)) {
     const claims = claimsOf(run.github, { checkRunId, environment, workflowRef: options.workflowRef });
-    idTokens = stack.use(await startIdTokens(run.issuer, { ...claims, ...run.claims }));
+    idTokens = stack.use(await startIdTokens(run.issuer, { ...claims, ...run.claims }, run.idTokenFailures));
   }
   const machine = await createMachine({
     folder,
@@ -93,6 +97,7 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
     idTokenEnv: idTokens?.env ?? {},
     secrets: Object.values(run.secrets ?? {}),
     debug: run.debug ?? false,
+    tools: run.tools ?? [],
     ...(onLine !== undefined && { onLine }),
   });
   await options.prepare?.(machine.workspace);
@@ -112,7 +117,7 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
       ...base,
       github: machine.github,
       runner: machine.runner,
-      job: { status: now(), check_run_id: checkRunId },
+      job: { status: now(), check_run_id: checkRunId, ...calledContext(options.workflowRef) },
       steps: stepContexts,
       env: { ...env, ...Object.fromEntries(machine.env) },
     },
@@ -191,6 +196,16 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
     secrets: [machine.runtimeToken, ...(idTokens === undefined ? [] : [idTokens.requestToken, ...idTokens.minted])],
   };
 }
+
+/** What a job of a called workflow knows of the file that it is in. */
+function calledContext(workflowRef: string | undefined): Readonly<Record<string, Value>> {
+  const [, repository, path, ref] = /^([^/]+\/[^/]+)\/(.+)@(.+)$/.exec(workflowRef ?? '') ?? [];
+  if (workflowRef === undefined || repository === undefined || path === undefined || ref === undefined) return {};
+  return { workflow_ref: workflowRef, workflow_repository: repository, workflow_sha: calledSha, workflow_file_path: path };
+}
+
+/** The commit of every called repository here. */
+export const calledSha = 'd'.repeat(40);
 
 /** The step could not begin: its action or its metadata is not as it should be. */
 function failedToBegin(error: unknown): { readonly main: StageResult; readonly post?: Post } {

@@ -64,6 +64,8 @@ export async function createMachine(options: {
   readonly idTokenEnv?: Readonly<Record<string, string>>;
   readonly secrets?: readonly string[];
   readonly debug?: boolean;
+  /** Folders of programs that this machine has, before those of every machine. */
+  readonly tools?: readonly string[];
   readonly onLine?: (shown: string) => void;
 }): Promise<Machine> {
   const { folder, job, idTokenEnv = {}, debug = false, onLine = () => {} } = options;
@@ -96,7 +98,7 @@ export async function createMachine(options: {
       ...(debug && { debug: '1' }),
     },
     env: new Map(),
-    path: [],
+    path: [...(options.tools ?? [])],
   };
 }
 
