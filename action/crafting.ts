@@ -3,7 +3,7 @@ import { join, relative, sep } from 'node:path';
 import { digestOf } from '../core/digest.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
-import type { Inputs } from './inputs.ts';
+import { attestationName, type Inputs } from './inputs.ts';
 import { version } from './release.ts';
 import type { Connected, Session } from './session.ts';
 
@@ -12,8 +12,7 @@ import type { Connected, Session } from './session.ts';
 /** The memory of this attestation: on the control plane where all jobs of the CI run share it, else in the temporary folder of this job. */
 export async function openStore(env: Env, inputs: Inputs, session: Session | undefined): Promise<CraftingStore> {
   const { craftingDirectory, createCraftingStore } = await import('../core/adapters/crafting-store.ts');
-  // Steps for several workflows in one job are told apart; without a name they go on with what any step began.
-  const attestationId = [inputs.project, inputs.workflow].filter((name) => name !== undefined).join('/');
+  const attestationId = attestationName(inputs);
   const local = createCraftingStore(await craftingDirectory({ env, workspace: directoryOf(env), attestationId }));
   if (session?.type !== 'run') return local;
   const [{ createSharedCraftingStore }, { createApi }] = await Promise.all([

@@ -6,7 +6,7 @@ import type { Env } from '../core/runner.ts';
 import { directoryOf } from './crafting.ts';
 import { annotate, say } from './log.ts';
 import { openSession, type SessionPlan } from './session.ts';
-import { readSaved, type Saved } from './state.ts';
+import { hasPassed, readSaved, type Saved } from './state.ts';
 
 /** The runner waits 7.5 s after a cancellation; nobody should notice this at all. */
 const patienceMs = 1_800;
@@ -22,7 +22,7 @@ type Ending = { readonly state: 'failed' | 'cancelled'; readonly reason: string 
  */
 export async function finish(jobStatus: string): Promise<void> {
   const saved = readSaved();
-  if (saved.status === 'deferred') {
+  if (saved.status === 'deferred' && !hasPassed(saved.what)) {
     annotate(
       'warning',
       'Chainloop: nothing was attested',

@@ -197,6 +197,11 @@ export function readInputs(read: (name: string) => string, env: Env): Inputs {
   }
 }
 
+/** Tells the attestations of several workflows in one job apart. Steps without a name go on with what any step began. */
+export function attestationName({ project, workflow }: Pick<Inputs, 'project' | 'workflow'>): string {
+  return [project, workflow].filter((name) => name !== undefined).join('/');
+}
+
 function assertFirst<T>([first]: readonly T[]): T {
   if (first === undefined) throw new Error('there is nothing to choose from');
   return first;

@@ -1,3 +1,5 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import * as core from '@actions/core';
 import type { Outcome } from './outcome.ts';
 import type { SessionPlan } from './session.ts';
@@ -6,6 +8,8 @@ import { reasonOf } from './words.ts';
 /** What a step leaves for its own end, after the job. Nothing in it is secret; each name is written once. */
 export type Saved = {
   readonly command: string;
+  /** Names the attestation among several of one job. */
+  readonly what: string;
   readonly session: SessionPlan | undefined;
   readonly runId: string;
   /** The status, or nothing when the step did not come to its end. */
@@ -17,15 +21,20 @@ export type Saved = {
 let knownRun = '';
 
 export const saved = {
-  command: (command: string): void => core.saveState('command', command),
+  /** `what` names the attestation among several of one job. */
+  command(command: string, what: string): void {
+    core.saveState('command', command);
+    core.saveState('what', what);
+  },
   session: (plan: SessionPlan): void => core.saveState('session', plan),
   run(runId: string): void {
     if (runId === knownRun) return;
     knownRun = runId;
     core.saveState('run', runId);
   },
-  outcome({ status, error, found }: Outcome): void {
+  outcome({ status, error, found }: Outcome, what: string): void {
     core.saveState('status', status);
+    if (status === 'passed') markPassed(what);
     if (error === undefined) return;
     core.saveState('reason', reasonOf(error, found));
   },
@@ -34,6 +43,7 @@ export const saved = {
 export function readSaved(): Saved {
   return {
     command: core.getState('command'),
+    what: core.getState('what'),
     session: sessionOf(core.getState('session')),
     runId: core.getState('run'),
     status: core.getState('status'),
@@ -46,4 +56,22 @@ function sessionOf(text: string): SessionPlan | undefined {
   if (text === '') return undefined;
   const plan: SessionPlan = JSON.parse(text);
   return plan;
+}
+
+/** A step that was deferred is not mourned when a later one of the same job has pushed what it signed. */
+function markPassed(what: string): void {
+  const path = passedPath(what);
+  if (path === undefined) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  writeFileSync(path, '');
+}
+
+export function hasPassed(what: string): boolean {
+  const path = passedPath(what);
+  return path !== undefined && existsSync(path);
+}
+
+function passedPath(what: string): string | undefined {
+  const { RUNNER_TEMP } = process.env;
+  return RUNNER_TEMP ? join(RUNNER_TEMP, 'chainloop', `passed-${Buffer.from(what).toString('hex')}`) : undefined;
 }

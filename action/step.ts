@@ -3,7 +3,7 @@ import { context } from '@actions/github';
 import { ChainloopError, errorTable, isChainloopError } from '../core/errors.ts';
 import { withoutSecrets } from '../core/redact.ts';
 import { withoutCredentials } from './fork.ts';
-import { type Inputs, readInputs } from './inputs.ts';
+import { attestationName, type Inputs, readInputs } from './inputs.ts';
 import { say } from './log.ts';
 import { type Found, isViolation, nothingFound, type Outcome } from './outcome.ts';
 import { saved } from './state.ts';
@@ -16,13 +16,13 @@ export async function step(): Promise<void> {
   let outcome: Outcome;
   try {
     inputs = readInputs((name) => core.getInput(name, { trimWhitespace: false }), env);
-    saved.command(inputs.command);
+    saved.command(inputs.command, attestationName(inputs));
     found.given = inputs.materials.map(({ name }) => name);
     outcome = await perform(inputs, found);
   } catch (error) {
     outcome = failed(error, inputs, found);
   }
-  saved.outcome(outcome);
+  saved.outcome(outcome, inputs === undefined ? '' : attestationName(inputs));
   const { report } = await import('./report.ts');
   await report(outcome, inputs ?? { showSummary: true, onViolation: 'contract' });
 }

@@ -1,2 +1,0 @@
-const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-import{o as s}from"./chunk-EHXUTN3X.js";import{g as n,h as t}from"./chunk-TGVUKKVT.js";var r="",u={command:e=>n("command",e),session:e=>n("session",e),run(e){e!==r&&(r=e,n("run",e))},outcome({status:e,error:o,found:a}){n("status",e),o!==void 0&&n("reason",s(o,a))}};function m(){return{command:t("command"),session:i(t("session")),runId:t("run"),status:t("status"),reason:t("reason")}}function i(e){return e===""?void 0:JSON.parse(e)}export{u as a,m as b};
