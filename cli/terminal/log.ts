@@ -10,8 +10,8 @@ export type Log = {
   detail(message: string): void;
 };
 
-/** Tokens of the control plane, and passwords in URLs: whatever message they come in, they do not go out. */
-const secrets = /chl_[a-z]+_[A-Za-z0-9_-]+|(?<=:\/\/)[^/\s@]+(?=@)/g;
+/** Tokens of the control plane and of CI systems (JWT, RFC 7519), and passwords in URLs: whatever message they come in, they do not go out. */
+const secrets = /chl_[a-z]+_[A-Za-z0-9_-]+|eyJ[\w-]{8,}(?:\.[\w-]+){1,4}|(?<=:\/\/)[^/\s@]+(?=@)/g;
 
 /** The text without what looks like a credential. The last of several nets: no message should carry one. */
 export function withoutSecrets(text: string): string {
