@@ -120,6 +120,8 @@ export const limits = {
   pendingBindingMs: 72 * 60 * 60 * 1000,
   /** A file with a binding. */
   bindingSizeBytes: 16 * 1024,
+  /** Bindings of one organization: an exchange looks at all of them. */
+  bindings: 200,
   /** Refs, or events, of one binding. */
   bindingEntries: 50,
   /** The server's file with issuers. */
