@@ -1,10 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import { ChainloopError } from '../core/errors.ts';
 import { materialTypes } from '../core/vocabulary.ts';
 import { command, count, group, oneOf, pairs, requiredText, text, toggle } from './command.ts';
 import { type Context, print, printTables } from './context.ts';
-import { attestationId, controlPlaneOf, evidenceOf, imagesOf, inCrafting, openStore } from './crafting.ts';
+import { controlPlaneOf, evidenceOf, imagesOf, initPortsOf } from './crafting.ts';
 import { craftingJson, craftingTables } from './crafting-tables.ts';
+import { jobFlags, openJob } from './job.ts';
 import { pushCommand } from './push.ts';
 import { verify } from './verify.ts';
 
@@ -17,36 +17,39 @@ export const attestation = group('attestation', 'collect evidence, sign and push
       'chainloop attestation init --workflow release --project bedrock --contract-revision 1',
       'chainloop attestation init --dry-run --contract chainloop-contract.yaml',
     ],
-    details: `With a service-account token the workflow is known. What is collected is kept outside of the checkout, for this job and folder.
-A dry run needs no control plane: it takes the contract from the file, uploads nothing and pushes nothing.`,
+    details: `A job of GitHub with the permission 'id-token: write', or of GitLab with CHAINLOOP_ID_TOKEN, needs no token: a binding lets it in. All jobs
+of its CI run share one attestation: whichever begins it first, the others join. With CHAINLOOP_TOKEN, of a service account, the workflow is
+known, and what is collected is kept outside of the checkout, for this job and folder. A dry run needs no control plane: it takes the
+contract from the file, uploads nothing and pushes nothing.`,
     flags: {
-      workflow: text('<name>', 'the workflow (not needed with a service account)'),
-      project: text('<name>', 'its project'),
+      ...jobFlags,
       contractRevision: count('<n>', 'the revision of its contract that you expect (default: the latest)'),
       dryRun: toggle('try it out, offline'),
       contract: text('<path>', 'the contract of a dry run'),
       annotation: pairs('an annotation of the attestation'),
       replace: toggle('end the attestation that is open here, and begin another'),
-      attestationId,
     },
     run: async (context, flags) => {
       const { workflow, project, contractRevision, dryRun, contract, annotation, replace } = flags;
       if (dryRun !== (contract !== undefined)) throw new ChainloopError('USAGE', '--dry-run and --contract <path> go together');
-      const store = await openStore(context, flags.attestationId);
-      const [{ init, status }, { createGit }] = await Promise.all([import('../core/attestation.ts'), import('../core/adapters/git.ts')]);
+      const job = await openJob(context, flags, { dryRun });
+      const { store } = job;
+      const { init, status } = await import('../core/attestation.ts');
       const from =
         contract === undefined
-          ? ({ type: 'controlPlane', origin: (await context.settings()).url, workflow, project, contractRevision } as const)
+          ? ({ type: 'controlPlane', origin: (await job.context.settings()).url, workflow, project, contractRevision } as const)
           : ({ type: 'dryRun', ...(await contractOfDryRun(context, contract)), workflow, project } as const);
       if (contract === undefined) context.log.info('Retrieving workflow information from the control plane');
-      const ports = {
-        store,
-        controlPlane: controlPlaneOf(context),
-        git: createGit({ env: context.env }),
-        now: () => new Date(),
-        newId: randomUUID,
-      };
-      await init(ports, { from, env: context.env, directory: process.cwd(), annotations: annotation, replace });
+      const ports = await initPortsOf(job.context, store);
+      const { joined, start } = await init(ports, {
+        ...{ from, replace, annotations: annotation },
+        ...{ env: context.env, directory: process.cwd() },
+      });
+      if (joined) context.log.info('Another job of this CI run has begun the attestation; this one joins it');
+      for (const [name, value] of Object.entries(annotation)) {
+        if (start.annotations[name] !== value)
+          context.log.warn(`annotation '${name}' was fixed before; another is taken by attestation push`);
+      }
       context.log.info('Attestation initialized! now you can check its status or add materials to it');
       const begun = await status({ store });
       print(context, craftingJson(begun), () => craftingTables(begun, { full: false }));
@@ -70,30 +73,38 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       annotation: pairs('an annotation of the material'),
       registryUsername: text('<name>', 'for the registry of an image'),
       registryPassword: text('<password>', 'for the registry of an image'),
-      attestationId,
+      ...jobFlags,
     },
     run: async (context, { name, value, kind, annotation, registryUsername, registryPassword, ...flags }) => {
-      const store = await openStore(context, flags.attestationId);
-      const crafting = await store.load();
-      const [{ add }, { files }] = await Promise.all([import('../core/attestation.ts'), import('../core/adapters/files.ts')]);
-      const images = imagesOf(context, { username: registryUsername, password: registryPassword });
-      const evidence = evidenceOf(inCrafting(context, crafting), crafting);
-      const { material, replaced, summary } = await add({ store, files, images, evidence }, { name, value, kind, annotations: annotation });
+      const job = await openJob(context, flags);
+      const { env } = context;
+      const [{ context: place, organization }, { add, openShared }, { files }] = await Promise.all([
+        job.begun(),
+        import('../core/attestation.ts'),
+        import('../core/adapters/files.ts'),
+      ]);
+      const ports = {
+        ...{ store: job.store, files },
+        images: imagesOf(context, { username: registryUsername, password: registryPassword }),
+        evidence: evidenceOf(place, organization),
+        ...(job.shared && { open: async () => openShared(await initPortsOf(place, job.store), { ...flags, env }) }),
+      };
+      const { material, replaced, recordedBy, summary } = await add(ports, { name, value, kind, annotations: annotation });
       if (replaced) context.log.warn('it takes the place of other content that was added under this name before');
-      context.log.info('material added to attestation');
+      context.log.info(recordedBy === undefined ? 'material added to attestation' : `already recorded by job ${recordedBy}`);
       const found = Object.entries(summary).map(([name, value]) => `${name.slice(name.lastIndexOf('.') + 1)}=${value}`);
       if (found.length > 0) context.log.info(found.join(' '));
-      print(context, { ...material, replaced, summary }, () => []);
+      print(context, { ...material, replaced, recordedBy: recordedBy ?? null, summary }, () => []);
     },
   }),
   command({
     name: 'status',
     about: 'show what there is, and what is still missing',
     examples: ['chainloop attestation status', 'chainloop attestation status --full'],
-    flags: { full: toggle('also what was recorded'), attestationId },
-    run: async (context, { full, attestationId }) => {
+    flags: { full: toggle('also what was recorded'), ...jobFlags },
+    run: async (context, { full, ...flags }) => {
       const { status } = await import('../core/attestation/status.ts');
-      const found = await status({ store: await openStore(context, attestationId) });
+      const found = await status(await openJob(context, flags));
       if (context.output === 'table') printTables(context, craftingTables(found, { full }));
       else print(context, craftingJson(found), () => []);
       for (const { message } of found.problems) context.log.info(message);
@@ -108,14 +119,13 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
     flags: {
       trigger: oneOf('<state>', ['cancelled', 'failed'], 'how the run ended, by default the first'),
       reason: text('<text>', 'why, for who looks at the run'),
-      attestationId,
+      ...jobFlags,
     },
-    run: async (context, { trigger = 'cancelled', reason = '', attestationId }) => {
-      const store = await openStore(context, attestationId);
+    run: async (context, { trigger = 'cancelled', reason = '', ...flags }) => {
+      const job = await openJob(context, flags);
       const { reset } = await import('../core/attestation.ts');
-      const crafting = await store.load().catch(() => undefined);
-      const place = crafting === undefined ? context : inCrafting(context, crafting);
-      const { runId, ended } = await reset({ store, controlPlane: controlPlaneOf(place) }, { state: trigger, reason });
+      const place = await job.begun().catch(() => job);
+      const { runId, ended } = await reset({ store: job.store, controlPlane: controlPlaneOf(place.context) }, { state: trigger, reason });
       context.log.info(ended ? `Attestation ended: ${trigger}` : 'Attestation forgotten here; its run was over already');
       print(context, { runId: runId ?? null, state: ended ? trigger : null }, () => []);
     },

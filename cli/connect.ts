@@ -11,20 +11,33 @@ const operatorPatienceMs = 5_000;
 export async function authenticatedSettings(context: Context): Promise<Settings & { readonly token: string }> {
   const settings = await context.settings();
   if (settings.token === undefined) {
-    throw new ChainloopError(
-      'UNAUTHENTICATED',
-      `no token for ${settings.url}: set CHAINLOOP_TOKEN, or keep one with: chainloop auth login`,
-    );
+    throw new ChainloopError('UNAUTHENTICATED', `no token for ${settings.url}: ${whereFrom(context)}`);
   }
   return { ...settings, token: settings.token };
 }
 
-/** How to reach the control plane as the user of this command. CHAINLOOP_RETRY_SECONDS says how long a call may be retried. */
+/** How the user of this command comes by a token; a CI job needs none that is kept anywhere. */
+function whereFrom({ env }: Context): string {
+  if (env.GITHUB_ACTIONS === 'true') {
+    return "give the job the permission 'id-token: write' (jobs for pull requests from forks never have it), or set CHAINLOOP_TOKEN";
+  }
+  if (env.GITLAB_CI === 'true') return 'give the job id_tokens with CHAINLOOP_ID_TOKEN (docs/federation.md), or set CHAINLOOP_TOKEN';
+  return 'set CHAINLOOP_TOKEN, or keep one with: chainloop auth login';
+}
+
+/** How to reach the control plane as the user of this command. */
 export async function apiOptions(context: Context, patienceMs?: number): Promise<ApiOptions> {
-  const { url, token, organization } = await authenticatedSettings(context);
-  const asked = context.env.CHAINLOOP_RETRY_SECONDS ?? '';
+  const settings = await authenticatedSettings(context);
+  // Asked again before each call: the credential of a job is renewed.
+  const token = async () => (await authenticatedSettings(context)).token;
+  return { ...addressOf(context, settings, patienceMs), token };
+}
+
+/** The same for calls that need no token. CHAINLOOP_RETRY_SECONDS says how long a call may be retried. */
+export function addressOf({ env }: Context, { url, organization }: Settings, patienceMs?: number): Omit<ApiOptions, 'token'> {
+  const asked = env.CHAINLOOP_RETRY_SECONDS ?? '';
   const retryBudgetMs = /^\d{1,5}$/.test(asked) ? Number(asked) * 1000 : patienceMs;
-  return { url, token, organization, version, retryBudgetMs, insecure: context.env.CHAINLOOP_INSECURE === '1' };
+  return { url, organization, version, retryBudgetMs, insecure: env.CHAINLOOP_INSECURE === '1' };
 }
 
 /** The control plane's procedures. Nothing is sent yet. */

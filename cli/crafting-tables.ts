@@ -5,6 +5,7 @@ import { formatTime } from './terminal/time.ts';
 /** The boxes of `attestation init` and `attestation status`; with `full` also what was recorded for each material. */
 export function craftingTables({ start, checklist, materials }: Status, { full }: { readonly full: boolean }): readonly Table[] {
   const { identity, contract, env } = start;
+  const shared = checklist.some(({ job }) => job !== undefined);
   // What the CI system says of itself is recorded too, and shown with the run; here is what the contract asks for.
   const variables = contract.envAllowList.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]]));
   const annotations = materials.flatMap(({ name, annotations }) => Object.entries(annotations).map(([key, value]) => [name, key, value]));
@@ -22,10 +23,10 @@ export function craftingTables({ start, checklist, materials }: Status, { full }
     },
     {
       title: 'Materials',
-      header: ['NAME', 'TYPE', 'SET', 'REQUIRED', 'IS OUTPUT', ...(full ? ['VALUE'] : [])],
-      rows: checklist.map(({ name, type, set, required, group, output, value }) => {
+      header: ['NAME', 'TYPE', 'SET', 'REQUIRED', 'IS OUTPUT', ...(full ? ['VALUE'] : []), ...(shared ? ['ADDED BY JOB'] : [])],
+      rows: checklist.map(({ name, type, set, required, group, output, value, job }) => {
         const need = group === undefined ? yesNo(required) : `One of ${group}`;
-        return [name, type, yesNo(set), need, output ? 'x' : '', ...(full ? [value ?? ''] : [])];
+        return [name, type, yesNo(set), need, output ? 'x' : '', ...(full ? [value ?? ''] : []), ...(shared ? [job ?? ''] : [])];
       }),
     },
     ...(variables.length === 0 ? [] : [{ title: 'Env Variables', rows: variables }]),

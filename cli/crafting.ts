@@ -1,28 +1,11 @@
-import type { Crafting } from '../core/crafting.ts';
+import { randomUUID } from 'node:crypto';
+import type { InitPorts } from '../core/attestation.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver } from '../core/ports.ts';
-import { text } from './command.ts';
 import { apiOptions } from './connect.ts';
 import type { Context } from './context.ts';
 import { openEvidenceStore, openGateway } from './evidence.ts';
-import { readSettings } from './settings.ts';
 
 // The ports of core/attestation.ts, each opened when it is first used: a dry run connects to nothing, a STRING needs no token.
-
-/** Which of several attestations in one job and workspace is meant. */
-export const attestationId = text('<name>', 'tells several attestations of one job apart');
-
-/** The memory of the attestation of this job and folder. */
-export async function openStore(context: Context, attestationId: string | undefined): Promise<CraftingStore> {
-  const { craftingDirectory, createCraftingStore } = await import('../core/adapters/crafting-store.ts');
-  return createCraftingStore(await craftingDirectory({ env: context.env, workspace: process.cwd(), attestationId }));
-}
-
-/** The same command at the control plane where the attestation was begun, in its organization. */
-export function inCrafting(context: Context, { start }: Crafting): Context {
-  if (start.dryRun) return context;
-  const place = { url: start.controlPlane, organization: start.identity.organization };
-  return { ...context, settings: () => readSettings(place, context.env) };
-}
 
 export function controlPlaneOf(context: Context): ControlPlane {
   const open = async (): Promise<ControlPlane> => {
@@ -36,10 +19,10 @@ export function controlPlaneOf(context: Context): ControlPlane {
   };
 }
 
-export function evidenceOf(context: Context, { start }: Crafting): EvidenceStore {
+export function evidenceOf(context: Context, organization: string): EvidenceStore {
   return {
     async upload(file) {
-      const client = await openGateway(context, start.identity.organization);
+      const client = await openGateway(context, organization);
       try {
         return await (await openEvidenceStore(client, context)).upload(file);
       } finally {
@@ -47,6 +30,11 @@ export function evidenceOf(context: Context, { start }: Crafting): EvidenceStore
       }
     },
   };
+}
+
+export async function initPortsOf(context: Context, store: CraftingStore): Promise<InitPorts> {
+  const { createGit } = await import('../core/adapters/git.ts');
+  return { store, controlPlane: controlPlaneOf(context), git: createGit({ env: context.env }), now: () => new Date(), newId: randomUUID };
 }
 
 export function imagesOf(

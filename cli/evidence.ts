@@ -20,14 +20,11 @@ export async function evidenceOrganization(context: Context): Promise<string> {
 
 /** The gateway of the control plane, as a registry with one repository for the organization. Close it afterwards. */
 export async function openGateway(context: Context, organization: string): Promise<RegistryClient> {
-  const [{ url, token }, { createRegistryClient }] = await Promise.all([
-    authenticatedSettings(context),
-    import('../core/adapters/oci/client.ts'),
-  ]);
+  const [{ url }, { createRegistryClient }] = await Promise.all([authenticatedSettings(context), import('../core/adapters/oci/client.ts')]);
   return createRegistryClient({
     origin: url,
     repository: organization,
-    credentials: { type: 'bearer', token },
+    credentials: { type: 'bearer', token: async () => (await authenticatedSettings(context)).token },
     userAgent: `chainloop/${version}`,
     advice: 'check the token: chainloop auth whoami',
   });

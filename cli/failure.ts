@@ -2,6 +2,7 @@ import { errorTable, isChainloopError, type Problem } from '../core/errors.ts';
 import type { Environment } from './context.ts';
 import { escapeText } from './terminal/escape.ts';
 import { type Log, withoutSecrets } from './terminal/log.ts';
+import { renderTable } from './terminal/table.ts';
 
 /** What is said about a failure: `ERR`, then a line for every problem; or one line of JSON. */
 export type FailureOutput = {
@@ -24,11 +25,28 @@ export function reportFailure(error: unknown, { log, stderr, json, env }: Failur
     stderr.write(`${withoutSecrets(JSON.stringify({ error: { code, message, problems } }))}\n`);
   } else {
     log.error(message);
+    const claims = problems.flatMap(({ path, claim }) => (path === undefined || claim === undefined ? [] : [{ path, ...claim }]));
+    if (claims.length > 0) stderr.write(withoutSecrets(claimTables(claims)));
+    const others = problems.filter(({ claim }) => claim === undefined);
     // A single problem is often the message itself.
-    for (const problem of problems) if (!message.includes(problem.message) || problem.file !== undefined) log.detail(problemLine(problem));
+    for (const problem of others) if (!message.includes(problem.message) || problem.file !== undefined) log.detail(problemLine(problem));
   }
   if (env.CHAINLOOP_DEBUG) stderr.write(withoutSecrets(stackOf(error)));
   return errorTable[code].exit;
+}
+
+type Claim = { readonly path: string; readonly binding: string; readonly expected: string; readonly found: string };
+
+/** Why a job was not let in, claim by claim, one table for each binding that came near. */
+function claimTables(claims: readonly Claim[]): string {
+  const bindings = Map.groupBy(claims, ({ binding }) => binding);
+  return Array.from(bindings, ([binding, wrong]) =>
+    renderTable({
+      title: `Binding ${binding}`,
+      header: ['CLAIM', 'EXPECTED', 'IN THE TOKEN'],
+      rows: wrong.map(({ path, expected, found }) => [path, expected, found]),
+    }),
+  ).join('');
 }
 
 /** `release.yaml:3:5: materials[0].type: …`, with as much of the place as is known. */

@@ -99,7 +99,11 @@ function splitAssignment(word: string): readonly string[] {
 /** Commander's own words, without its prefix, on one line, and without the arguments that were too many. */
 function usageMessage(error: CommanderError, argv: readonly string[]): string {
   if (error.code === 'commander.help') return `'chainloop ${argv.filter((word) => !word.startsWith('-')).join(' ')}' needs a command`;
-  const message = error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+  const message = error.message
+    .replace(/^error: /, '')
+    .split('\n')
+    .map((line) => line.trim())
+    .join(' ');
   return error.code === 'commander.excessArguments' ? message.replace(/(but got \d+).*$/, '$1') : message;
 }
 

@@ -2,7 +2,8 @@ import type { Pushed } from '../core/attestation.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { command, pairs, text } from './command.ts';
 import { type Context, printJson } from './context.ts';
-import { attestationId, controlPlaneOf, inCrafting, openStore } from './crafting.ts';
+import { controlPlaneOf, initPortsOf } from './crafting.ts';
+import { jobFlags, openJob } from './job.ts';
 import { signerOf, signingFlags } from './signing.ts';
 
 export const pushCommand = command({
@@ -20,18 +21,23 @@ push whose answer was lost is repeated with the same bytes.`,
     ...signingFlags,
     bundle: text('<path>', 'also write the Sigstore bundle to this file'),
     annotation: pairs('an annotation of the attestation'),
-    attestationId,
+    ...jobFlags,
   },
-  run: async (context, { signing, key, bundle, annotation, attestationId }) => {
-    const store = await openStore(context, attestationId);
-    const crafting = await store.load();
-    const [{ push }, { builderId }] = await Promise.all([import('../core/attestation.ts'), import('./builder.ts')]);
-    const place = inCrafting(context, crafting);
+  run: async (context, { signing, key, bundle, annotation, ...flags }) => {
+    const { store, shared, begun } = await openJob(context, flags);
+    const { context: place, dryRun } = await begun();
+    const [{ init, push }, { builderId }] = await Promise.all([import('../core/attestation.ts'), import('./builder.ts')]);
     const ports = {
       store,
       controlPlane: controlPlaneOf(place),
-      signer: signerOf(place, { signing, key }, crafting.start),
+      signer: signerOf(place, { signing, key }, { dryRun }),
       now: () => new Date(),
+      ...(shared && {
+        begin: async () => {
+          const from = { type: 'controlPlane', origin: (await place.settings()).url } as const;
+          return init(await initPortsOf(place, store), { from, env: context.env, directory: process.cwd() });
+        },
+      }),
     };
     const pushed = await push(ports, { builderId: await builderId(), annotations: annotation });
     await printPushed(context, pushed);

@@ -1,6 +1,6 @@
 import { ChainloopError } from '../core/errors.ts';
 import { command, group, text } from './command.ts';
-import { apiOptions, connectToInstance } from './connect.ts';
+import { addressOf, connectToInstance } from './connect.ts';
 import { type Context, print, printJson } from './context.ts';
 import { formatTime } from './terminal/time.ts';
 
@@ -54,10 +54,7 @@ root: hand it to whoever verifies.`,
 /** As the control plane has it now, and read as a verifier will read it: what cannot be used is not written. */
 async function fetchTrustRoot(context: Context): Promise<unknown> {
   const [{ createApi }, { loadTrustRoot }] = await Promise.all([import('../client/api.ts'), import('../core/trust-root.ts')]);
-  const settings = await context.settings();
-  // The answer is the same for everybody: no token is looked for, and none is sent.
-  const { token: _, ...options } = await apiOptions({ ...context, settings: async () => ({ ...settings, token: 'none' }) }, patienceMs);
-  const root = await createApi(options).trustRoot.get.query();
+  const root = await createApi(addressOf(context, await context.settings(), patienceMs)).trustRoot.get.query();
   await loadTrustRoot(JSON.stringify(root));
   return root;
 }

@@ -7,8 +7,8 @@ import { translated } from './translated.ts';
 export type ApiOptions = {
   /** The control plane, as in CHAINLOOP_URL. */
   readonly url: string;
-  /** Absent for the few calls that need none. */
-  readonly token?: string | undefined;
+  /** Absent for the few calls that need none. A function is asked before each call, for what may expire. */
+  readonly token?: string | (() => Promise<string>) | undefined;
   /** By name. Needed with the owner token, which belongs to no organization. */
   readonly organization?: string | undefined;
   /** Sent along, so that a refusal between different versions can say so. */
@@ -50,11 +50,12 @@ export function createApi(options: ApiOptions): Api {
     onRetry: options.onRetry,
     serverVersion: '',
   };
-  const headers = {
-    ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
+  const { token } = options;
+  const headers = async () => ({
+    ...(token !== undefined && { authorization: `Bearer ${typeof token === 'string' ? token : await token()}` }),
     ...(options.organization !== undefined && { 'x-chainloop-organization': options.organization }),
     ...(options.version !== undefined && { 'x-chainloop-version': options.version }),
-  };
+  });
   const link = (fetch: ReturnType<typeof createFetch>) =>
     // POST for queries too: their input may be a contract, which no URL can hold.
     httpLink<AppRouter>({ url: `${connection.origin}/trpc`, headers, fetch, methodOverride: 'POST' });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { type CiTokenSource, ciTokenSource } from '../core/adapters/ci-token.ts';
 import { isChainloopError } from '../core/errors.ts';
 import { startFaultProxy } from '../test/fakes/fault-proxy.ts';
 import { startFederatedPlane } from '../test/fakes/federated.ts';
+import { listen } from '../test/fakes/listen.ts';
 import { createApi } from './api.ts';
 import { exchange, exchangeFrom } from './exchange.ts';
 
@@ -51,6 +53,21 @@ test('the exchange', async (t) => {
     const chosen = await exchange(options, { subjectToken: await gitlab.gitlab(), workflow: 'audit' });
     assert.equal(chosen.workflow, 'audit');
     await federated.api.binding.remove.mutate({ id });
+  });
+
+  await t.test('a control plane that answers with the credential of somebody else is not believed', async () => {
+    const made = await exchange(options, { subjectToken: await github.github() });
+    await using liar = await listen(
+      createServer(
+        (_, response) =>
+          void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ result: { data: made } })),
+      ),
+    );
+    const asked = { ...options, url: liar.origin, organization: 'acme' };
+    assert.equal((await exchange(asked, { subjectToken: 'x' })).token, made.token);
+    const refused = { code: 'FORBIDDEN', message: /is for acme\/bedrock\/release, which has another/ };
+    await assert.rejects(exchange({ ...asked, organization: 'other' }, { subjectToken: 'x' }), refused);
+    await assert.rejects(exchange(asked, { subjectToken: 'x', workflow: 'audit' }), refused);
   });
 
   await t.test('an answer that is lost costs a job of GitHub another token, and one of GitLab the exchange', async () => {

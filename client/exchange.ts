@@ -1,6 +1,6 @@
 import type { CiTokenSource } from '../core/adapters/ci-token.ts';
 import { defaultRetryPolicy, retry } from '../core/adapters/retry.ts';
-import { isChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ExchangeAnswer } from '../core/wire.ts';
 import { type ApiOptions, createApi, defaultRetryBudgetMs } from './api.ts';
 
@@ -12,14 +12,23 @@ export type WorkflowChoice = { readonly workflow?: string | undefined; readonly 
 
 /**
  * A run credential for the token of a CI system. UNAUTHENTICATED and TOKEN_EXPIRED for the token; NO_BINDING, its problems naming claim
- * by claim what was expected and found; CONFLICT when there is something to choose; CONTROL_PLANE_UNREACHABLE, and then the token may
- * have been used, which is good once.
+ * by claim what was expected and found; USAGE when the organization must be named; CONFLICT when there is something to choose;
+ * CONTROL_PLANE_UNREACHABLE, and then the token may have been used, which is good once; FORBIDDEN for a credential of something else than
+ * was asked for.
  */
-export function exchange(
+export async function exchange(
   options: Omit<ApiOptions, 'token'>,
   request: WorkflowChoice & { readonly subjectToken: string },
 ): Promise<RunCredential> {
-  return createApi(options).auth.exchange.mutate(request);
+  const made = await createApi(options).auth.exchange.mutate(request);
+  // What a credential is for decides what the job hands over: the contract of a stranger may ask for any variable.
+  const wrong = (['organization', 'project', 'workflow'] as const).filter((key) => {
+    const asked = key === 'organization' ? options.organization : request[key];
+    return asked !== undefined && asked !== made[key];
+  });
+  if (wrong.length === 0) return made;
+  const place = `${made.organization}/${made.project}/${made.workflow}`;
+  throw new ChainloopError('FORBIDDEN', `run credential: it is for ${place}, which has another ${wrong.join(' and ')} than was asked for`);
 }
 
 /**

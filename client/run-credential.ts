@@ -7,7 +7,7 @@ import { stateDirectory } from '../core/adapters/crafting-directory.ts';
 import { readLimited, writeFileAtomically } from '../core/adapters/files.ts';
 import { makeStateDirectory } from '../core/adapters/state-directory.ts';
 import { digestOf, hexOf } from '../core/digest.ts';
-import { isChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { type Env, jobKey } from '../core/runner.ts';
 import type { ApiOptions } from './api.ts';
@@ -84,7 +84,10 @@ export function keepCredential(deps: {
       await sweep(root, now());
       return made;
     } catch (error) {
-      const other = source.platform === 'gitlab' && isChainloopError(error, 'UNAUTHENTICATED') ? await awaited(kept) : undefined;
+      if (source.platform !== 'gitlab' || !isChainloopError(error, 'UNAUTHENTICATED')) throw error;
+      const before = await read(join((await folders()).own, 'credential.json'));
+      if (before !== undefined && !isGood(before)) throw outlasted(before, error);
+      const other = await awaited(kept);
       if (other === undefined) throw error;
       return other;
     }
@@ -104,6 +107,14 @@ export function keepCredential(deps: {
       await rm((await folders()).own, { recursive: true, force: true });
     },
   };
+}
+
+function outlasted({ expiresAt, workflow, project }: RunCredential, cause: ChainloopError): ChainloopError {
+  return new ChainloopError(
+    'TOKEN_EXPIRED',
+    `run credential: that of this job, for workflow '${workflow}' of project '${project}', is good until ${expiresAt}, and GitLab's token is exchanged once; attest one workflow, at the end of the job or in a job of its own`,
+    { cause },
+  );
 }
 
 /** What is in the file, when it is ours and readable by nobody else; anything else is as good as nothing, and replaced. */

@@ -43,11 +43,21 @@ function skew(code: ErrorCode, { version, serverVersion }: Connection): string {
   return ` (this is chainloop ${version}, the control plane has ${serverVersion})`;
 }
 
+function claimOf(value: object): Pick<Problem, 'claim'> {
+  const claim = 'claim' in value ? value.claim : undefined;
+  if (typeof claim !== 'object' || claim === null) return {};
+  const text = (key: string): string => {
+    const found: unknown = Reflect.get(claim, key);
+    return typeof found === 'string' ? found : '';
+  };
+  return { claim: { binding: text('binding'), expected: text('expected'), found: text('found') } };
+}
+
 function problemOf(value: unknown): readonly Problem[] {
   if (typeof value !== 'object' || value === null || !('message' in value) || typeof value.message !== 'string') return [];
   const { message } = value;
   const path = 'path' in value && typeof value.path === 'string' ? value.path : undefined;
   const line = 'line' in value && typeof value.line === 'number' ? value.line : undefined;
   const column = 'column' in value && typeof value.column === 'number' ? value.column : undefined;
-  return [{ message, path, line, column }];
+  return [{ message, path, line, column, ...claimOf(value) }];
 }

@@ -89,6 +89,8 @@ export type Problem = {
   readonly path?: string | undefined;
   readonly line?: number | undefined;
   readonly column?: number | undefined;
+  /** Of a claim that keeps a job out (`path`): which binding asks for what, and what the token says. */
+  readonly claim?: { readonly binding: string; readonly expected: string; readonly found: string } | undefined;
 };
 
 /**

@@ -14,7 +14,7 @@ export function commitFrom(answer: Buffer): Omit<GitHead, 'remotes'> | undefined
   const end = body.indexOf('\n\n');
   const headers = end === -1 ? body : body.slice(0, end);
   const parents = [...headers.matchAll(/^parent ([0-9a-f]+)$/gm)].flatMap(([, id]) => (id === undefined ? [] : [id]));
-  const [, name, email, seconds] = /^author (.*) <(.*)> (\d{1,11}) [-+]\d{4}$/m.exec(headers) ?? [];
+  const [, name, email, seconds] = /^author ([^<\n]*) <([^>\n]*)> (\d{1,11}) [-+]\d{4}$/m.exec(headers) ?? [];
   const message = end === -1 ? undefined : label(body.slice(end + 2).split('\n', 1)[0]);
   const authorName = label(name);
   const authorEmail = label(email);

@@ -36,6 +36,10 @@ export const limits = {
   syntaxPlaceSizeBytes: 2 * 1024 * 1024,
   /** Reading one SBOM in the control plane, in a thread of its own; the largest take about 5 s. */
   sbomTimeoutMs: 30_000,
+  /** The same SBOM from storage: 64 MiB at 5 Mbit/s, with room. */
+  sbomReadTimeoutMs: 120_000,
+  /** SBOMs of one organization that are read, or wait for that thread, at a time: each is in memory. */
+  sbomsPerOrganization: 2,
   /** Heap of that thread: an SBOM of 64 MiB is about 500 MiB of objects. */
   sbomHeapMiB: 1024,
   /** A statement: 10,000 materials are 1.8 MB. */
@@ -120,6 +124,8 @@ export const limits = {
   pendingBindingMs: 72 * 60 * 60 * 1000,
   /** A file with a binding. */
   bindingSizeBytes: 16 * 1024,
+  /** Bindings of one organization: an exchange looks at all of them. */
+  bindings: 200,
   /** Refs, or events, of one binding. */
   bindingEntries: 50,
   /** The server's file with issuers. */

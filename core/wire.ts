@@ -293,7 +293,7 @@ export const wire = {
   attestationCollect: z.strictObject({ runId: Id, material: MaterialInput, job: Text.default('') }),
   attestationPush: z.strictObject({ runId: Id, bundle: z.string().max(limits.bundleSizeBytes) }),
   attestationEnd: z.strictObject({ runId: Id, state: z.enum(['failed', 'cancelled']), reason: Text.default('') }),
-  /** `workflow` and `project` choose between several bindings; the organization's header does too. */
+  /** `workflow` and `project` choose between several bindings. The organization is in the header, as always. */
   authExchange: z.strictObject({
     subjectToken: z.string().max(limits.subjectTokenSizeBytes),
     workflow: Name.optional(),

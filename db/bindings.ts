@@ -1,7 +1,8 @@
-import { and, desc, eq, getTableColumns, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { and, count, desc, eq, getTableColumns, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { Binding } from '../core/binding.ts';
 import type { JobClaims } from '../core/claims.ts';
 import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, SystemScope, Tx } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -16,7 +17,10 @@ export type BindingRow = typeof bindings.$inferSelect & {
   readonly organization: string;
 };
 
-/** Lets jobs in. Without ids it is pending until `pendingUntil`. Throws NOT_FOUND for a workflow of nobody or of somebody else. */
+/**
+ * Lets jobs in. Without ids it is pending until `pendingUntil`. Throws NOT_FOUND for a workflow of nobody or of somebody else,
+ * LIMIT_EXCEEDED beyond `limits.bindings`; those that are made at the same moment may go beyond it by a few.
+ */
 export function createBinding(
   scope: OrgScope,
   binding: Pick<
@@ -31,6 +35,16 @@ export function createBinding(
   return refusing(
     { bindings_workflow: () => new ChainloopError('NOT_FOUND', 'workflow: not found in this organization') },
     scope.run(async (tx) => {
+      const [there] = await tx
+        .select({ count: count() })
+        .from(bindings)
+        .where(and(eq(bindings.organizationId, scope.organizationId), isNull(bindings.removedAt)));
+      if ((there?.count ?? 0) >= limits.bindings) {
+        throw new ChainloopError(
+          'LIMIT_EXCEEDED',
+          `binding: the organization has ${limits.bindings} already; remove one that no job needs with: chainloop binding rm`,
+        );
+      }
       const [made] = await tx
         .insert(bindings)
         .values({ ...rest, organizationId: scope.organizationId, ...(ids ?? { pendingUntil }) })
@@ -68,13 +82,13 @@ export function removeBinding(scope: OrgScope, id: string, now: Date): Promise<B
 }
 
 /**
- * The bindings, of all organizations or of the named one, that a token may be about: those of its very owner id, and those that are
- * pending under the name of its repository.
+ * The bindings of the named organization that a token may be about: those of its very owner id, and those that are pending under the name
+ * of its repository. What other organizations bind is never looked at: anybody may bind any repository.
  */
 export async function bindingsFor(
   system: SystemScope,
   claims: Pick<JobClaims, 'issuer' | 'ownerId' | 'repository'>,
-  asked: { readonly organization?: string | undefined; readonly project?: string | undefined; readonly workflow?: string | undefined },
+  asked: { readonly organization: string; readonly project?: string | undefined; readonly workflow?: string | undefined },
   now: Date,
 ): Promise<readonly BindingRow[]> {
   const { issuer, ownerId, repository } = claims;
@@ -91,14 +105,13 @@ export async function bindingsFor(
         isNull(bindings.removedAt),
         isNull(workflows.deletedAt),
         or(eq(bindings.ownerId, ownerId), pending),
-        asked.organization === undefined ? undefined : eq(organizations.name, asked.organization),
+        eq(organizations.name, asked.organization),
         asked.project === undefined ? undefined : eq(projects.name, asked.project),
         asked.workflow === undefined ? undefined : eq(workflows.name, asked.workflow),
       ),
     )
       // Those with ids first, then the oldest: which one lets a job in does not depend on chance.
-      .orderBy(sql`${bindings.repositoryId} is null`, bindings.createdAt, bindings.id)
-      .limit(1_000),
+      .orderBy(sql`${bindings.repositoryId} is null`, bindings.createdAt, bindings.id),
   );
   return rows.map(({ row }) => row);
 }

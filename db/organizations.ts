@@ -48,6 +48,12 @@ export async function findOrganization(system: SystemScope, name: string): Promi
   return row;
 }
 
+/** The one organization of an instance that has no other, or undefined. */
+export async function onlyOrganization(system: SystemScope): Promise<OrganizationRow | undefined> {
+  const [row, ...others] = await system.read((tx) => tx.select().from(organizations).limit(2));
+  return others.length === 0 ? row : undefined;
+}
+
 /** The scope's own organization. Throws NOT_FOUND. */
 export async function describeOrganization(scope: OrgScope): Promise<OrganizationRow> {
   const [row] = await scope.read((tx) => tx.select().from(organizations).where(eq(organizations.id, scope.organizationId)));

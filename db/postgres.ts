@@ -38,6 +38,11 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
   // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
+  return { kind: 'postgresql', ...driverOf(pool), close: () => pool.end() };
+}
+
+/** Transactions on the connections of a pool, which are in pipeline mode. */
+export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'close'> {
   const databases = new WeakMap<pg.PoolClient, Tx>();
   const database = (client: pg.PoolClient): Tx => {
     const known = databases.get(client) ?? drizzle({ client: preparing(client), casing: 'snake_case' });
@@ -45,8 +50,7 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     return known;
   };
 
-  const driver: Driver = {
-    kind: 'postgresql',
+  return {
     async transaction(identity, mode, fn) {
       for (let attempt = 1; ; attempt += 1) {
         let committing = false;
@@ -98,9 +102,7 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     async ping() {
       await reach(() => pool.query('select 1'), 1);
     },
-    close: () => pool.end(),
   };
-  return driver;
 }
 
 /** Names of prepared statements by their text. Bounded, in case a text is ever made of data. */

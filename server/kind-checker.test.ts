@@ -6,6 +6,7 @@ import { createKindChecker, type KindChecker } from './kind-checker.ts';
 
 const sbom = JSON.stringify({ bomFormat: 'CycloneDX', specVersion: '1.6', version: 1, components: [] });
 
+/** How often the evidence was read. */
 async function check(checker: KindChecker, type: MaterialType, content: string): Promise<number> {
   let reads = 0;
   const bytes = Buffer.from(content);
@@ -13,7 +14,14 @@ async function check(checker: KindChecker, type: MaterialType, content: string):
     reads++;
     return bytes;
   };
-  await checker.check({ type, digest: digestOf(bytes), fileName: "material 'x'", sizeBytes: bytes.byteLength, read });
+  await checker.check({
+    organizationId: 'acme',
+    type,
+    digest: digestOf(bytes),
+    fileName: "material 'x'",
+    sizeBytes: bytes.byteLength,
+    read,
+  });
   return reads;
 }
 
@@ -36,5 +44,40 @@ test('what is no SBOM of that kind is refused, also when several are checked at 
   ]);
   const codes = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'accepted'));
   assert.deepEqual(codes, ['MATERIAL_KIND_MISMATCH', 'MATERIAL_KIND_MISMATCH', 'MATERIAL_INVALID', 'MATERIAL_INVALID', 'accepted']);
+  await checker.close();
+});
+
+test('a registry that never answers holds nobody but their own organization, and that not for ever', async () => {
+  const checker = createKindChecker({ readTimeoutMs: 300 });
+  let under = 0;
+  let most = 0;
+  const aborted: boolean[] = [];
+  const evidence = (content: string) => ({
+    organizationId: 'mallory',
+    type: 'SBOM_CYCLONEDX_JSON' as const,
+    digest: digestOf(content),
+    fileName: "material 'x'",
+    sizeBytes: 10,
+  });
+  const never = async (signal: AbortSignal): Promise<Uint8Array> => {
+    most = Math.max(most, ++under);
+    signal.addEventListener('abort', () => {
+      under--;
+      aborted.push(true);
+    });
+    return new Promise(() => {});
+  };
+  const slow = Promise.allSettled(Array.from({ length: 4 }, (_, at) => checker.check({ ...evidence(String(at)), read: never })));
+  const startedAt = performance.now();
+  assert.equal(await check(checker, 'SBOM_CYCLONEDX_JSON', sbom), 1);
+  const codes = (await slow).map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'accepted'));
+  assert.ok(performance.now() - startedAt >= 300);
+  assert.deepEqual(
+    codes,
+    Array.from({ length: 4 }, () => 'STORAGE_UNAVAILABLE'),
+  );
+  assert.deepEqual([most, aborted.length], [2, 4]);
+  // The places are free again.
+  await checker.check({ ...evidence('5'), read: async () => Buffer.from(sbom) });
   await checker.close();
 });

@@ -9,19 +9,22 @@ import type { MaterialType } from '../core/names.ts';
 
 /**
  * Whether stored evidence is what its kind promises. The job checked it before it was uploaded, and a job's word is not enough. An SBOM
- * of 64 MiB takes seconds to read, so that is done in a thread, with limits on memory and time, one at a time.
+ * of 64 MiB takes seconds to read, so that is done in a thread, with limits on memory and time, one at a time. Its bytes come before its
+ * turn: an organization whose storage is slow waits for itself alone, with `limits.sbomsPerOrganization` at a time.
  */
 export type KindChecker = {
   /**
    * Resolves when the bytes are of that kind, at once for kinds that take any file. `read` is asked only when it has to be: what was
-   * accepted once is remembered by its digest. MATERIAL_KIND_MISMATCH, MATERIAL_INVALID, LIMIT_EXCEEDED.
+   * accepted once is remembered by its digest. MATERIAL_KIND_MISMATCH, MATERIAL_INVALID, LIMIT_EXCEEDED; STORAGE_UNAVAILABLE when the bytes
+   * do not come in time, and then the signal says that nobody waits for them any more.
    */
   check(evidence: {
+    readonly organizationId: string;
     readonly type: MaterialType;
     readonly digest: Digest;
     readonly fileName: string;
     readonly sizeBytes: number;
-    readonly read: () => Promise<Uint8Array>;
+    readonly read: (signal: AbortSignal) => Promise<Uint8Array>;
   }): Promise<void>;
   close(): Promise<void>;
 };
@@ -44,8 +47,10 @@ export type KindAnswer = z.infer<typeof KindAnswer>;
 /** Digests that are remembered: some megabytes. */
 const maxRemembered = 10_000;
 
-export function createKindChecker(): KindChecker {
+export function createKindChecker(options: { readonly readTimeoutMs?: number } = {}): KindChecker {
+  const { readTimeoutMs = limits.sbomReadTimeoutMs } = options;
   const accepted = new Set<string>();
+  const places = new Map<string, { taken: number; readonly waiting: (() => void)[] }>();
   let worker: Worker | undefined;
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -80,6 +85,21 @@ export function createKindChecker(): KindChecker {
     }
   }
 
+  /** Runs it when the organization has a place; one that becomes free is handed to who waits longest. */
+  async function inPlace<T>(organizationId: string, work: () => Promise<T>): Promise<T> {
+    const own = places.get(organizationId) ?? { taken: 0, waiting: [] };
+    places.set(organizationId, own);
+    if (own.taken < limits.sbomsPerOrganization) own.taken++;
+    else await new Promise<void>((resolve) => own.waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = own.waiting.shift();
+      if (next !== undefined) next();
+      else if (--own.taken === 0) places.delete(organizationId);
+    }
+  }
+
   async function inTurn<T>(work: () => Promise<T>): Promise<T> {
     const mine = turn.then(work, work);
     turn = mine.catch(() => undefined);
@@ -87,14 +107,17 @@ export function createKindChecker(): KindChecker {
   }
 
   return {
-    async check({ type, digest, fileName, sizeBytes, read }) {
+    async check({ organizationId, type, digest, fileName, sizeBytes, read }) {
       const { format } = kinds[type];
       const key = `${type} ${digest}`;
       if (format === undefined || accepted.has(key)) return;
       if (sizeBytes > format.maxBytes) {
         throw new ChainloopError('LIMIT_EXCEEDED', `${fileName}: ${sizeBytes} bytes; the limit of ${format.title} is ${format.maxBytes}`);
       }
-      const answer = await inTurn(async () => ask({ type, fileName, bytes: new Uint8Array(await read()) }));
+      const answer = await inPlace(organizationId, async () => {
+        const bytes = new Uint8Array(await within(readTimeoutMs, fileName, read));
+        return inTurn(() => ask({ type, fileName, bytes }));
+      });
       switch (answer.type) {
         case 'accepted':
           if (accepted.size >= maxRemembered) accepted.clear();
@@ -112,4 +135,19 @@ export function createKindChecker(): KindChecker {
       await worker?.terminate();
     },
   };
+}
+
+async function within(timeoutMs: number, fileName: string, read: (signal: AbortSignal) => Promise<Uint8Array>): Promise<Uint8Array> {
+  const controller = new AbortController();
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const why = `${fileName}: it did not come from storage within ${timeoutMs / 1000} s; check the CAS backend, and push again`;
+    controller.abort(new ChainloopError('STORAGE_UNAVAILABLE', why));
+    reject(controller.signal.reason);
+  }, timeoutMs);
+  try {
+    return await Promise.race([read(controller.signal), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -7,7 +7,11 @@ test('no planted secret reaches the log, whatever field or message it is in', ()
   const lines: string[] = [];
   const log = createLog('trace', { write: (line: string) => lines.push(line) });
   const { token } = makeToken('owner');
-  const canaries = [token, 'CANARY-basic', 'CANARY-url', 'CANARYsigned', 'CANARY-key', 'CANARY-password'];
+  const part = (text: string): string => Buffer.from(text).toString('base64url');
+  const jwt = [part('{"alg":"RS256","typ":"JWT"}'), part('{"iss":"https://ci.example"}'), part('a signature of an issuer')];
+  const credential = makeToken('run').token;
+  log.info(`exchange of ${jwt.join('.')}\n${jwt.join('.')} gave ${credential}`);
+  const canaries = [...jwt, credential, token, 'CANARY-basic', 'CANARY-url', 'CANARYsigned', 'CANARY-key', 'CANARY-password'];
   log.info({ headers: { authorization: `Bearer ${token}` }, note: `with ${token}` }, `token ${token}`);
   log.warn({ error: new Error(`Basic CANARY-basic from https://user:CANARY-url@registry.test/x?X-Amz-Signature=CANARYsigned&b=1`) });
   log.error({ nested: { password: 'CANARY-password' } }, '-----BEGIN PRIVATE KEY-----\nCANARY-key\n-----END PRIVATE KEY-----');

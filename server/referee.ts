@@ -172,8 +172,16 @@ export async function checkKinds(
   for (const { name, type, digest, sizeBytes = 0 } of materialsOf(statement)) {
     const arrived = evidence.find((candidate) => candidate.digest === digest);
     if (arrived === undefined) continue;
-    const read = async (): Promise<Uint8Array> => readWhole(await storages.byId(scope, arrived.casBackendId), arrived.digest);
-    await kinds.check({ type, digest: arrived.digest, fileName: `material '${name}'`, sizeBytes, read });
+    const read = async (signal: AbortSignal): Promise<Uint8Array> =>
+      readWhole(await storages.byId(scope, arrived.casBackendId), arrived.digest, signal);
+    await kinds.check({
+      organizationId: scope.organizationId,
+      type,
+      digest: arrived.digest,
+      fileName: `material '${name}'`,
+      sizeBytes,
+      read,
+    });
   }
 }
 

@@ -96,6 +96,12 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
     ({ workflow, project }) => ({ workflow, project, runner: { authenticated: false }, idempotencyKey: randomUUID() }),
   ],
   'attestation.contract': ['foreign', ({ workflow, project }) => ({ workflow, project })],
+  'attestation.begin': ['foreign', ({ runId }) => ({ runId, start: { env: {}, annotations: {} } })],
+  'attestation.current': ['foreign', ({ runId }) => ({ runId })],
+  'attestation.collect': [
+    'foreign',
+    ({ runId }) => ({ runId, material: { name: 'commit', type: 'STRING', value: 'x', uploaded: false, annotations: {} } }),
+  ],
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],

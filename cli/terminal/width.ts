@@ -63,6 +63,6 @@ function measure(text: string): readonly { readonly text: string; readonly width
 
 function graphemeWidth(grapheme: string): number {
   if (/^[\p{Mn}\p{Me}]/u.test(grapheme)) return 0;
-  if (/\p{RGI_Emoji}/v.test(grapheme)) return 2;
+  if (/^\p{RGI_Emoji}/v.test(grapheme)) return 2;
   return eastAsianWidth(grapheme.codePointAt(0) ?? 0);
 }

@@ -3,6 +3,7 @@ import { createHmac, createPublicKey, randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { UnsecuredJWT } from 'jose';
 import { ChainloopError, type ErrorCode } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
 import { type FederatedPlane, startFederatedPlane } from '../../test/fakes/federated.ts';
 import { githubJob, startIssuer } from '../../test/fakes/issuer.ts';
 import { startTrap } from '../../test/fakes/trap.ts';
@@ -432,20 +433,56 @@ test('a pending binding takes the ids of the first match, once, and within 72 ho
 // 9.
 test('several bindings: the job chooses, or is told which there are', async () => {
   await using federated = await startFederatedPlane();
-  const { github, exchange, api, bind, plane } = federated;
+  const { github, exchange, api, bind } = federated;
   await api.workflow.create.mutate({ name: 'nightly', project: 'bedrock', contract: 'release' });
-  const evil = await plane.createOrganization('evil');
-  await evil.api.workflow.create.mutate({ name: 'release', project: 'bedrock' });
   await bind('github');
   await bind('github', { refs: ['refs/heads/*'] });
   assert.equal((await exchange(await github.github())).workflow, 'release');
   await bind('github', { workflow: 'acme/bedrock/nightly' });
-  await refused(exchange(await github.github()), 'CONFLICT', /acme\/bedrock\/release, acme\/bedrock\/nightly/);
+  await refused(exchange(await github.github()), 'CONFLICT', /\(bedrock\/release, bedrock\/nightly\)/);
   assert.equal((await exchange(await github.github(), { workflow: 'nightly' })).workflow, 'nightly');
-  // Whoever binds somebody else's repository gains nothing: the job names its own organization.
-  await bind('github', {}, evil.api);
-  await refused(exchange(await github.github(), { workflow: 'release' }), 'CONFLICT', /evil\/bedrock\/release/);
-  assert.equal((await exchange(await github.github(), { workflow: 'release', organization: 'acme' })).organization, 'acme');
+});
+
+/** Another tenant, that has bound the repository of acme to a workflow of its own. */
+async function stranger({ plane, bind }: FederatedPlane, change: Readonly<Record<string, unknown>> = {}) {
+  const { api } = await plane.createOrganization('mallory');
+  await api.workflow.create.mutate({ name: 'release', project: 'bedrock' });
+  await bind('github', change, api);
+  return api;
+}
+
+test('hijack: a stranger who binds the repository gets no job that does not name the stranger', async () => {
+  await using federated = await startFederatedPlane();
+  const { github, exchange, bind } = federated;
+  await bind('github');
+  // Alone in its instance, an organization need not be named.
+  assert.equal((await exchange(await github.github())).organization, 'acme');
+  await stranger(federated, { refs: ['refs/heads/*'] });
+  const dev = { ref: 'refs/heads/dev', workflow_ref: 'acme/app/.github/workflows/release.yml@refs/heads/dev' };
+  for (const claims of [{}, dev]) {
+    const error = await refused(exchange(await github.github({ claims })), 'USAGE', /set CHAINLOOP_ORGANIZATION/);
+    assert.doesNotMatch(JSON.stringify([error.message, error.problems]), /acme|mallory/);
+  }
+  assert.equal((await exchange(await github.github(), { organization: 'acme' })).organization, 'acme');
+  await refused(
+    exchange(await github.github({ claims: dev }), { organization: 'acme' }),
+    'NO_BINDING',
+    /organization 'acme'.*\n.*refs\/heads\/dev/,
+  );
+  await refused(exchange(await github.github(), { organization: 'nobody' }), 'NO_BINDING', /none of that owner is known/);
+});
+
+test('starvation: the bindings of a stranger are limited, and hide none of another organization', async () => {
+  await using federated = await startFederatedPlane();
+  const { github, exchange, bind } = federated;
+  const mallory = await stranger(federated);
+  for (let made = 1; made < limits.bindings; made++) await bind('github', {}, mallory);
+  await refused(bind('github', {}, mallory), 'LIMIT_EXCEEDED', /has 200 already; remove one/);
+  await bind('github', { repositoryId: undefined, ownerId: undefined });
+  assert.equal((await exchange(await github.github(), { organization: 'acme' })).organization, 'acme');
+  const [first] = (await mallory.binding.list.query({})).items;
+  await mallory.binding.remove.mutate({ id: first?.id ?? '' });
+  await bind('github', {}, mallory);
 });
 
 test('guessing is slowed down: refusals of one address are counted, jobs are not', async () => {

@@ -6,6 +6,7 @@ import { limits } from '../../core/limits.ts';
 import type { ExchangeAnswer } from '../../core/wire.ts';
 import { type BindingRow, bindingsFor } from '../../db/bindings.ts';
 import type { Database } from '../../db/client.ts';
+import { onlyOrganization } from '../../db/organizations.ts';
 import { issueRunCredential } from '../../db/run-credentials.ts';
 import { makeToken } from '../tokens.ts';
 import type { Issuers } from './issuers.ts';
@@ -16,8 +17,9 @@ import { verifySubject } from './verify.ts';
 
 export type ExchangeRequest = {
   readonly subjectToken: string;
-  /** These choose between the bindings that match. */
+  /** Whose bindings count. It may be left out where there is only one. */
   readonly organization?: string | undefined;
+  /** These choose between the bindings that match. */
   readonly project?: string | undefined;
   readonly workflow?: string | undefined;
   /** The other end of the connection. */
@@ -28,7 +30,7 @@ export type Federation = {
   readonly issuers: Issuers;
   /**
    * A run credential for the token of a CI system (RFC 8693 in its shape). Throws UNAUTHENTICATED and TOKEN_EXPIRED for the token,
-   * NO_BINDING with the difference, CONFLICT when several workflows are meant or the token was used, RATE_LIMITED.
+   * NO_BINDING with the difference, USAGE when an organization must be named, CONFLICT when several workflows are meant, RATE_LIMITED.
    */
   exchange(request: ExchangeRequest): Promise<ExchangeAnswer>;
 };
@@ -52,7 +54,8 @@ export function createFederation(deps: {
   async function exchange(request: ExchangeRequest): Promise<ExchangeAnswer> {
     const at = now();
     const { claims, use, expiresAt: usedUntil } = await verifySubject({ issuers, keys, now: at, audience: origin() }, request.subjectToken);
-    const binding = choose(await bindingsFor(database.system, claims, request, at), claims);
+    const organization = request.organization ?? (await theOnly(database));
+    const binding = choose(await bindingsFor(database.system, claims, { ...request, organization }, at), claims, organization);
     const { token, hash } = makeToken('run');
     const expiresAt = new Date(at.getTime() + limits.runCredentialLifetimeMs);
     const naturalKey = naturalKeyOf(claims, binding.workflowId);
@@ -60,7 +63,7 @@ export function createFederation(deps: {
     if (outcome === 'used') {
       throw new ChainloopError('UNAUTHENTICATED', 'token: it was exchanged before, and is good once; ask the CI system for a new one');
     }
-    const { organization, project, workflow } = binding;
+    const { project, workflow } = binding;
     const identity = { san: claims.san, issuer: claims.issuer };
     return { token, expiresAt: expiresAt.toISOString(), organization, project, workflow, identity };
   }
@@ -68,44 +71,56 @@ export function createFederation(deps: {
   return { issuers, exchange: (request) => throttle(request.address, () => exchange(request)) };
 }
 
+/**
+ * Anybody may bind any repository, and what binds a job also says what it hands over: so the job says whom it trusts. Where there is
+ * nobody else, it need not.
+ */
+async function theOnly(database: Database): Promise<string> {
+  const organization = await onlyOrganization(database.system);
+  if (organization !== undefined) return organization.name;
+  throw new ChainloopError('USAGE', 'organization: the job must name the one that it attests for; set CHAINLOOP_ORGANIZATION');
+}
+
 /** All jobs of one CI run have the same, whichever binding let them in: one attestation for each workflow. */
 function naturalKeyOf({ issuer, repositoryId, runId }: JobClaims, workflowId: string): string {
   return hexOf(digestOf(JSON.stringify([issuer, repositoryId, runId, workflowId])));
 }
 
-function choose(candidates: readonly BindingRow[], claims: JobClaims): BindingRow {
+function choose(candidates: readonly BindingRow[], claims: JobClaims, organization: string): BindingRow {
   const matching = candidates.filter((binding) => conditionsOf(binding, claims).every(({ holds }) => holds));
   const [first] = matching;
-  if (first === undefined) throw noBinding(candidates, claims);
-  const places = [...new Set(matching.map(({ organization, project, workflow }) => `${organization}/${project}/${workflow}`))];
+  if (first === undefined) throw noBinding(candidates, claims, organization);
+  const places = [...new Set(matching.map(({ project, workflow }) => `${project}/${workflow}`))];
   if (places.length === 1) return first;
   throw new ChainloopError(
     'CONFLICT',
-    `token: bindings let this job into ${places.length} workflows (${places.join(', ')}); choose one with --organization, --project and --workflow`,
-    { problems: places.slice(0, limits.problems).map((place) => ({ message: `organization/project/workflow ${place}` })) },
+    `token: bindings let this job into ${places.length} workflows (${places.join(', ')}); choose one with --project and --workflow`,
+    { problems: places.slice(0, limits.problems).map((place) => ({ message: `project/workflow ${place}` })) },
   );
 }
 
 /** What was expected and found: of bindings of this very owner alone, so that nobody learns about others by asking. */
-function noBinding(candidates: readonly BindingRow[], claims: JobClaims): ChainloopError {
+function noBinding(candidates: readonly BindingRow[], claims: JobClaims, organization: string): ChainloopError {
   const near = candidates
     .filter(({ ownerId }) => ownerId === claims.ownerId)
     .map((binding) => ({ binding, wrong: conditionsOf(binding, claims).filter(({ holds }) => !holds) }))
     .toSorted((a, b) => a.wrong.length - b.wrong.length)
     .slice(0, shownBindings);
   const problems = near.flatMap(({ binding, wrong }) =>
-    wrong.map(
-      ({ claim, expected, found }): Problem => ({
+    wrong.map(({ claim, expected, found }): Problem => {
+      const name = `${binding.id} (${binding.project}/${binding.workflow})`;
+      return {
         path: claim,
-        message: `is '${found}'; binding ${binding.id} (${binding.project}/${binding.workflow}) expects ${expected}`,
-      }),
-    ),
+        message: `is '${found}'; binding ${name} expects ${expected}`,
+        claim: { binding: name, expected, found },
+      };
+    }),
   );
   const who = `repository ${claims.repository} (id ${claims.repositoryId}, owner id ${claims.ownerId})`;
   const what = near.length === 0 ? 'none of that owner is known' : `${near.length} of that owner would have to say otherwise`;
   return new ChainloopError(
     'NO_BINDING',
-    `token: no binding lets in this job of ${who}: ${what}; an administrator makes one with: chainloop binding create -f binding.yaml`,
+    `token: no binding of organization '${organization}' lets in this job of ${who}: ${what}; an administrator makes one with: chainloop binding create -f binding.yaml`,
     { problems: problems.slice(0, limits.problems) },
   );
 }

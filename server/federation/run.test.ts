@@ -24,7 +24,8 @@ test('a run of federated jobs', async (t) => {
   const { plane, github, gitlab, api, exchange } = federated;
   await federated.bind('github');
   await federated.bind('gitlab');
-  const github1 = async (claims: Record<string, unknown> = {}) => (await exchange(await github.github({ claims }))).token;
+  const github1 = async (claims: Record<string, unknown> = {}) =>
+    (await exchange(await github.github({ claims }), { organization: 'acme' })).token;
   const jobOf = (token: string) => createControlPlane({ url: plane.url, token, retryBudgetMs: 2_000 });
   const init = (token: string) => jobOf(token).init({ runner: lies, idempotencyKey: randomUUID() });
   const end = (token: string, runId: string) => jobOf(token).end({ runId, state: 'failed', reason: 'sabotage' });
@@ -34,7 +35,10 @@ test('a run of federated jobs', async (t) => {
     const runs = await Promise.all(tokens.map(init));
     assert.equal(new Set(runs.map(({ runId }) => runId)).size, 1);
     assert.ok(runs.every(({ collected }) => collected));
-    const others = await Promise.all([init(await github1({ run_id: '8' })), init((await exchange(await gitlab.gitlab())).token)]);
+    const others = await Promise.all([
+      init(await github1({ run_id: '8' })),
+      init((await exchange(await gitlab.gitlab(), { organization: 'acme' })).token),
+    ]);
     assert.equal(new Set([...others, ...runs].map(({ runId }) => runId)).size, 3);
   });
 
@@ -57,7 +61,7 @@ test('a run of federated jobs', async (t) => {
       san: 'https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main',
       issuer: github.issuer,
     });
-    const gitlabRun = await init((await exchange(await gitlab.gitlab({ claims: { pipeline_id: '9' } }))).token);
+    const gitlabRun = await init((await exchange(await gitlab.gitlab({ claims: { pipeline_id: '9' } }), { organization: 'acme' })).token);
     assert.deepEqual(gitlabRun.runner, {
       type: 'GITLAB_PIPELINE',
       url: 'https://gitlab.com/acme/app/-/pipelines/9',

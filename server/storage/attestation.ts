@@ -14,13 +14,16 @@ export async function storeAttestation(storage: Storage, bundle: Uint8Array, sub
   const digest = digestOf(bundle);
   const layer = { mediaType: artifactTypes.bundle, digest, size: bundle.byteLength };
   // 1. What the manifests refer to.
-  await pushBlob(storage, emptyConfig.bytes, emptyDescriptor.digest);
-  await pushBlob(storage, bundle, digest);
+  await Promise.all([pushBlob(storage, emptyConfig.bytes, emptyDescriptor.digest), pushBlob(storage, bundle, digest)]);
   // 2. One manifest for each subject.
-  for (const subject of new Set(subjects)) {
-    const manifest = artifactManifest({ artifactType: artifactTypes.bundle, layer, subject: await subjectOf(storage, subject) });
-    await storage.putManifest(digestOf(manifest), mediaTypes.manifest, manifest);
-  }
+  const queue = new Set(subjects).values();
+  const worker = async (): Promise<void> => {
+    for (const subject of queue) {
+      const manifest = artifactManifest({ artifactType: artifactTypes.bundle, layer, subject: await subjectOf(storage, subject) });
+      await storage.putManifest(digestOf(manifest), mediaTypes.manifest, manifest);
+    }
+  };
+  await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
   // 3. The tag last: where it is, everything is.
   await storage.putManifest(attestationTag(digest), mediaTypes.manifest, artifactManifest({ artifactType: artifactTypes.bundle, layer }));
   return digest;
@@ -42,15 +45,18 @@ export async function readBundle(storage: Storage, digest: Digest): Promise<Uint
 }
 
 /** The bytes of evidence that is known to be there and to be small enough, verified. EVIDENCE_MISSING when it has just gone. */
-export async function readWhole(storage: Storage, digest: Digest): Promise<Uint8Array> {
+export async function readWhole(storage: Storage, digest: Digest, signal?: AbortSignal): Promise<Uint8Array> {
   const reader = await storage.fetch(digest);
   if (reader === undefined) throw new ChainloopError('EVIDENCE_MISSING', `evidence ${digest}: it is not in storage; add it again`);
-  return collect(reader);
+  return collect(reader, signal);
 }
 
-async function collect({ body }: BlobReader): Promise<Uint8Array> {
+async function collect({ body }: BlobReader, signal?: AbortSignal): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of body) pieces.push(piece);
+  for await (const piece of body) {
+    signal?.throwIfAborted();
+    pieces.push(piece);
+  }
   return Buffer.concat(pieces);
 }
 

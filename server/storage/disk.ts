@@ -6,19 +6,28 @@ import { ChainloopError } from '../../core/errors.ts';
 
 /**
  * Writes a file so that it is there as a whole or not at all, through a crash of the process or the machine: temporary file, fsync,
- * rename, fsync of the folder. `temporary` is a folder of the same file system. DISK_FULL.
+ * rename, fsync of the folder. `temporary` is a folder of the same file system. What is not to be seen before something else is done can
+ * be written meanwhile: it appears after `first`, or not at all when that fails. DISK_FULL.
  */
-export async function writeDurably(path: string, bytes: Uint8Array | string, temporary: string): Promise<void> {
+export async function writeDurably(
+  path: string,
+  bytes: Uint8Array | string,
+  temporary: string,
+  first: Promise<unknown> = Promise.resolve(),
+): Promise<void> {
   const draft = join(temporary, randomBytes(12).toString('hex'));
+  // It may fail before it is waited for.
+  first.catch(() => {});
   try {
     const file = await open(draft, 'wx');
     try {
       await file.writeFile(bytes);
-    } catch (error) {
+      await Promise.all([file.sync(), first]);
+    } finally {
       await file.close();
-      throw error;
     }
-    await publish(file, draft, path);
+    await rename(draft, path);
+    await syncFolder(dirname(path));
   } catch (error) {
     await rm(draft, { force: true });
     throw diskError(error, `storage: ${path} cannot be written`);

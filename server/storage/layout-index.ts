@@ -13,8 +13,8 @@ import { mediaTypes } from './manifest.ts';
  * written whole, a moment later, and less often the larger it is (rewriting it at every put would make n puts cost n² bytes).
  */
 export type LayoutIndex = {
-  /** Remembers a descriptor, durably. `name` is a tag; for a manifest without one, the hex of its digest. */
-  put(kind: Kind, name: string, descriptor: string): Promise<void>;
+  /** Remembers a descriptor, durably, once `first` is done. `name` is a tag; for a manifest without one, the hex of its digest. */
+  put(kind: Kind, name: string, descriptor: string, first: Promise<unknown>): Promise<void>;
   /** Brings index.json up to date now. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -110,11 +110,10 @@ export async function openLayoutIndex(options: {
   if (!exists) await flush();
   else if (rebuild) schedule();
   return {
-    async put(kind, name, descriptor) {
+    async put(kind, name, descriptor, first) {
       putting++;
       try {
-        await markStale();
-        await writeDurably(join(state, kind, name), descriptor, temporary);
+        await writeDurably(join(state, kind, name), descriptor, temporary, Promise.all([first, markStale()]));
         pending.add(`${kind}/${name}`);
       } finally {
         putting--;

@@ -61,6 +61,16 @@ export async function openLayout(
     return found?.isFile() === true ? { sizeBytes: found.size } : undefined;
   }
 
+  async function writeBlob(digest: Digest, bytes: Uint8Array): Promise<void> {
+    if ((await statBlob(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
+  }
+
+  async function writeReferrer(subject: Digest, manifest: Digest): Promise<void> {
+    const folder = join(state, 'referrers', hexOf(subject));
+    await mkdir(folder, { recursive: true });
+    await writeDurably(join(folder, hexOf(manifest)), '', drafts);
+  }
+
   async function digestOfTag(tag: string): Promise<Digest | undefined> {
     const text = await ifPresent(readFile(join(state, 'tags', tag), 'utf8'));
     const digest = text === undefined ? undefined : /"digest":"(sha256:[0-9a-f]{64})"/.exec(text)?.[1];
@@ -86,19 +96,14 @@ export async function openLayout(
       if (isDigest(reference) && reference !== digest) {
         throw new ChainloopError('DIGEST_MISMATCH', `manifest: the bytes are ${digest}, not ${reference}`);
       }
-      if ((await statBlob(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
       const content = parseManifest(bytes);
       const described = content && descriptorOf(content, bytes);
-      if (content?.subject !== undefined) {
-        const folder = join(state, 'referrers', hexOf(content.subject.digest));
-        await mkdir(folder, { recursive: true });
-        await writeDurably(join(folder, hexOf(digest)), '', drafts);
-      }
+      const written = Promise.all([writeBlob(digest, bytes), content?.subject && writeReferrer(content.subject.digest, digest)]);
       // Last, because from here on it is found.
       const entry = { mediaType, digest, size: bytes.byteLength, ...(described?.artifactType && { artifactType: described.artifactType }) };
-      if (isDigest(reference)) await index.put('untagged', hexOf(digest), JSON.stringify(entry));
-      else
-        await index.put('tags', reference, JSON.stringify({ ...entry, annotations: { 'org.opencontainers.image.ref.name': reference } }));
+      const tagged = { ...entry, annotations: { 'org.opencontainers.image.ref.name': reference } };
+      if (isDigest(reference)) await index.put('untagged', hexOf(digest), JSON.stringify(entry), written);
+      else await index.put('tags', reference, JSON.stringify(tagged), written);
       return digest;
     },
     async getManifest(reference) {

@@ -21,6 +21,8 @@ export type Issuer = {
   readonly issuer: string;
   /** As a job of GitHub has them: ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN. */
   readonly githubEnv: Readonly<Record<string, string>>;
+  /** The same for one of several jobs that run at once; its claims beside those of `githubJob`. */
+  jobEnv(claims?: Claims): Readonly<Record<string, string>>;
   github(options?: MintOptions): Promise<string>;
   gitlab(options?: MintOptions): Promise<string>;
   /** What the endpoint for jobs mints from now on. */
@@ -106,6 +108,7 @@ export async function startIssuer(options: { readonly audience?: string; readonl
   let failing = { times: 0, status: 503 };
   let discovery: unknown;
   let job: Claims = githubJob;
+  const jobs = new Map<string, Claims>();
 
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://localhost');
@@ -114,9 +117,10 @@ export async function startIssuer(options: { readonly audience?: string; readonl
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
     };
     if (url.pathname === '/token') {
-      if (!mayAsk(request)) return send(401, { message: 'unauthorized' });
+      const asking = mayAsk(request) ? job : jobs.get(request.headers.authorization ?? '');
+      if (asking === undefined) return send(401, { message: 'unauthorized' });
       const asked = url.searchParams.get('audience') ?? 'https://github.com/acme';
-      mint(job, { audience: asked }).then(
+      mint(asking, { audience: asked }).then(
         (value) => send(200, { value }),
         () => send(500, {}),
       );
@@ -160,6 +164,11 @@ export async function startIssuer(options: { readonly audience?: string; readonl
     githubEnv: {
       ACTIONS_ID_TOKEN_REQUEST_URL: `${issuer}/token?api-version=2.0`,
       ACTIONS_ID_TOKEN_REQUEST_TOKEN: requestToken,
+    },
+    jobEnv(claims = {}) {
+      const ownToken = `request-${randomUUID()}`;
+      jobs.set(`Bearer ${ownToken}`, { ...githubJob, ...claims });
+      return { ACTIONS_ID_TOKEN_REQUEST_URL: `${issuer}/token?api-version=2.0`, ACTIONS_ID_TOKEN_REQUEST_TOKEN: ownToken };
     },
     github: (mintOptions) => mint(githubJob, mintOptions),
     gitlab: (mintOptions) => mint(gitlabJob, mintOptions),

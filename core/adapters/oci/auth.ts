@@ -6,13 +6,13 @@ import { parseChallenges } from './challenge.ts';
 import { answerError, failureError, RegistryError, type Subject } from './errors.ts';
 
 /**
- * What a registry is shown. `bearer` is sent as it is; `basic` goes to a registry that asks for it, or buys a token at the registry's
+ * What a registry is shown. `bearer` is sent as it is (a function is asked before each request: an upload may outlast a token); `basic` goes to a registry that asks for it, or buys a token at the registry's
  * token server; `identity` is the refresh token of an OAuth2 login (Docker configuration, `identitytoken`).
  */
 export type Credentials =
   | { readonly type: 'anonymous' }
   | { readonly type: 'basic'; readonly username: string; readonly password: string }
-  | { readonly type: 'bearer'; readonly token: string }
+  | { readonly type: 'bearer'; readonly token: string | (() => Promise<string>) }
   | { readonly type: 'identity'; readonly token: string };
 
 export type Access = 'pull' | 'push' | 'delete';
@@ -156,7 +156,8 @@ export function createAuthorizer(options: {
   }
 
   async function header(access: Access): Promise<string | undefined> {
-    if (credentials.type === 'bearer') return `Bearer ${credentials.token}`;
+    if (credentials.type === 'bearer')
+      return `Bearer ${typeof credentials.token === 'string' ? credentials.token : await credentials.token()}`;
     if (learned === undefined && credentials.type !== 'anonymous') learned = ask();
     const scheme = await learned;
     switch (scheme?.type) {

@@ -104,5 +104,5 @@ async function readFallback(session: Session, subject: Digest): Promise<z.infer<
 
 /** The target of `<url>; rel="next"` (RFC 8288). */
 function nextLink(header: string | undefined): string | undefined {
-  return /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(header ?? '')?.[1];
+  return /<([^<>]*)>\s*;[^,<]*\brel="?next"?/.exec(header ?? '')?.[1];
 }
