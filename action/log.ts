@@ -45,3 +45,13 @@ export function annotate(level: 'error' | 'warning' | 'notice', title: string, m
     { title: plainLine(title).slice(0, 200) },
   );
 }
+
+/** Runs a part of the step; how long it took is in the debug log. */
+export async function timed<T>(part: string, run: () => Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  try {
+    return await run();
+  } finally {
+    core.debug(`${part} took ${Math.round(performance.now() - startedAt)} ms`);
+  }
+}

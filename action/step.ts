@@ -4,8 +4,9 @@ import { ChainloopError, errorTable, isChainloopError } from '../core/errors.ts'
 import { withoutSecrets } from '../core/redact.ts';
 import { withoutCredentials } from './fork.ts';
 import { attestationName, type Inputs, readInputs } from './inputs.ts';
-import { say } from './log.ts';
+import { say, timed } from './log.ts';
 import { type Found, isViolation, nothingFound, type Outcome } from './outcome.ts';
+import type { SessionPorts } from './session.ts';
 import { saved } from './state.ts';
 
 /** One step, from its inputs to its report. What it needs to say and hear of the runner goes through `@actions/core`. */
@@ -38,11 +39,9 @@ async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
     return { command, status: 'dry-run', reason, found };
   }
   if (reason !== undefined) throw new ChainloopError('UNAUTHENTICATED', `${reason}: GitHub gives it no token, and fork-pr is 'fail'`);
-  const [{ openSession }, { directoryOf }, { work }] = await Promise.all([
-    import('./session.ts'),
-    import('./crafting.ts'),
-    import('./work.ts'),
-  ]);
+  const [{ openSession }, { directoryOf }, { work }] = await timed('start', () =>
+    Promise.all([import('./session.ts'), import('./crafting.ts'), import('./work.ts')]),
+  );
   const plan = {
     url: inputs.controlPlane,
     organization: inputs.organization,
@@ -51,14 +50,15 @@ async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
     choice: { project: inputs.project, workflow: inputs.workflow },
     retryBudgetMs: inputs.retryTimeoutMs,
   };
-  const session = await openSession(plan, {
+  const ports = {
     env,
     token: inputs.token,
     workspace: directoryOf(env),
     mask: core.setSecret,
     onRetry: ({ attempt, elapsedMs, budgetMs }) =>
       say(`retrying (attempt ${attempt + 1}, ${Math.round(elapsedMs / 1000)} s of ${Math.round(budgetMs / 1000)} s)`),
-  });
+  } satisfies SessionPorts;
+  const session = await timed('exchange', () => openSession(plan, ports));
   saved.session(session.plan);
   const status = await work(inputs, { env, session, opened: saved.run }, found);
   return { command, status, found };

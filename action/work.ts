@@ -14,7 +14,7 @@ import type { Env } from '../core/runner.ts';
 import { builderId, controlPlaneOf, directoryOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
 import { type Evidence, inTurns, understand } from './evidence.ts';
 import type { Inputs } from './inputs.ts';
-import { group, say } from './log.ts';
+import { group, say, timed } from './log.ts';
 import { contractLabel, type Found, jobText, type Status } from './outcome.ts';
 import { repositoryName, type Session, workflowFileName } from './session.ts';
 import { inputTerms } from './words.ts';
@@ -45,8 +45,9 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       return 'open';
     }
     case 'add': {
-      const evidence = await lookAt(await judging());
-      await record(await openOrJoin(), evidence);
+      const evidence = await timed('check', async () => lookAt(await judging()));
+      const crafting = await timed('init', openOrJoin);
+      await timed('upload', () => record(crafting, evidence));
       await store.load();
       return 'open';
     }
@@ -69,8 +70,9 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
     case 'attest': {
       const judged = await judging();
       await describe(judged);
-      const evidence = await lookAt(judged);
-      await record(await begin(), evidence);
+      const evidence = await timed('check', () => lookAt(judged));
+      const crafting = await timed('init', begin);
+      await timed('upload', () => record(crafting, evidence));
       await deliver();
       return 'passed';
     }
@@ -174,12 +176,15 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       found.signer = name;
       say(`signed by ${name}`);
     });
-    const announced: ControlPlane = { ...controlPlane, push: (request) => group('Push', () => controlPlane.push(request)) };
+    const announced: ControlPlane = {
+      ...controlPlane,
+      push: (request) => group('Push', () => timed('push', () => controlPlane.push(request))),
+    };
     const pushed = await push(
       {
         store: keepingBundle(store, bundlePathOf(env, inputs), found),
         controlPlane: announced,
-        signer: { sign: (pae) => group('Sign', () => signer.sign(pae)) },
+        signer: { sign: (pae) => group('Sign', () => timed('sign', () => signer.sign(pae))) },
         now: () => new Date(),
         begin,
       },
