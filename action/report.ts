@@ -16,7 +16,8 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
   if (error !== undefined) {
     const tolerated = status === 'deferred' || (status === 'violations' && options.onViolation === 'warn');
     const title = status === 'deferred' ? 'Chainloop: attestation deferred, nothing is recorded' : titleOf(error, label);
-    annotate(tolerated ? 'warning' : 'error', title, messageOf(error, found));
+    const where = error.code === 'RUN_ALREADY_FINISHED' ? pageNamedIn(error.message, found.controlPlane) : '';
+    annotate(tolerated ? 'warning' : 'error', title, `${messageOf(error, found)}${where}`);
     if (!tolerated) process.exitCode = core.ExitCode.Failure;
   }
   if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}; GitHub gives it no token, so nothing is attested`);
@@ -72,4 +73,10 @@ function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlan
 function urlOf({ found: { controlPlane, crafting } }: Outcome): string | undefined {
   const runId = crafting?.start.identity.runId;
   return controlPlane === undefined || runId === undefined || runId === '' ? undefined : `${controlPlane}/runs/${runId}`;
+}
+
+/** `; see <page>` of the run that a message names. */
+function pageNamedIn(message: string, controlPlane: string | undefined): string {
+  const [runId] = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(message) ?? [];
+  return runId === undefined || controlPlane === undefined ? '' : `; see ${controlPlane}/runs/${runId}`;
 }

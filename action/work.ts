@@ -52,7 +52,8 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       return 'open';
     }
     case 'status': {
-      const crafting = await store.load();
+      const crafting = await store.load().catch(unlessAbsent);
+      if (crafting === undefined) return ended();
       await describe(crafting);
       for (const { message } of openProblems(crafting)) say(inputTerms(message));
       return 'open';
@@ -68,6 +69,11 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       return 'passed';
     }
     case 'attest': {
+      if ((await store.sealed()) !== undefined && (await store.load().catch(unlessAbsent)) !== undefined) {
+        say('An earlier step has signed this attestation; it is sent as it is.');
+        await deliver();
+        return 'passed';
+      }
       const judged = await judging();
       await describe(judged);
       const evidence = await timed('check', () => lookAt(judged));
@@ -100,6 +106,17 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
     const crafting = notYet(answer.name, answer.revision, contract.data, inputs.workflow ?? '');
     found.crafting = crafting;
     return crafting;
+  }
+
+  /** How the run of these jobs has ended. */
+  async function ended(): Promise<Status> {
+    // Only what several jobs share is kept anywhere when it is over.
+    if (store.shared !== true)
+      throw new ChainloopError('NO_CRAFTING', 'attestation: none is open here; start one with: chainloop attestation init');
+    const { createApi } = await import('../client/api.ts');
+    const { run, state } = await createApi(await options()).attestation.current.query({});
+    say(`Run ${run.runId} has ended: ${state}.`);
+    return state === 'success' ? 'passed' : state === 'cancelled' ? 'cancelled' : 'failed';
   }
 
   async function begin(): Promise<Crafting> {

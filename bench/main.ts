@@ -3,6 +3,7 @@ import { cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildPackage } from '../test/fakes/package.ts';
+import { action } from './action.ts';
 import { api } from './api.ts';
 import type { Context, Group } from './context.ts';
 import { digest } from './digest.ts';
@@ -16,7 +17,7 @@ import { upload } from './upload.ts';
 // `npm run bench`: what the product costs, beside what else does the job, in the same run on the same machine. Words select groups of rows:
 // `npm run bench -- start upload`. --quick takes fewer runs and smaller sizes, --output json prints JSON alone. A slow figure is no failure.
 
-const groups: Readonly<Record<string, Group>> = { start, digest, upload, push, lists, api, scrape };
+const groups: Readonly<Record<string, Group>> = { start, action, digest, upload, push, lists, api, scrape };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

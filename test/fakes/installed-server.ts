@@ -24,12 +24,14 @@ export async function startInstalledServer(options: {
   /** The program, as `buildPackage` gives it. */
   readonly bin: string;
   readonly databaseUrl?: string | undefined;
+  /** More options of the command line. */
+  readonly args?: readonly string[];
 }): Promise<InstalledServer> {
-  const { bin, databaseUrl } = options;
+  const { bin, databaseUrl, args: more = [] } = options;
   await using stack = new AsyncDisposableStack();
   const home = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-process-'))).path;
   const dataDir = join(home, 'data');
-  const args = ['server', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--allow-private-registries', '--log-level', 'warn'];
+  const args = ['server', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--allow-private-registries', '--log-level', 'warn', ...more];
   const child = spawn(process.execPath, [bin, ...args], {
     env: { ...process.env, DATABASE_URL: databaseUrl ?? '' },
     stdio: ['ignore', 'pipe', 'pipe'],
