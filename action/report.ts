@@ -1,11 +1,11 @@
 import * as core from '@actions/core';
 import type { CraftedMaterial } from '../core/crafting.ts';
-import { hexOf } from '../core/digest.ts';
-import type { Inputs } from './inputs.ts';
+import { isTolerated } from '../plugin/failure.ts';
+import type { Inputs } from '../plugin/inputs.ts';
+import { contractLabel, jobOf, type Outcome, subjects, unbrought } from '../plugin/outcome.ts';
+import { summaryOf } from '../plugin/summary.ts';
+import { messageOf, titleOf } from '../plugin/words.ts';
 import { annotate, say } from './log.ts';
-import { contractLabel, jobOf, type Outcome, subjects, unbrought } from './outcome.ts';
-import { summaryOf } from './summary.ts';
-import { messageOf, titleOf } from './words.ts';
 
 /** Tells the job and its readers how the step ended: outputs, annotations, the summary, the last lines of the log, the exit code. */
 export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | 'onViolation'>): Promise<void> {
@@ -14,7 +14,7 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
   for (const [name, value] of Object.entries(outputsOf(outcome, url))) core.setOutput(name, value);
   const label = found.crafting === undefined ? undefined : contractLabel(found.crafting);
   if (error !== undefined) {
-    const tolerated = status === 'deferred' || (status === 'violations' && options.onViolation === 'warn');
+    const tolerated = isTolerated(outcome, options);
     const title = status === 'deferred' ? 'Chainloop: attestation deferred, nothing is recorded' : titleOf(error, label);
     const where = error.code === 'RUN_ALREADY_FINISHED' ? pageNamedIn(error.message, found.controlPlane) : '';
     annotate(tolerated ? 'warning' : 'error', title, `${messageOf(error, found)}${where}`);
@@ -57,7 +57,9 @@ function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlan
   const { name: jobName, attempt } = jobOf(job ?? '');
   const host = controlPlane === undefined ? '' : new URL(controlPlane).host;
   const stored =
-    uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
+    uploaded && digest !== undefined
+      ? `${host}/${crafting?.start.identity.organization}:material-${digest.replace('sha256:', '')}`
+      : undefined;
   const uri = type === 'CONTAINER_IMAGE' ? `${fileName}@${digest}` : stored;
   return {
     name,

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as core from '@actions/core';
-import type { Outcome } from './outcome.ts';
-import type { SessionPlan } from './session.ts';
-import { reasonOf } from './words.ts';
+import type { Outcome } from '../plugin/outcome.ts';
+import type { SessionPlan } from '../plugin/session.ts';
+import { reasonOf } from '../plugin/words.ts';
 
 /** What a step leaves for its own end, after the job. Nothing in it is secret; each name is written once. */
 export type Saved = {

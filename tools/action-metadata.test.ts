@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import * as z from 'zod';
-import { commands } from '../action/inputs.ts';
-import { statuses } from '../action/outcome.ts';
+import { commands } from '../plugin/inputs.ts';
+import { statuses } from '../plugin/outcome.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');

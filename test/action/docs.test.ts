@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import * as z from 'zod';
-import { statuses } from '../../action/outcome.ts';
+import { statuses } from '../../plugin/outcome.ts';
 import { readAction } from '../fakes/actions-runner/metadata.ts';
 import { runWorkflow } from '../fakes/actions-runner/workflow.ts';
 import { checkout, put, root, standIns, startScene } from './scene.ts';

@@ -1,0 +1,11 @@
+import type { Inputs } from '../plugin/inputs.ts';
+import type { Found, Status } from '../plugin/outcome.ts';
+import * as plugin from '../plugin/perform.ts';
+import { github } from './platform.ts';
+import { saved } from './state.ts';
+
+/** Does what the step is asked to do, as the job that GitHub says it is. */
+export const attested = (inputs: Inputs, found: Found): Promise<Status> => plugin.attested(inputs, github(), saved, found);
+
+/** Finds out what the step would attest, and asks nobody. */
+export const tried = (inputs: Inputs, found: Found): Promise<void> => plugin.tried(inputs, github(), found);

@@ -1,0 +1,99 @@
+import { createApi } from '../client/api.ts';
+import { createControlPlane } from '../client/control-plane.ts';
+import { createSharedCraftingStore } from '../client/crafting-store.ts';
+import { createKeylessPorts } from '../client/signing.ts';
+import { craftingDirectory, createCraftingStore } from '../core/adapters/crafting-store.ts';
+import { createKeylessSigner } from '../core/adapters/keyless.ts';
+import { createRegistryClient } from '../core/adapters/oci/client.ts';
+import { createEvidenceStore } from '../core/adapters/oci/evidence-store.ts';
+import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
+import type { Env } from '../core/runner.ts';
+import { attestationName, type Inputs } from './inputs.ts';
+import type { Platform } from './platform.ts';
+import type { Connected, Session } from './session.ts';
+
+// The ports of core/attestation.ts for a job. What every job needs is loaded at once: a file costs more than what is in it.
+
+/** The memory of this attestation: on the control plane where all jobs of the CI run share it, else in the temporary folder of this job. */
+export async function openStore({ env, directory }: Platform, inputs: Inputs, session: Session | undefined): Promise<CraftingStore> {
+  const attestationId = attestationName(inputs);
+  const local = createCraftingStore(await craftingDirectory({ env, workspace: directory, attestationId }));
+  if (session?.type !== 'run') return local;
+  return createSharedCraftingStore({ api: createApi(await session.options()), local, job: inputs.job });
+}
+
+export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane {
+  const open = async (): Promise<ControlPlane> => createControlPlane(await options());
+  return {
+    init: async (request) => (await open()).init(request),
+    push: async (request) => (await open()).push(request),
+    end: async (request) => (await open()).end(request),
+  };
+}
+
+/** The evidence storage behind the gateway. */
+export function evidenceOf({ program, version }: Platform, options: () => Promise<Connected>, organization: string): EvidenceStore {
+  return {
+    async upload(file) {
+      const { url, token } = await options();
+      const client = createRegistryClient({
+        origin: new URL(url).origin,
+        repository: organization,
+        credentials: { type: 'bearer', token },
+        userAgent: `chainloop-${program}/${version}`,
+      });
+      try {
+        return await createEvidenceStore({ client }).upload(file);
+      } finally {
+        client.close();
+      }
+    },
+  };
+}
+
+/** Asks a registry once for each image: what was looked at is what is recorded. */
+export function imagesOf(env: Env): ImageResolver {
+  const asked = new Map<string, ReturnType<ImageResolver['resolve']>>();
+  return {
+    resolve(reference) {
+      const answer = asked.get(reference) ?? resolveImage(env, reference);
+      asked.set(reference, answer);
+      return answer;
+    },
+  };
+}
+
+async function resolveImage(env: Env, reference: string): ReturnType<ImageResolver['resolve']> {
+  const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
+  return createImageResolver({ env, registryPassword: env.CHAINLOOP_REGISTRY_PASSWORD || undefined }).resolve(reference);
+}
+
+/** The key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */
+export function signerOf(
+  { env, inputs, options }: { readonly env: Env; readonly inputs: Inputs; readonly options: () => Promise<Connected> },
+  signed: (signer: string) => void,
+): Signer {
+  const { signing, signingKey } = inputs;
+  if (signingKey !== undefined && signing !== 'keyless') {
+    return {
+      async sign(pae) {
+        const { loadSigner } = await import('../core/adapters/keys.ts');
+        const password = env.CHAINLOOP_SIGNING_PASSWORD ? 'env://CHAINLOOP_SIGNING_PASSWORD' : undefined;
+        const made = await (await loadSigner(signingKey, { env, password })).sign(pae);
+        if (made.verification.type === 'publicKey') signed(`key ${made.verification.hint}`);
+        return made;
+      },
+    };
+  }
+  return {
+    async sign(pae) {
+      const ports = createKeylessPorts(createApi(await options()));
+      const identity = async (): Promise<string> => {
+        const san = await ports.identity();
+        signed(san);
+        return san;
+      };
+      return createKeylessSigner({ ...ports, identity }).sign(pae);
+    },
+  };
+}
