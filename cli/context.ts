@@ -1,5 +1,5 @@
 import type { OutputFormat } from './command.ts';
-import type { Settings } from './settings.ts';
+import type { GlobalOptions, Settings } from './settings.ts';
 import { jsonText } from './terminal/escape.ts';
 import type { Log } from './terminal/log.ts';
 import { renderTable, type Table } from './terminal/table.ts';
@@ -14,6 +14,8 @@ export type Context = {
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
+  /** The options of every command, as far as they were given. */
+  readonly globals: GlobalOptions;
   /** Where the control plane is and who asks: flags before environment before the configuration file. Read when first needed. */
   readonly settings: () => Promise<Settings>;
 };

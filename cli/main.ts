@@ -12,6 +12,12 @@ const here = 'On this machine';
 export const nouns: readonly LazyNoun[] = [
   {
     section: job,
+    name: 'attest',
+    about: 'all of it in one step: collect, check, sign, push',
+    load: async () => (await import('./attest.ts')).attest,
+  },
+  {
+    section: job,
     name: 'attestation',
     alias: 'att',
     about: 'collect evidence, sign and push it; verify it offline',
@@ -114,7 +120,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     json = output === 'json';
     let settings: ReturnType<Context['settings']> | undefined;
     const context: Context = {
-      ...{ env, output, log, stdin, stdout, stderr },
+      ...{ env, output, globals, log, stdin, stdout, stderr },
       settings: () => {
         settings ??= import('./settings.ts').then(({ readSettings }) => readSettings(globals, env));
         return settings;
