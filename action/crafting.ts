@@ -1,32 +1,32 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
+import { createApi } from '../client/api.ts';
+import { createControlPlane } from '../client/control-plane.ts';
+import { createSharedCraftingStore } from '../client/crafting-store.ts';
+import { createKeylessPorts } from '../client/signing.ts';
+import { craftingDirectory, createCraftingStore } from '../core/adapters/crafting-store.ts';
+import { createKeylessSigner } from '../core/adapters/keyless.ts';
+import { createRegistryClient } from '../core/adapters/oci/client.ts';
+import { createEvidenceStore } from '../core/adapters/oci/evidence-store.ts';
 import { digestOf } from '../core/digest.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
-import { attestationName, type Inputs } from './inputs.ts';
+import { attestationName, directoryOf, type Inputs } from './inputs.ts';
 import { version } from './release.ts';
 import type { Connected, Session } from './session.ts';
 
-// The ports of core/attestation.ts for a job of GitHub Actions. Each is loaded when it is first used.
+// The ports of core/attestation.ts for a job of GitHub Actions. What every step needs is loaded at once: a file costs more than what is in it.
 
 /** The memory of this attestation: on the control plane where all jobs of the CI run share it, else in the temporary folder of this job. */
 export async function openStore(env: Env, inputs: Inputs, session: Session | undefined): Promise<CraftingStore> {
-  const { craftingDirectory, createCraftingStore } = await import('../core/adapters/crafting-store.ts');
   const attestationId = attestationName(inputs);
   const local = createCraftingStore(await craftingDirectory({ env, workspace: directoryOf(env), attestationId }));
   if (session?.type !== 'run') return local;
-  const [{ createSharedCraftingStore }, { createApi }] = await Promise.all([
-    import('../client/crafting-store.ts'),
-    import('../client/api.ts'),
-  ]);
   return createSharedCraftingStore({ api: createApi(await session.options()), local, job: inputs.job });
 }
 
 export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane {
-  const open = async (): Promise<ControlPlane> => {
-    const { createControlPlane } = await import('../client/control-plane.ts');
-    return createControlPlane(await options());
-  };
+  const open = async (): Promise<ControlPlane> => createControlPlane(await options());
   return {
     init: async (request) => (await open()).init(request),
     push: async (request) => (await open()).push(request),
@@ -38,11 +38,7 @@ export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane 
 export function evidenceOf(options: () => Promise<Connected>, organization: string): EvidenceStore {
   return {
     async upload(file) {
-      const [{ url, token }, { createRegistryClient }, { createEvidenceStore }] = await Promise.all([
-        options(),
-        import('../core/adapters/oci/client.ts'),
-        import('../core/adapters/oci/evidence-store.ts'),
-      ]);
+      const { url, token } = await options();
       const client = createRegistryClient({
         origin: new URL(url).origin,
         repository: organization,
@@ -94,11 +90,6 @@ export function signerOf(
   }
   return {
     async sign(pae) {
-      const [{ createKeylessSigner }, { createKeylessPorts }, { createApi }] = await Promise.all([
-        import('../core/adapters/keyless.ts'),
-        import('../client/signing.ts'),
-        import('../client/api.ts'),
-      ]);
       const ports = createKeylessPorts(createApi(await options()));
       const identity = async (): Promise<string> => {
         const san = await ports.identity();
@@ -108,11 +99,6 @@ export function signerOf(
       return createKeylessSigner({ ...ports, identity }).sign(pae);
     },
   };
-}
-
-/** The checkout. */
-export function directoryOf(env: Env): string {
-  return env.GITHUB_WORKSPACE || process.cwd();
 }
 
 /** What signs that it made the statement: the digest is of the lines `<digest>  <path>` over the files of this program. */

@@ -1,11 +1,8 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as core from '@actions/core';
-import { isChainloopError } from '../core/errors.ts';
 import type { Env } from '../core/runner.ts';
-import { directoryOf } from './crafting.ts';
 import { annotate, say } from './log.ts';
-import { openSession, type SessionPlan } from './session.ts';
 import { hasPassed, readSaved, type Saved } from './state.ts';
 
 /** The runner waits 7.5 s after a cancellation; nobody should notice this at all. */
@@ -14,7 +11,7 @@ const reasonLength = 256;
 /** As client/run-credential.ts names them. */
 const credentialPrefix = 'run-credential-';
 
-type Ending = { readonly state: 'failed' | 'cancelled'; readonly reason: string };
+export type Ending = { readonly state: 'failed' | 'cancelled'; readonly reason: string };
 
 /**
  * The end of the job: a run that was begun here and will not be pushed is ended, in words that tell a failed job from a cancelled one; the
@@ -36,7 +33,9 @@ export async function finish(jobStatus: string): Promise<void> {
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve('the control plane did not answer in time'), patienceMs);
   });
-  const told = await Promise.race([ended(plan, runId, ending), late]);
+  const { endRun } = await import('./ending.ts');
+  const token = core.getInput('token') || process.env.CHAINLOOP_TOKEN || undefined;
+  const told = await Promise.race([endRun(plan, token, { runId, ...ending }), late]);
   clearTimeout(timer);
   say(`Run ${runId}: ${told}`);
   forgetCredentials(process.env);
@@ -60,22 +59,6 @@ export function endingOf({ command, status, reason, runId }: Saved, jobStatus: s
       return jobStatus === 'failure' ? { state: 'failed', reason: `job ${job} failed` } : undefined;
     default:
       return undefined;
-  }
-}
-
-/** Ends the run; the answer is what to say about it. */
-async function ended(plan: SessionPlan, runId: string, ending: Ending): Promise<string> {
-  const { env } = process;
-  const token = core.getInput('token') || env.CHAINLOOP_TOKEN || undefined;
-  try {
-    const session = await openSession({ ...plan, retryBudgetMs: 500 }, { env, token, workspace: directoryOf(env), mask: core.setSecret });
-    const [{ createApi }, options] = await Promise.all([import('../client/api.ts'), session.options()]);
-    await createApi(options).attestation.end.mutate({ runId, ...ending });
-    return `recorded as ${ending.state}: ${ending.reason}`;
-  } catch (error) {
-    // Whoever pushed or ended it before has said how it ended.
-    if (isChainloopError(error, 'RUN_ALREADY_FINISHED')) return 'it was over before';
-    return `not recorded as ${ending.state}: ${error instanceof Error ? error.message : String(error)}; it expires by itself`;
   }
 }
 

@@ -202,6 +202,11 @@ export function attestationName({ project, workflow }: Pick<Inputs, 'project' | 
   return [project, workflow].filter((name) => name !== undefined).join('/');
 }
 
+/** The checkout. */
+export function directoryOf(env: Env): string {
+  return env.GITHUB_WORKSPACE || process.cwd();
+}
+
 function assertFirst<T>([first]: readonly T[]): T {
   if (first === undefined) throw new Error('there is nothing to choose from');
   return first;

@@ -1,4 +1,5 @@
 import * as core from '@actions/core';
+import { withoutSecrets } from '../core/redact.ts';
 
 /** Controls, format characters (bidirectional marks, zero-width), separators and lone surrogates: what a reader does not see. */
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
@@ -9,7 +10,7 @@ const longestLine = 4000;
  * commands to itself.
  */
 export function plainLine(text: string): string {
-  const line = text
+  const line = withoutSecrets(text)
     .replaceAll('\t', ' ')
     .replace(unprintable, '\uFFFD')
     .replaceAll('##[', '# #[')

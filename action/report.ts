@@ -1,6 +1,5 @@
 import * as core from '@actions/core';
 import type { CraftedMaterial } from '../core/crafting.ts';
-import { hexOf } from '../core/digest.ts';
 import type { Inputs } from './inputs.ts';
 import { annotate, say } from './log.ts';
 import { contractLabel, jobOf, type Outcome, subjects, unbrought } from './outcome.ts';
@@ -57,7 +56,9 @@ function rowOf(material: CraftedMaterial, job: string | undefined, { controlPlan
   const { name: jobName, attempt } = jobOf(job ?? '');
   const host = controlPlane === undefined ? '' : new URL(controlPlane).host;
   const stored =
-    uploaded && digest !== undefined ? `${host}/${crafting?.start.identity.organization}:material-${hexOf(digest)}` : undefined;
+    uploaded && digest !== undefined
+      ? `${host}/${crafting?.start.identity.organization}:material-${digest.replace('sha256:', '')}`
+      : undefined;
   const uri = type === 'CONTAINER_IMAGE' ? `${fileName}@${digest}` : stored;
   return {
     name,

@@ -1,5 +1,6 @@
 import type { ApiOptions } from '../client/api.ts';
 import type { WorkflowChoice } from '../client/exchange.ts';
+import { keepCredential } from '../client/run-credential.ts';
 import { type CiTokenSource, ciTokenSource } from '../core/adapters/ci-token.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { Env } from '../core/runner.ts';
@@ -56,7 +57,6 @@ export async function openSession(plan: SessionPlan, ports: SessionPorts): Promi
 
 async function exchanged(plan: SessionPlan, source: CiTokenSource, ports: SessionPorts): Promise<Session> {
   const { env, workspace, mask } = ports;
-  const { keepCredential } = await import('../client/run-credential.ts');
   const keptFor = (choice: WorkflowChoice) =>
     keepCredential({ env, source, workspace, choice, options: base(plan, ports), now: () => new Date() });
   let { choice } = plan;

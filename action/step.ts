@@ -4,9 +4,9 @@ import { ChainloopError, errorTable, isChainloopError } from '../core/errors.ts'
 import { withoutSecrets } from '../core/redact.ts';
 import { withoutCredentials } from './fork.ts';
 import { attestationName, type Inputs, readInputs } from './inputs.ts';
-import { say, timed } from './log.ts';
+import { timed } from './log.ts';
 import { type Found, isViolation, nothingFound, type Outcome } from './outcome.ts';
-import type { SessionPorts } from './session.ts';
+import { report } from './report.ts';
 import { saved } from './state.ts';
 
 /** One step, from its inputs to its report. What it needs to say and hear of the runner goes through `@actions/core`. */
@@ -24,7 +24,6 @@ export async function step(): Promise<void> {
     outcome = failed(error, inputs, found);
   }
   saved.outcome(outcome, inputs === undefined ? '' : attestationName(inputs));
-  const { report } = await import('./report.ts');
   await report(outcome, inputs ?? { showSummary: true, onViolation: 'contract' });
 }
 
@@ -32,36 +31,15 @@ async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
   const { env } = process;
   const { command } = inputs;
   const reason = inputs.token === undefined ? withoutCredentials(context, env) : undefined;
-  if (reason !== undefined && inputs.forkPr === 'skip') return { command, status: 'skipped', reason, found };
-  if (inputs.dryRun || (reason !== undefined && inputs.forkPr === 'dry-run')) {
-    const { dryRun } = await import('./dry-run.ts');
-    await dryRun(inputs, env, found);
-    return { command, status: 'dry-run', reason, found };
+  const dry = inputs.dryRun || (reason !== undefined && inputs.forkPr === 'dry-run');
+  if (reason !== undefined && !dry) {
+    if (inputs.forkPr === 'skip') return { command, status: 'skipped', reason, found };
+    throw new ChainloopError('UNAUTHENTICATED', `${reason}: GitHub gives it no token, and fork-pr is 'fail'`);
   }
-  if (reason !== undefined) throw new ChainloopError('UNAUTHENTICATED', `${reason}: GitHub gives it no token, and fork-pr is 'fail'`);
-  const [{ openSession }, { directoryOf }, { work }] = await timed('start', () =>
-    Promise.all([import('./session.ts'), import('./crafting.ts'), import('./work.ts')]),
-  );
-  const plan = {
-    url: inputs.controlPlane,
-    organization: inputs.organization,
-    auth: inputs.auth,
-    audience: inputs.audience,
-    choice: { project: inputs.project, workflow: inputs.workflow },
-    retryBudgetMs: inputs.retryTimeoutMs,
-  };
-  const ports = {
-    env,
-    token: inputs.token,
-    workspace: directoryOf(env),
-    mask: core.setSecret,
-    onRetry: ({ attempt, elapsedMs, budgetMs }) =>
-      say(`retrying (attempt ${attempt + 1}, ${Math.round(elapsedMs / 1000)} s of ${Math.round(budgetMs / 1000)} s)`),
-  } satisfies SessionPorts;
-  const session = await timed('exchange', () => openSession(plan, ports));
-  saved.session(session.plan);
-  const status = await work(inputs, { env, session, opened: saved.run }, found);
-  return { command, status, found };
+  const { attested, tried } = await timed('start', () => import('./perform.ts'));
+  if (!dry) return { command, status: await attested(inputs, found), found };
+  await tried(inputs, found);
+  return { command, status: 'dry-run', reason, found };
 }
 
 /** What kept the step from being done, and what that means for the job. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { createApi } from '../client/api.ts';
 import { files } from '../core/adapters/files.ts';
 import { createGit } from '../core/adapters/git.ts';
 import { endings } from '../core/attestation/end.ts';
@@ -11,9 +12,9 @@ import type { Crafting } from '../core/crafting.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ControlPlane, CraftingStore } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
-import { builderId, controlPlaneOf, directoryOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
+import { builderId, controlPlaneOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
 import { type Evidence, inTurns, understand } from './evidence.ts';
-import type { Inputs } from './inputs.ts';
+import { directoryOf, type Inputs } from './inputs.ts';
 import { group, say, timed } from './log.ts';
 import { contractLabel, type Found, jobText, type Status } from './outcome.ts';
 import { repositoryName, type Session, workflowFileName } from './session.ts';
@@ -98,7 +99,6 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   async function judging(): Promise<Crafting> {
     const open = await store.load().catch(unlessAbsent);
     if (open !== undefined) return open;
-    const { createApi } = await import('../client/api.ts');
     const answer = await createApi(await options()).attestation.contract.query({ ...choice, contractRevision: inputs.contractRevision });
     const contract = Contract.safeParse(answer.contract);
     if (!contract.success)
@@ -113,7 +113,6 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
     // Only what several jobs share is kept anywhere when it is over.
     if (store.shared !== true)
       throw new ChainloopError('NO_CRAFTING', 'attestation: none is open here; start one with: chainloop attestation init');
-    const { createApi } = await import('../client/api.ts');
     const { run, state } = await createApi(await options()).attestation.current.query({});
     say(`Run ${run.runId} has ended: ${state}.`);
     return state === 'success' ? 'passed' : state === 'cancelled' ? 'cancelled' : 'failed';
@@ -214,7 +213,6 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
 /** A service account and a CI job have a workflow of their own; an operator's token must be told which is meant. */
 async function chosen({ workflow, project }: Inputs, session: Session, env: Env): Promise<Choice> {
   if (session.type === 'run') return { workflow, project };
-  const { createApi } = await import('../client/api.ts');
   const { kind } = await createApi(await session.options()).auth.whoami.query();
   if (kind === 'service-account') return { workflow, project };
   return { workflow: workflow ?? workflowFileName(env), project: project ?? repositoryName(env) };

@@ -1,5 +1,5 @@
 const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-import{a as y}from"./chunk-YAEL2POB.js";import{b as a}from"./chunk-UG4QWSZQ.js";var m=/-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,62})-----/g;function p(e){if(Buffer.byteLength(e)>y.keySizeBytes)throw new a("LIMIT_EXCEEDED",`key: the file is larger than ${y.keySizeBytes} bytes; it is not a key`);let t=[],n=0;for(let i of e.matchAll(m)){let r=i[1];if(r===void 0||i.index<n)continue;let c=`-----END ${r}-----`,o=e.indexOf(c,i.index);if(o===-1)break;n=o+c.length,t.push({label:r,text:`${e.slice(i.index,n)}
+import{b as a,e as y}from"./chunk-UHDK2Y3E.js";var m=/-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,62})-----/g;function p(e){if(Buffer.byteLength(e)>y.keySizeBytes)throw new a("LIMIT_EXCEEDED",`key: the file is larger than ${y.keySizeBytes} bytes; it is not a key`);let t=[],n=0;for(let i of e.matchAll(m)){let r=i[1];if(r===void 0||i.index<n)continue;let c=`-----END ${r}-----`,o=e.indexOf(c,i.index);if(o===-1)break;n=o+c.length,t.push({label:r,text:`${e.slice(i.index,n)}
 `})}return t}function u(e){let t=e.text.slice(`-----BEGIN ${e.label}-----`.length,e.text.lastIndexOf("-----END "));return new Uint8Array(Buffer.from(t,"base64"))}function l(e,t){let n=Buffer.from(t).toString("base64").match(/.{1,64}/g)??[];return`-----BEGIN ${e}-----
 ${n.join(`
 `)}

@@ -1,2 +1,0 @@
-const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-var I=["STRING","ARTIFACT","CONTAINER_IMAGE","EVIDENCE","SBOM_CYCLONEDX_JSON","SBOM_SPDX_JSON"],E=["GITHUB_ACTION","GITLAB_PIPELINE","AZURE_PIPELINE","JENKINS_JOB","CIRCLECI_BUILD","TEAMCITY_PIPELINE","BUILDKITE_PIPELINE","BITBUCKET_PIPELINE","TEKTON_PIPELINE"],N=["initialized","success","failed","cancelled","expired"];export{I as a,E as b,N as c};

@@ -1,2 +1,0 @@
-const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-import{a,b,c,d,e,f,g}from"./chunk-XDYRVDLY.js";import"./chunk-VH6MOAK5.js";import"./chunk-XL6PZWX3.js";import"./chunk-T4HUS7DG.js";import"./chunk-EGSCW3KO.js";import"./chunk-5SI5C2V7.js";import"./chunk-Y5BALWZV.js";import"./chunk-YAEL2POB.js";import"./chunk-UG4QWSZQ.js";import"./chunk-LTT4YSL5.js";export{g as builderId,b as controlPlaneOf,f as directoryOf,c as evidenceOf,d as imagesOf,a as openStore,e as signerOf};
