@@ -12,7 +12,7 @@ if (major === undefined || major < 24) {
   process.exit(2);
 }
 
-const files = globSync('{core,db,server,client,cli,test,examples,bench,tools}/**/*.test.ts')
+const files = globSync('{core,db,server,client,cli,action,test,examples,bench,tools}/**/*.test.ts')
   .filter((file) => positionals.length === 0 || positionals.some((word) => file.includes(word)))
   .sort();
 if (files.length === 0) {
