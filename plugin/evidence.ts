@@ -66,6 +66,8 @@ export async function understand(
       case 'file': {
         const value = await pathOf(line, wanted);
         if (value === undefined) return undefined;
+        if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(basename(value)))
+          throw new ChainloopError('USAGE', `the name of ${printable(value, 200)} has a character that nobody sees; rename the file`);
         await using file = await ports.files.open(value, kinds[wanted.type].mediaType);
         await checkKind(wanted.type, file);
         return { wanted, source, value };

@@ -86,7 +86,7 @@ function shownValue(
   if (type === 'CONTAINER_IMAGE') return code(`${fileName}${tag === undefined ? '' : `:${tag}`}@${shortDigest(digest)}`, 300);
   const components = summary['chainloop.material.sbom.components'];
   const size = sizeBytes === undefined ? '' : ` (${sizeText(sizeBytes)})`;
-  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)} components`}`;
+  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)} component${components === '1' ? '' : 's'}`}`;
 }
 
 function sizeText(sizeBytes: number): string {

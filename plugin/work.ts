@@ -169,7 +169,10 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
         if (source === 'file') found.paths.set(wanted.name, value);
         return addOne({ store: still, files, images, evidence: storage }, wanted.name, path);
       });
-      throwTogether(failures.filter((failure) => failure !== undefined));
+      const failed = failures.filter((failure) => failure !== undefined);
+      // The report says what the others have come to.
+      if (failed.length > 0) await store.load().catch(() => undefined);
+      throwTogether(failed);
     });
   }
 

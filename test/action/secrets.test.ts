@@ -20,7 +20,7 @@ async function clean(job: JobResult, canaries: Canaries): Promise<void> {
 
 /** The run credentials that were masked: `chl_r_…`. */
 function credentials(job: JobResult): readonly string[] {
-  return [...new Set(job.raw.match(/(?<=^::add-mask::)chl_\w+$/gm) ?? [])];
+  return [...new Set(job.raw.match(/(?<=^::add-mask::)chl_[\w-]+$/gm) ?? [])];
 }
 
 test('keyless: no OIDC token, request token or run credential is seen or left, with debug logging too', async () => {

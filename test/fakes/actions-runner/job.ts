@@ -117,7 +117,7 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
       ...base,
       github: machine.github,
       runner: machine.runner,
-      job: { status: now(), check_run_id: checkRunId, ...calledContext(options.workflowRef) },
+      job: { status: now(), check_run_id: checkRunId, ...calledContext(run, options.workflowRef) },
       steps: stepContexts,
       env: { ...env, ...Object.fromEntries(machine.env) },
     },
@@ -198,14 +198,13 @@ export async function runJob(run: Run, job: StepsJob, options: JobOptions = {}):
 }
 
 /** What a job of a called workflow knows of the file that it is in. */
-function calledContext(workflowRef: string | undefined): Readonly<Record<string, Value>> {
+function calledContext({ github }: Run, workflowRef: string | undefined): Readonly<Record<string, Value>> {
   const [, repository, path, ref] = /^([^/]+\/[^/]+)\/(.+)@(.+)$/.exec(workflowRef ?? '') ?? [];
   if (workflowRef === undefined || repository === undefined || path === undefined || ref === undefined) return {};
-  return { workflow_ref: workflowRef, workflow_repository: repository, workflow_sha: calledSha, workflow_file_path: path };
+  // A called workflow of another repository has a commit of its own.
+  const sha = repository === github.repository ? (github.sha ?? '') : 'd'.repeat(40);
+  return { workflow_ref: workflowRef, workflow_repository: repository, workflow_sha: sha, workflow_file_path: path };
 }
-
-/** The commit of every called repository here. */
-export const calledSha = 'd'.repeat(40);
 
 /** The step could not begin: its action or its metadata is not as it should be. */
 function failedToBegin(error: unknown): { readonly main: StageResult; readonly post?: Post } {

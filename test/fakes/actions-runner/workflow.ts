@@ -153,6 +153,6 @@ async function findWorkflow(run: Run, uses: string) {
   const root = local ? run.home : source?.type === 'repository' ? source.root : undefined;
   if (root === undefined) throw new Error(`${uses}: workflow was not found`);
   const full = ref.startsWith('refs/') || /^[0-9a-f]{40}$/.test(ref) ? ref : `refs/tags/${ref}`;
-  const workflowRef = local ? String(run.github.workflow_ref ?? '') : `${repository}/${path}@${full}`;
+  const workflowRef = local ? `${run.github.repository}/${uses.slice(2)}@${run.github.ref}` : `${repository}/${path}@${full}`;
   return { text: await readFile(join(root, local ? uses.slice(2) : path), 'utf8'), root, workflowRef };
 }
