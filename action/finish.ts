@@ -2,16 +2,16 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import * as core from '@actions/core';
 import type { Env } from '../core/runner.ts';
+import { endingOf, jobStatuses } from '../plugin/ending.ts';
 import { annotate, say } from './log.ts';
-import { hasPassed, readSaved, type Saved } from './state.ts';
+import { hasPassed, readSaved } from './state.ts';
 
 /** The runner waits 7.5 s after a cancellation; nobody should notice this at all. */
 const patienceMs = 1_800;
-const reasonLength = 256;
+/** All calls together have less. */
+const retryBudgetMs = 500;
 /** As client/run-credential.ts names them. */
 const credentialPrefix = 'run-credential-';
-
-export type Ending = { readonly state: 'failed' | 'cancelled'; readonly reason: string };
 
 /**
  * The end of the job: a run that was begun here and will not be pushed is ended, in words that tell a failed job from a cancelled one; the
@@ -27,39 +27,21 @@ export async function finish(jobStatus: string): Promise<void> {
     );
   }
   const { session: plan, runId } = saved;
-  const ending = endingOf(saved, jobStatus, process.env);
+  const status = jobStatuses.find((known) => known === jobStatus) ?? 'failure';
+  const ending = endingOf(saved, status, process.env.GITHUB_JOB ?? '');
   if (plan === undefined || ending === undefined) return forgetCredentials(process.env);
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve('the control plane did not answer in time'), patienceMs);
   });
-  const { endRun } = await import('./ending.ts');
+  const [{ endRun }, { github }] = await Promise.all([import('../plugin/end-run.ts'), import('./platform.ts')]);
   const token = core.getInput('token') || process.env.CHAINLOOP_TOKEN || undefined;
-  const told = await Promise.race([endRun(plan, token, { runId, ...ending }), late]);
+  const told = await Promise.race([endRun({ ...plan, retryBudgetMs }, { platform: github(), token }, { runId, ...ending }), late]);
   clearTimeout(timer);
   say(`Run ${runId}: ${told}`);
   forgetCredentials(process.env);
   // A call that is still under way must not keep the job waiting.
   process.exit();
-}
-
-/** How the run ends with this job, if it does. */
-export function endingOf({ command, status, reason, runId }: Saved, jobStatus: string, env: Env): Ending | undefined {
-  if (runId === '') return undefined;
-  const job = env.GITHUB_JOB ?? '';
-  const cancelled: Ending = { state: 'cancelled', reason: `job ${job} was cancelled` };
-  switch (command) {
-    case 'attest':
-      // Without a status the step was stopped on its way.
-      if (status !== '' && status !== 'failed' && status !== 'violations') return undefined;
-      if (jobStatus === 'cancelled') return cancelled;
-      return { state: 'failed', reason: (reason || `job ${job} ended before it was attested`).slice(0, reasonLength) };
-    case 'init':
-      if (jobStatus === 'cancelled') return cancelled;
-      return jobStatus === 'failure' ? { state: 'failed', reason: `job ${job} failed` } : undefined;
-    default:
-      return undefined;
-  }
 }
 
 /** Credentials of this job, whichever step of it left them: the next one that needs one asks for another. */

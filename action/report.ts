@@ -20,10 +20,10 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
     annotate(tolerated ? 'warning' : 'error', title, `${messageOf(error, found)}${where}`);
     if (!tolerated) process.exitCode = core.ExitCode.Failure;
   }
-  if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}; GitHub gives it no token, so nothing is attested`);
+  if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}, so nothing is attested`);
   if (options.showSummary && process.env.GITHUB_STEP_SUMMARY) {
     await core.summary
-      .addRaw(summaryOf(outcome, url))
+      .addRaw(summaryOf(outcome, url, { bundleLasts: false }))
       .write()
       .catch((cause: unknown) => {
         say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);

@@ -1,21 +1,15 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as core from '@actions/core';
+import type { Saved } from '../plugin/ending.ts';
 import type { Outcome } from '../plugin/outcome.ts';
 import type { SessionPlan } from '../plugin/session.ts';
 import { reasonOf } from '../plugin/words.ts';
 
-/** What a step leaves for its own end, after the job. Nothing in it is secret; each name is written once. */
-export type Saved = {
-  readonly command: string;
+/** What a step leaves for its own end, after the job. Each name is written once. */
+export type SavedStep = Saved & {
   /** Names the attestation among several of one job. */
   readonly what: string;
-  readonly session: SessionPlan | undefined;
-  readonly runId: string;
-  /** The status, or nothing when the step did not come to its end. */
-  readonly status: string;
-  /** Why it failed, for who looks at the run. */
-  readonly reason: string;
 };
 
 let knownRun = '';
@@ -40,7 +34,7 @@ export const saved = {
   },
 };
 
-export function readSaved(): Saved {
+export function readSaved(): SavedStep {
   return {
     command: core.getState('command'),
     what: core.getState('what'),

@@ -32,11 +32,12 @@ export async function step(): Promise<void> {
 async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
   const { env } = process;
   const { command } = inputs;
-  const reason = inputs.token === undefined ? withoutCredentials(context, env) : undefined;
+  const fork = inputs.token === undefined ? withoutCredentials(context, env) : undefined;
+  const reason = fork === undefined ? undefined : `${fork}, which gets no token from GitHub`;
   const dry = inputs.dryRun || (reason !== undefined && inputs.forkPr === 'dry-run');
   if (reason !== undefined && !dry) {
     if (inputs.forkPr === 'skip') return { command, status: 'skipped', reason, found };
-    throw new ChainloopError('UNAUTHENTICATED', `${reason}: GitHub gives it no token, and fork-pr is 'fail'`);
+    throw new ChainloopError('UNAUTHENTICATED', `${reason}, and fork-pr is 'fail'`);
   }
   const { attested, tried } = await timed('start', () => import('./perform.ts'));
   if (!dry) return { command, status: await attested(inputs, found), found };

@@ -1,4 +1,5 @@
-import { jobName } from '../core/runner.ts';
+import { resolve } from 'node:path';
+import { jobName, jobWorkspace } from '../core/runner.ts';
 import { commands, type Inputs, readInputs } from '../plugin/inputs.ts';
 import { longName, text, texts, toggle } from './command.ts';
 import type { Context } from './context.ts';
@@ -22,13 +23,17 @@ export const attestFlags = {
   retryTimeout: text('<time>', 'how long a control plane that does not answer is tried, such as 90s or 3m (default: 180s)'),
   forkPr: text('<what>', 'in merge requests from forks: skip (exit 0), dry-run or fail'),
   bundlePath: text('<path>', 'where to write the Sigstore bundle'),
+  reports: text(
+    '<folder>',
+    'where to write chainloop-summary.md, chainloop-junit.xml, chainloop.env and chainloop-bundle.json (default: in GitLab, the checkout)',
+  ),
   dryRun: toggle('find out what would be attested, and send nothing'),
 };
 
-type Given = { readonly [K in keyof typeof attestFlags]: ReturnType<(typeof attestFlags)[K]['read']> };
+export type Given = { readonly [K in keyof typeof attestFlags]: ReturnType<(typeof attestFlags)[K]['read']> };
 
 /** Flags before variables before the configuration file. Throws USAGE with every problem of every input. */
-export async function readAttestInputs({ env, globals }: Context, given: Given): Promise<Inputs> {
+export async function readAttestInputs({ env, globals }: Context, given: Partial<Given>): Promise<Inputs> {
   const config = await readConfig(env);
   const flags: Readonly<Record<string, string>> = Object.fromEntries(
     Object.entries({ ...given, ...globals }).flatMap(([key, value]) => {
@@ -54,6 +59,13 @@ export async function readAttestInputs({ env, globals }: Context, given: Given):
     job: jobName(env),
     addressAdvice: 'set it, or give --url',
   });
+}
+
+/** The folder for what the CI system shows of it. GitLab takes its artifacts from the checkout. */
+export function readReports({ env }: Pick<Context, 'env'>, { reports }: Pick<Given, 'reports'>): string | undefined {
+  const asked = reports ?? (env.CHAINLOOP_REPORTS || undefined);
+  if (asked !== undefined) return resolve(asked);
+  return env.GITLAB_CI === 'true' ? jobWorkspace(env) : undefined;
 }
 
 /** CHAINLOOP_ON_OUTAGE for on-outage. */

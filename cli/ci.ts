@@ -1,5 +1,4 @@
 import { ChainloopError } from '../core/errors.ts';
-import { jobWorkspace } from '../core/runner.ts';
 import type { Platform } from '../plugin/platform.ts';
 import { builderId } from './builder.ts';
 import type { Context } from './context.ts';
@@ -32,11 +31,6 @@ export function ciPlatform({ env, log, stderr }: Context, place: { readonly bund
     },
     timed: (_, run) => run(),
   };
-}
-
-/** Where report files are looked for: GitLab takes artifacts from the checkout. */
-export function reportsOf(env: Context['env']): string | undefined {
-  return env.GITLAB_CI === 'true' ? jobWorkspace(env) : undefined;
 }
 
 /**

@@ -18,6 +18,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   {
     section: job,
+    name: 'ci-finish',
+    about: 'at the end of a job: say how it ended, and forget its credential',
+    load: async () => (await import('./ci-finish.ts')).ciFinish,
+  },
+  {
+    section: job,
     name: 'attestation',
     alias: 'att',
     about: 'collect evidence, sign and push it; verify it offline',

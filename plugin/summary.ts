@@ -3,9 +3,12 @@ import { code, document, escaped, shortDigest, table } from './markdown.ts';
 import { contractLabel, jobText, missing, type Outcome, subjects, unbrought } from './outcome.ts';
 import { inputTerms, otherProblems, problemLine } from './words.ts';
 
-/** What the page of the run on GitHub shows of a step, in Markdown. Everything that somebody else wrote is text in it. */
-export function summaryOf(outcome: Outcome, url: string | undefined): string {
-  return document([`### ${heading(outcome)}`, ...body(outcome, url)].filter((section) => section !== ''));
+/** Whether the bundle outlives the job. */
+export type SummaryOptions = { readonly bundleLasts: boolean };
+
+/** What a page shows of a step, in Markdown. Everything that somebody else wrote is text in it. */
+export function summaryOf(outcome: Outcome, url: string | undefined, options: SummaryOptions): string {
+  return document([`### ${heading(outcome)}`, ...body(outcome, url, options)].filter((section) => section !== ''));
 }
 
 function heading({ status, command, found }: Outcome): string {
@@ -31,7 +34,7 @@ function heading({ status, command, found }: Outcome): string {
   }
 }
 
-function body(outcome: Outcome, url: string | undefined): readonly string[] {
+function body(outcome: Outcome, url: string | undefined, { bundleLasts }: SummaryOptions): readonly string[] {
   const { status, found, error, reason } = outcome;
   const { crafting } = found;
   switch (status) {
@@ -45,15 +48,15 @@ function body(outcome: Outcome, url: string | undefined): readonly string[] {
         crafting === undefined ? '' : checklist(outcome, crafting),
         error === undefined ? '' : problems(outcome),
         crafting === undefined ? '' : remedy(outcome, crafting),
-        consequence(outcome),
+        consequence(outcome, bundleLasts),
       ];
     case 'deferred':
       return [
         error === undefined ? '' : escaped(inputTerms(error.message), 2000),
-        `**The control plane has no attestation of this job.** Run the job again when it is back${found.bundlePath === undefined ? '' : '; the signed bundle is kept until the job ends, upload it to keep it longer'}.`,
+        `**The control plane has no attestation of this job.** Run the job again when it is back${found.bundlePath === undefined || bundleLasts ? '' : '; the signed bundle is kept until the job ends, upload it to keep it longer'}.`,
       ];
     case 'skipped':
-      return [`${escaped(reason ?? '', 500)}: GitHub gives it no token, so nothing is attested. Set <code>fork-pr</code> to change that.`];
+      return [`${escaped(reason ?? '', 500)}, so nothing is attested. Set <code>fork-pr</code> to change that.`];
     case 'dry-run':
       return [
         ...(reason === undefined ? [] : [escaped(reason, 500)]),
@@ -197,9 +200,12 @@ function placeholder(type: string): string {
   }
 }
 
-function consequence({ command, found }: Outcome): string {
+function consequence({ command, found }: Outcome, bundleLasts: boolean): string {
   if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was recorded.';
-  const bundle = found.bundlePath === undefined ? '' : ` The signed bundle is at ${code(found.bundlePath, 500)} until the job ends.`;
+  const bundle =
+    found.bundlePath === undefined
+      ? ''
+      : ` The signed bundle is at ${code(found.bundlePath, 500)}${bundleLasts ? '' : ' until the job ends'}.`;
   const run = `run ${code(found.crafting.start.identity.runId)}`;
   if (command === 'attest') return `Nothing was pushed; ${run} is recorded as *failed* when the job ends.${bundle}`;
   return `Nothing was pushed; ${run} stays open, and re-running this job goes on with it.${bundle}`;

@@ -37,3 +37,47 @@ test('one step attests, keyless, with nothing but variables', async () => {
   assert.equal((await federated.api.run.describe.query({ id: runId })).run.state, 'success');
   assert.match(await readFile(join(job.checkout, 'chainloop-bundle.json'), 'utf8'), /"mediaType"/);
 });
+
+const stateOf = async (runId: string) => {
+  const { run } = await federated.api.run.describe.query({ id: runId });
+  return `${run.state}${run.reason ? `: ${run.reason}` : ''}`;
+};
+const lastRun = async () => (await federated.api.run.list.query({ project: 'bedrock', workflow: 'release' })).items[0];
+const report = (job: CiJob, name: string) => readFile(join(job.checkout, name), 'utf8');
+
+test('the files of a job tell it to GitLab: summary, test report, variables, bundle', async () => {
+  await using job = await gitlab({ CHAINLOOP_MATERIALS: 'commit=abc\nbinary=app' });
+  await writeFile(join(job.checkout, 'app'), 'built');
+  succeeded(await job.run('attest'));
+  const run = await lastRun();
+  assert.match(await report(job, 'chainloop-summary.md'), /✅ Chainloop attestation: release/);
+  assert.match(await report(job, 'chainloop.env'), new RegExp(`^CHAINLOOP_STATUS=passed\nCHAINLOOP_RUN_ID=${run?.id}\n`));
+  const junit = await report(job, 'chainloop-junit.xml');
+  assert.match(junit, /tests="4" failures="0" errors="0" skipped="1"/);
+  assert.match(junit, /name="binary"><system-out>app@sha256:/);
+});
+
+test('a required material that is missing is exit 3 and a red test; the end of the job records the run as failed', async () => {
+  await using job = await gitlab({ CHAINLOOP_MATERIALS: 'commit=abc' });
+  const ended = await job.run('attest');
+  assert.equal(ended.code, 3);
+  assert.match(ended.stderr, /missing: binary \(ARTIFACT\)/);
+  assert.match(await report(job, 'chainloop-junit.xml'), /name="binary"><failure message="missing: binary \(ARTIFACT\)"/);
+  assert.match(await report(job, 'chainloop-summary.md'), /^binary=<path>$/m);
+  const run = await lastRun();
+  assert.equal(await stateOf(run?.id ?? ''), 'initialized');
+  succeeded(await job.run('ci-finish', '--status', 'failed'));
+  assert.equal(await stateOf(run?.id ?? ''), 'failed: missing binary');
+});
+
+test('a job that fails before it attests is recorded as failed, one that is cancelled as cancelled', async () => {
+  for (const [status, expected] of [
+    ['failed', /^failed: job release failed$/],
+    ['canceled', /^cancelled: job release was cancelled$/],
+    ['timedout', /^failed: job release took too long$/],
+  ] as const) {
+    await using job = await gitlab({ CI_JOB_STATUS: status });
+    succeeded(await job.run('ci-finish'));
+    assert.match(await stateOf((await lastRun())?.id ?? ''), expected);
+  }
+});

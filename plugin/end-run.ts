@@ -1,17 +1,18 @@
 import { createApi } from '../client/api.ts';
 import { isChainloopError } from '../core/errors.ts';
-import { openSession, type SessionPlan } from '../plugin/session.ts';
-import type { Ending } from './finish.ts';
-import { github } from './platform.ts';
-
-/** All calls together have less than two seconds. */
-const retryBudgetMs = 500;
+import type { Ending } from './ending.ts';
+import type { Platform } from './platform.ts';
+import { openSession, type SessionPlan } from './session.ts';
 
 /** Ends a run; the answer is what to say about it. Never throws. */
-export async function endRun(plan: SessionPlan, token: string | undefined, run: Ending & { readonly runId: string }): Promise<string> {
+export async function endRun(
+  plan: SessionPlan,
+  ports: { readonly platform: Platform; readonly token: string | undefined },
+  run: Ending & { readonly runId: string },
+): Promise<string> {
   const { state, reason } = run;
   try {
-    const session = await openSession({ ...plan, retryBudgetMs }, { platform: github(), token });
+    const session = await openSession(plan, ports);
     await createApi(await session.options()).attestation.end.mutate(run);
     return `recorded as ${state}: ${reason}`;
   } catch (error) {

@@ -1,18 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endingOf } from './finish.ts';
-import type { Saved } from './state.ts';
+import { endingOf, type JobStatus, type Saved } from './ending.ts';
 
-const saved: Saved = { command: 'attest', what: '', session: undefined, runId: 'id', status: '', reason: '' };
-const env = { GITHUB_JOB: 'build' };
+const saved: Saved = { command: 'attest', session: undefined, runId: 'id', status: '', reason: '' };
 
 /** How the run of such a step ends: `state: reason`, or nothing. */
-function ending(change: Partial<Saved>, jobStatus: string): string | undefined {
-  const found = endingOf({ ...saved, ...change }, jobStatus, env);
+function ending(change: Partial<Saved>, jobStatus: JobStatus): string | undefined {
+  const found = endingOf({ ...saved, ...change }, jobStatus, 'build');
   return found === undefined ? undefined : `${found.state}: ${found.reason}`;
 }
 
-const rows: readonly (readonly [Partial<Saved>, string, string | undefined])[] = [
+const rows: readonly (readonly [Partial<Saved>, JobStatus, string | undefined])[] = [
   [{ status: 'passed' }, 'failure', undefined],
   [{ status: 'deferred' }, 'success', undefined],
   [{ status: 'violations', reason: 'missing sbom' }, 'failure', 'failed: missing sbom'],
@@ -21,9 +19,12 @@ const rows: readonly (readonly [Partial<Saved>, string, string | undefined])[] =
   [{ status: 'failed' }, 'cancelled', 'cancelled: job build was cancelled'],
   [{}, 'cancelled', 'cancelled: job build was cancelled'],
   [{}, 'failure', 'failed: job build ended before it was attested'],
+  [{}, 'timeout', 'failed: job build took too long'],
+  [{}, 'success', 'failed: job build ended before it was attested'],
   [{ runId: '' }, 'cancelled', undefined],
   [{ command: 'init', status: 'open' }, 'success', undefined],
   [{ command: 'init', status: 'open' }, 'failure', 'failed: job build failed'],
+  [{ command: 'init', status: 'open' }, 'timeout', 'failed: job build took too long'],
   [{ command: 'init', status: 'open' }, 'cancelled', 'cancelled: job build was cancelled'],
   ...['add', 'push', 'status', 'reset'].map((command) => [{ command, status: 'failed' }, 'failure', undefined] as const),
 ];
