@@ -1,7 +1,8 @@
 import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { build } from 'esbuild';
 import { licences } from './licences.ts';
+import { leanCommander, requireBanner } from './plugins.ts';
 
 // `npm run build`: what the package ships, in dist/ or the folder that is given. It is flat, because code finds its files (migrations,
 // the workers) beside itself. The same sources give the same bytes.
@@ -13,22 +14,6 @@ const aside = `${dist}.${process.pid}`;
 
 /** Packages with files of their own (WebAssembly, schemas), or that load code by name: they stay packages. */
 const external = ['@electric-sql/pglite', 'cue-wasm', '@cyclonedx/cyclonedx-library', 'ajv', 'ajv-formats'];
-
-/**
- * Commander imports all of node:process, which makes Node open its standard streams, and node:child_process, for subcommands that are
- * other programs, which we have not. Together 5 ms of each start.
- */
-const leanCommander: Plugin = {
-  name: 'lean commander',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node:(process|child_process)$/ }, ({ path, importer }) =>
-      importer.includes('node_modules/commander/') ? { path, namespace: 'lean' } : undefined,
-    );
-    onLoad({ filter: /.*/, namespace: 'lean' }, ({ path }) => ({
-      contents: path === 'node:process' ? 'export default globalThis.process;' : 'export default {};',
-    }));
-  },
-};
 
 const { metafile } = await build({
   absWorkingDir: root,
@@ -42,8 +27,7 @@ const { metafile } = await build({
   target: 'node24',
   external,
   plugins: [leanCommander],
-  // CommonJS packages inside ask for Node's modules by require.
-  banner: { js: `const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);` },
+  banner: { js: requireBanner },
   metafile: true,
   logLevel: 'warning',
 });

@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { Ajv, type ErrorObject } from 'ajv';
 import { fullFormats } from 'ajv-formats/dist/formats.js';
 import * as z from 'zod';
 import type { Problem } from '../errors.ts';
 import { printable } from '../source/place.ts';
-import { schemaFolder } from './cyclonedx-folder.ts';
+import { schemaText } from './cyclonedx-folder.ts';
 
 const Schema = z.record(z.string(), z.unknown());
 const origin = 'http://cyclonedx.org/schema/';
@@ -68,7 +67,7 @@ function sampleOf(value: unknown, budget: { values: number }): unknown {
 }
 
 async function read(name: string): Promise<Readonly<Record<string, unknown>>> {
-  return Schema.parse(JSON.parse(await readFile(new URL(name, schemaFolder), 'utf8')));
+  return Schema.parse(JSON.parse(await schemaText(name)));
 }
 
 /** Items that differ in the order of their keys alone pass for different: no reader is misled by that. */
