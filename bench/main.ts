@@ -8,6 +8,7 @@ import { api } from './api.ts';
 import type { Context, Group } from './context.ts';
 import { digest } from './digest.ts';
 import { lists } from './lists.ts';
+import { packed } from './package.ts';
 import { push } from './push.ts';
 import { type Row, table, verdict } from './report.ts';
 import { scrape } from './scrape.ts';
@@ -17,7 +18,7 @@ import { upload } from './upload.ts';
 // `npm run bench`: what the product costs, beside what else does the job, in the same run on the same machine. Words select groups of rows:
 // `npm run bench -- start upload`. --quick takes fewer runs and smaller sizes, --output json prints JSON alone. A slow figure is no failure.
 
-const groups: Readonly<Record<string, Group>> = { start, action, digest, upload, push, lists, api, scrape };
+const groups: Readonly<Record<string, Group>> = { start, package: packed, action, digest, upload, push, lists, api, scrape };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -117,7 +117,7 @@ export function text(value: number, unit: Figure['unit']): string {
     case 'ms':
       return value < 10 ? `${value.toFixed(2)} ms` : `${value.toFixed(0)} ms`;
     case 'B':
-      return `${(value / 1024 ** 2).toFixed(0)} MiB`;
+      return value < 1024 ** 2 ? `${(value / 1024).toFixed(0)} KiB` : `${(value / 1024 ** 2).toFixed(0)} MiB`;
     case '/s':
       return `${value.toFixed(0)} /s`;
   }
