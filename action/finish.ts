@@ -33,7 +33,7 @@ export async function finish(jobStatus: string): Promise<void> {
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve('the control plane did not answer in time'), patienceMs);
   });
-  const { endRun } = await import('./ending.ts');
+  const { endRun } = await import('./perform.ts');
   const token = core.getInput('token') || process.env.CHAINLOOP_TOKEN || undefined;
   const told = await Promise.race([endRun(plan, token, { runId, ...ending }), late]);
   clearTimeout(timer);

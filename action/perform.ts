@@ -7,7 +7,9 @@ import { openSession } from './session.ts';
 import { saved } from './state.ts';
 import { work } from './work.ts';
 
-// What a step needs that has something to do. One file, loaded by who gets that far.
+// What a step needs that has something to do, at either end. One file, loaded by who gets that far.
+
+export { endRun } from './ending.ts';
 
 /** Does what the step is asked to do, as the job that GitHub says it is. */
 export async function attested(inputs: Inputs, found: Found): Promise<Status> {
