@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { createApi } from '../../client/api.ts';
 import { type FaultProxy, startFaultProxy } from '../fakes/fault-proxy.ts';
-import { materials, type Scene, startScene } from './scene.ts';
+import { startKillableServer } from '../fakes/killable-server.ts';
+import { contract, materials, type Scene, startScene } from './scene.ts';
 
 // Acceptance list of the Action: row 9: the control plane is away, for a while or for good.
 
@@ -122,4 +127,33 @@ test('an outage at the end of the job does not fail it: the run expires by itsel
   assert.equal(post?.outcome, 'success', post?.log);
   assert.ok((post?.durationMs ?? 99_999) < 7_000, `${post?.durationMs} ms`);
   assert.match(post?.log ?? '', /not recorded.*expires/);
+});
+
+test('a control plane that is killed while the step is at work, and comes back: one attestation', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-killed-'));
+  const dataDir = join(folder.path, 'data');
+  await using first = await startKillableServer({ dataDir });
+  const owner = (organization?: string) =>
+    createApi({ url: first.url, token: first.ownerToken, organization, version: 'test', retryBudgetMs: 2_000 });
+  await owner().organization.create.mutate({ name: 'acme' });
+  const api = owner('acme');
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: contract });
+  await api.workflow.create.mutate({ name: 'release', project: 'bedrock', contract: 'release' });
+  const { token } = await api.serviceAccount.create.mutate({ name: 'ci', workflow: 'release', project: 'bedrock' });
+  const again = Promise.withResolvers<Awaited<ReturnType<typeof startKillableServer>>>();
+  const restart = async (): Promise<void> => {
+    await first.stop('SIGKILL');
+    again.resolve(await startKillableServer({ dataDir, listen: new URL(first.url).host }));
+  };
+  const job = await scene.job([{ uses, with: { 'control-plane': first.url, materials, token, auth: 'token' } }], {
+    onLine: (line) => void (line.startsWith('##[group]Materials') && restart().catch(again.reject)),
+  });
+  assert.equal(job.status, 'success', job.log);
+  await using second = await again.promise;
+  const { items } = await owner('acme').run.list.query({ workflow: 'release', project: 'bedrock' });
+  assert.deepEqual(
+    items.map(({ state }) => state),
+    ['success'],
+  );
+  assert.equal(second.url, first.url);
 });
