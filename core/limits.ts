@@ -118,6 +118,8 @@ export const limits = {
   runCredentialLifetimeMs: 15 * 60 * 1000,
   /** The token of a CI system; GitHub's and GitLab's have about 2 KiB. */
   subjectTokenSizeBytes: 16 * 1024,
+  /** How long the token of a CI system may be good: each is remembered for so long. GitLab's are good for as long as the job may take. */
+  subjectTokenLifetimeMs: 24 * 60 * 60 * 1000,
   /** How far two clocks may be apart. */
   clockToleranceMs: 30_000,
   /** A binding made by name only: the first matching token has to come within this time. */
@@ -139,8 +141,10 @@ export const limits = {
   issuerKeysStaleMs: 60 * 60 * 1000,
   /** Between two requests for the keys of one issuer, whatever made-up key ids arrive. */
   issuerCooldownMs: 30_000,
-  /** Refused exchanges from one address within a minute. */
-  refusedExchangesPerMinute: 120,
+  /** Exchanges that wait for the keys of one issuer: more are told to come back. */
+  issuerWaiters: 8,
+  /** Failed exchanges from one address within a minute. */
+  failedExchangesPerMinute: 120,
   /** Connections of one server to PostgreSQL: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */
