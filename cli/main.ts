@@ -165,6 +165,7 @@ ${sections.join('')}Options of every command:
 Environment:
   CHAINLOOP_TOKEN              the token; else: chainloop auth login
   CHAINLOOP_ID_TOKEN           of a GitLab job: exchanged where there is no token
+  CHAINLOOP_WORKFLOW           which, where a CI job may attest several
   CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR; else keyless
   CHAINLOOP_SIGNING_PASSWORD   its password
   CHAINLOOP_REGISTRY_PASSWORD  of the registry of an image or storage backend

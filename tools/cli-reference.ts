@@ -12,6 +12,7 @@ const environment: readonly (readonly [string, string])[] = [
     'CHAINLOOP_ID_TOKEN',
     'the token of a GitLab job, which is exchanged when there is no other ([federation.md](federation.md)); GitHub gives its own',
   ],
+  ['CHAINLOOP_WORKFLOW', 'where bindings let a CI job into several workflows: the one that is meant; with `CHAINLOOP_PROJECT`'],
   ['CHAINLOOP_SIGNING_KEY', 'the private key: a path, or `env://VARIABLE`; without one, jobs sign keyless'],
   ['CHAINLOOP_SIGNING_PASSWORD', 'the password of the private key'],
   ['CHAINLOOP_REGISTRY_PASSWORD', 'the password of the registry of an image, or of a CAS backend'],
