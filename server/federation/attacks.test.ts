@@ -140,12 +140,20 @@ test('federation', async (t) => {
     await refused(exchange(await gitlab.gitlab(second({ job_project_id: undefined }))), 'UNAUTHENTICATED', /job_project_id/);
   });
 
-  await attack('a configuration of another host may not name the certificate', async () => {
-    await refused(
-      exchange(await gitlab.gitlab(second({ ci_config_ref_uri: 'github.com/acme/app//.gitlab-ci.yml@refs/heads/main' }))),
-      'NO_BINDING',
-      /must begin with gitlab\.com/,
-    );
+  await attack('a configuration of another host or project may not name the certificate', async () => {
+    for (const ci_config_ref_uri of [
+      'github.com/acme/app//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/mallory/templates//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/acme/app-evil//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/acme/app//.gitlab-ci.yml',
+    ]) {
+      await refused(
+        exchange(await gitlab.gitlab(second({ ci_config_ref_uri }))),
+        'NO_BINDING',
+        /must be gitlab\.com\/acme\/app\/\/ with a file/,
+      );
+    }
+    await refused(exchange(await gitlab.gitlab(second({ ci_config_ref_uri: null }))), 'UNAUTHENTICATED', /ci_config_ref_uri/);
   });
 
   // 5.
@@ -293,7 +301,15 @@ test('each condition of a binding is asked by itself', async (t) => {
       { workflowRef: '.github/workflows/release.yml' },
       {},
       { workflow_ref: 'acme/app/.github/workflows/evil.yml@refs/heads/.github/workflows/release.yml@refs/heads/main' },
-      /workflow_ref: is '\.github\/workflows\/evil\.yml'/,
+      /workflow_ref: is '\.github\/workflows\/evil\.yml@refs\/heads\/\.github\/workflows\/release\.yml'/,
+    ],
+    [
+      'the caller: a file whose name goes on behind an @',
+      'github',
+      { workflowRef: '.github/workflows/release.yml' },
+      {},
+      { workflow_ref: 'acme/app/.github/workflows/release.yml@x.yml@refs/heads/main' },
+      /workflow_ref: is '\.github\/workflows\/release\.yml@x\.yml'/,
     ],
     [
       'the called workflow: a job of the caller itself',
@@ -329,12 +345,12 @@ test('each condition of a binding is asked by itself', async (t) => {
       /runner_environment: is 'self-hosted'/,
     ],
     [
-      'the configuration: of another project of the same GitLab',
+      'the configuration: a file whose name goes on behind an @',
       'gitlab',
       { workflowRef: '.gitlab-ci.yml' },
       {},
-      { ci_config_ref_uri: 'gitlab.com/mallory/templates//.gitlab-ci.yml@refs/heads/main' },
-      /ci_config_ref_uri: is 'gitlab\.com\/mallory/,
+      { ci_config_ref_uri: 'gitlab.com/acme/app//.gitlab-ci.yml@x.yml@refs/heads/main' },
+      /ci_config_ref_uri: is '\.gitlab-ci\.yml@x\.yml'/,
     ],
     [
       'the event: one that was named lets in',
