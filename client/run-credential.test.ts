@@ -106,6 +106,19 @@ test('the run credential of a job', async (t) => {
     await federated.api.binding.remove.mutate({ id });
   });
 
+  await t.test('steps of a GitLab job at once exchange its token once; a token that is no good keeps nobody waiting', async () => {
+    await using folder = await temp();
+    const env = await gitlabEnv();
+    const made = await Promise.all(Array.from({ length: 5 }, () => step(folder.path, env).current()));
+    assert.equal(new Set(made.map(({ token }) => token)).size, 1);
+    assert.deepEqual(await readdir(await folderOf(folder.path)), ['credential.json']);
+    await using another = await temp();
+    const startedAt = performance.now();
+    const refused = await Promise.allSettled(Array.from({ length: 5 }, () => step(another.path, env).current()));
+    assert.ok(refused.every(({ status }) => status === 'rejected'));
+    assert.ok(performance.now() - startedAt < 10_000);
+  });
+
   await t.test('calls of one process at once exchange once, and what jobs left behind long ago is swept', async () => {
     await using folder = await temp();
     await step(folder.path, federated.github.jobEnv()).current();
