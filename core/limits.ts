@@ -112,6 +112,8 @@ export const limits = {
   cueMemoryPages: 8_192,
   /** A run that was opened and never pushed expires after this. */
   runLifetimeMs: 24 * 60 * 60 * 1000,
+  /** Open runs of one workflow: one for each CI run of a day, with room. */
+  openRuns: 1_000,
   /** A token, unless said otherwise. */
   tokenLifetimeMs: 90 * 24 * 60 * 60 * 1000,
   /** A run credential: a job that takes longer gets a new one for a new token of its CI system. */
