@@ -90,6 +90,8 @@ export const limits = {
   certificateClockSkewMs: 5 * 60 * 1000,
   /** A request for a timestamp (RFC 3161): a SHA-256 and a nonce are about 70 bytes. */
   timestampRequestSizeBytes: 4 * 1024,
+  /** Timestamps for whoever asks without a token, all together: each is a signature of about a millisecond. */
+  openTimestampsPerSecond: 50,
   /** Redirects that are followed for one download; registries need one or two. */
   redirects: 5,
   /** Pages of one list that a registry answers in several. */
