@@ -16,7 +16,7 @@ import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { createFederation } from './federation/exchange.ts';
-import { readIssuers } from './federation/issuers.ts';
+import { keyAddresses, readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
@@ -90,7 +90,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => kinds.close());
   const authority = createAuthority({ database, secrets, now, origin, caDir: config.caDir });
   if (config.caDir !== undefined) await authority.check();
-  const issuerHttp = createHttp();
+  const issuerHttp = createHttp({ allowAddress: keyAddresses({ own: config.issuers !== undefined }) });
   stack.defer(() => issuerHttp.close());
   const limitByAddress = config.publicUrl === undefined;
   const federation = createFederation({ database, issuers, http: issuerHttp, now, origin, limitByAddress });

@@ -520,7 +520,9 @@ test('guessing is slowed down: refusals of one address are counted, jobs are not
 
 test('one issuer that hangs takes no place from the jobs of another, and whoever keeps asking for it is slowed down', async () => {
   await using hanging = await listen(createServer(() => undefined));
-  await using federated = await startFederatedPlane({}, [{ issuer: hanging.origin, kind: 'gitlab', allowInsecure: true }]);
+  await using federated = await startFederatedPlane({}, [
+    { issuer: hanging.origin, kind: 'gitlab', serverUrl: 'https://gitlab.example.com', allowInsecure: true },
+  ]);
   const { github, bind, exchange } = federated;
   await bind('github');
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');

@@ -32,7 +32,9 @@ export async function startFederatedPlane(options: ControlPlaneOptions = {}, oth
   const [github, gitlab] = [stack.use(await startIssuer(issuerOptions)), stack.use(await startIssuer(issuerOptions))];
   const folder = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-issuers-')));
   const file = join(folder.path, 'issuers.json');
-  const entry = (issuer: Issuer, kind: string) => ({ issuer: issuer.issuer, kind, allowInsecure: true });
+  const entry = (issuer: Issuer, kind: 'github' | 'gitlab') => ({
+    ...{ issuer: issuer.issuer, kind, serverUrl: `https://${kind}.com`, allowInsecure: true },
+  });
   await writeFile(file, JSON.stringify({ issuers: [entry(github, 'github'), entry(gitlab, 'gitlab'), ...others] }));
   const plane = stack.use(await startControlPlane({ ...options, options: { ...options.options, issuers: file } }));
   const { api } = await plane.createOrganization('acme');
