@@ -215,4 +215,11 @@ test('a push to a control plane that is gone is worth another try', async () => 
   const ended = await job('attestation', 'push');
   assert.equal(ended.code, 75);
   assert.match(ended.stderr, /the signed attestation is kept; push again/);
+
+  const status = await job('attestation', 'status');
+  assert.match(succeeded(status), /│ Signed +│ Yes +│/);
+  assert.match(status.stderr, /^INF It is signed; send it, the same bytes again, with: chainloop attestation push\n$/);
+  const again = await job('attestation', 'push', '--key', 'other.key', '--annotation', 'a=b');
+  assert.equal(again.code, 75);
+  assert.match(again.stderr, /^INF It is signed already.*\nWRN --key and --annotation cannot change it any more/);
 });
