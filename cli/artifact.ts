@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { parseDigest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { command, group, requiredText, text, toggle } from './command.ts';
@@ -48,7 +48,10 @@ export const artifact = group('artifact', 'upload and download evidence by its d
       const { downloadName, isHarmlessName, saveDownload, targetDirectory } = await import('./download.ts');
       const digest = parseDigest(flags.digest);
       if (flags.name !== undefined && !isHarmlessName(flags.name)) {
-        throw new ChainloopError('USAGE', `--name: '${basename(flags.name)}' is not a plain file name: letters, digits and ._+@- only`);
+        throw new ChainloopError(
+          'USAGE',
+          `--name: '${flags.name}' is not a plain file name: letters, digits and ._+@- only; the directory is said with --path`,
+        );
       }
       const directory = await targetDirectory(flags.path ?? '.');
       const described = await (await connect(context)).artifact.describe.query({ digest });

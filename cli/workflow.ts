@@ -1,5 +1,6 @@
+import { ChainloopError } from '../core/errors.ts';
 import type { WorkflowView } from '../core/wire.ts';
-import { command, group, requiredText, text } from './command.ts';
+import { clearableText, command, group, requiredText, text } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
 import { contract } from './contract.ts';
@@ -47,10 +48,13 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     flags: {
       name,
       project,
-      team: text('<name>', 'who is responsible for it'),
+      team: clearableText('<name>', "who is responsible for it; '' for nobody"),
       contract: text('<name>', 'the contract that binds its runs'),
     },
     run: async (context, { name, project, team, contract }) => {
+      if (team === undefined && contract === undefined) {
+        throw new ChainloopError('USAGE', 'nothing to change was given: say what, with --team or --contract');
+      }
       const updated = await (await connect(context)).workflow.update.mutate({ name, project, team, contract });
       context.log.info('Workflow updated!');
       print(context, updated, () => [describeTable(updated)]);

@@ -49,7 +49,7 @@ export function createStorages(deps: {
   async function open(organizationId: string, backend: Location): Promise<Storage> {
     if (backend.provider === 'layout') {
       return openLayout(join(deps.dataDir, 'storage', backend.location), {
-        onError: (error) => log.error({ error }, 'storage: index not written'),
+        onError: (error) => log.error({ error, backend: backend.name }, 'storage: something is wrong on disk'),
       });
     }
     const { registry, repository } = parseReference(backend.location);

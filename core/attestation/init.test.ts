@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { aJob, ci, fails, ready } from '../../test/fakes/crafting-job.ts';
+import { Contract } from '../contract/schema.ts';
 import { ChainloopError } from '../errors.ts';
 
 test('an init that fails after opening a run cancels it at once (lessons.md, 19)', async () => {
@@ -12,6 +13,11 @@ test('an init that fails after opening a run cancels it at once (lessons.md, 19)
   assert.match(job.plane.reasons()[0] ?? '', /CUSTOM_VAR/);
   await job.init();
   assert.deepEqual(job.plane.states(), ['cancelled', 'initialized']);
+});
+
+test('a contract that asks for a credential does not get it, whoever let that contract through', async () => {
+  const job = aJob({ contract: Contract.parse({ envAllowList: ['CHAINLOOP_TOKEN'] }) });
+  await fails(job.init(), 'CONTRACT_NOT_SATISFIED', /CHAINLOOP_TOKEN/);
 });
 
 test('an init on another runner than the contract asks for is refused, with everything else that is wrong (lessons.md, 17)', async () => {

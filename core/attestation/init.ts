@@ -7,6 +7,7 @@ import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Clock, ControlPlane, CraftingStore, Git, InitAnswer } from '../ports.ts';
 import { detectRunner, type Env, runnerVariables } from '../runner.ts';
+import { credentialVariables } from '../vocabulary.ts';
 import { endRun, reset } from './end.ts';
 
 export type InitOptions = {
@@ -204,7 +205,8 @@ function isPublic(value: string): boolean {
 /** Only what is asked for, and set: nothing else of the environment ever leaves the job. */
 function captured(env: Env, names: readonly string[], passes: (value: string) => boolean = () => true): Record<string, string> {
   const set = names.flatMap((name): [string, string][] => {
-    const value = Object.hasOwn(env, name) ? env[name] : undefined;
+    // The control plane refuses such a contract; a job does not rely on it.
+    const value = Object.hasOwn(env, name) && !credentialVariables.includes(name) ? env[name] : undefined;
     return value === undefined || value === '' || !passes(value) ? [] : [[name, value.toWellFormed()]];
   });
   return Object.fromEntries(set);
