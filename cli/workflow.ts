@@ -28,8 +28,8 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     name: 'create',
     about: 'create a workflow, bound to a contract',
     examples: ['chainloop workflow create --name release --project bedrock --team core --contract release'],
-    details: `The project is created when it is new. Without --contract, the contract of the same name binds its runs; where there is none, an empty one is
-made.`,
+    details: `The project is created when it is new. Without --contract, an empty contract of the same name is made; where that name is taken, the
+contract has to be named.`,
     flags: {
       name,
       project,
