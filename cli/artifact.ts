@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseDigest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import { assertFileName } from '../core/file-name.ts';
 import { command, group, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
@@ -17,6 +18,7 @@ export const artifact = group('artifact', 'upload and download evidence by its d
     run: async (context, { file: path }) => {
       const { files } = await import('../core/adapters/files.ts');
       await using file = await files.open(path);
+      assertFileName(file.fileName);
       const client = await openGateway(context, await evidenceOrganization(context));
       try {
         const { digest, sizeBytes, existed } = await (await openEvidenceStore(client, context)).upload(file);

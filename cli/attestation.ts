@@ -19,8 +19,8 @@ export const attestation = group('attestation', 'collect evidence, sign and push
     ],
     details: `A job of GitHub with the permission 'id-token: write', or of GitLab with CHAINLOOP_ID_TOKEN, needs no token: a binding lets it in. All jobs
 of its CI run share one attestation: whichever begins it first, the others join. With CHAINLOOP_TOKEN, of a service account, the workflow is
-known, and what is collected is kept outside of the checkout, for this job and folder. A dry run needs no control plane: it takes the
-contract from the file, uploads nothing and pushes nothing.`,
+known, and what is collected is kept outside of the checkout, for this job and folder. A dry run takes the contract from the file, uploads
+nothing and pushes nothing; it needs no control plane, unless the contract is in CUE, which the control plane evaluates for operators.`,
     flags: {
       ...jobFlags,
       contractRevision: count('<n>', 'the revision of its contract that you expect (default: the latest)'),
@@ -157,6 +157,12 @@ async function contractOfDryRun(context: Context, path: string) {
   }
   // CUE is a language of the control plane alone: its evaluator would be most of this program.
   const { connect } = await import('./connect.ts');
-  const answer = await withFile(path, (await connect(context)).contract.validate.query({ format, body }));
-  return { contract: Contract.parse(answer.contract) };
+  try {
+    const answer = await withFile(path, (await connect(context)).contract.validate.query({ format, body }));
+    return { contract: Contract.parse(answer.contract) };
+  } catch (error) {
+    if (!isChainloopError(error) || error.code === 'CONTRACT_INVALID') throw error;
+    const advice = 'the control plane evaluates CUE, for operators; for a dry run anywhere make it YAML: cue export --out yaml';
+    throw new ChainloopError(error.code, `${path}: ${error.message}; ${advice}`, { problems: error.problems, cause: error });
+  }
 }

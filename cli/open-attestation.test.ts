@@ -76,3 +76,21 @@ test('an init that is refused for what it was given ends its run with the reason
   assert.equal(state, 'cancelled');
   assert.match(reason ?? '', /nope/);
 });
+
+test('a dry run with a contract in CUE says who evaluates it, and how to do without', async () => {
+  await work.write('contract.cue', 'schemaVersion: "v1"\n');
+  const dryRun = ['init', '--dry-run', '--contract', 'contract.cue', '--attestation-id', 'dry'];
+  refused(await job(dryRun), 5, /contract\.cue: .*the control plane evaluates CUE, for operators; .*cue export --out yaml/);
+});
+
+test('a file whose name storage would refuse is refused before anything is sent', async () => {
+  const path = await work.write('new\nline.txt', 'x');
+  const operator = (...args: readonly string[]) => line.run(args, { env: work.operator });
+  refused(await operator('artifact', 'upload', '-f', path), 2, /"new\\nline\.txt".*rename the file first/);
+  const { digest }: { digest: string } = JSON.parse(succeeded(await operator('artifact', 'upload', '-f', 'app', '--output', 'json')));
+  refused(
+    await operator('artifact', 'download', '-d', digest, '--name', '../x'),
+    2,
+    /--name: '\.\.\/x' is not a plain file name: .*--path/,
+  );
+});

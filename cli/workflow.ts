@@ -28,7 +28,8 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     name: 'create',
     about: 'create a workflow, bound to a contract',
     examples: ['chainloop workflow create --name release --project bedrock --team core --contract release'],
-    details: 'The project is created when it is new. Without --contract, an empty contract of the same name is made.',
+    details: `The project is created when it is new. Without --contract, an empty contract of the same name is made; where that name is taken, the
+contract has to be named.`,
     flags: {
       name,
       project,
@@ -37,7 +38,7 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     },
     run: async (context, { name, project, team, contract }) => {
       const created = await (await connect(context)).workflow.create.mutate({ name, project, team, contract });
-      context.log.info('Workflow created!');
+      context.log.info(`Workflow created! Contract '${created.contractName}' (revision ${created.contractRevision}) binds its runs`);
       print(context, created, () => [describeTable(created)]);
     },
   }),

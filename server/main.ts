@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createHttp } from '../core/adapters/http.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { recordCheck } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
@@ -169,7 +170,7 @@ export async function serve(
 }
 
 function openGateway(services: Services, authenticate: Authenticate): Gateway {
-  const { database, storages, metrics, log } = services;
+  const { database, storages, metrics, log, now } = services;
   return createGateway({
     async authenticate(authorization) {
       const actor = await authenticate(authorization);
@@ -184,7 +185,10 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
     },
     async recordEvidence({ organizationId, ...arrival }) {
       const scope = database.scope(organizationId);
-      await recordEvidence(scope, { ...arrival, casBackendId: (await storages.default(scope)).id });
+      const { id: casBackendId, name, status } = await storages.default(scope);
+      await recordEvidence(scope, { ...arrival, casBackendId });
+      // What takes evidence works again, whatever the last check said.
+      if (status === 'invalid') await recordCheck(scope, name, null, now());
     },
     metrics: {
       request({ route, method, status, receivedBytes, sentBytes, durationMs }) {

@@ -26,6 +26,8 @@ test('an init on another runner than the contract asks for is refused, with ever
     assert.ok(error instanceof ChainloopError);
     assert.equal(error.code, 'RUNNER_MISMATCH');
     assert.equal(error.problems.length, 3);
+    // The run says why, too, as far as a reason goes, not only how many.
+    assert.match(job.plane.reasons()[0] ?? '', /3 problems: runner: .*; variable 'CUSTOM_VAR' is required/);
     return true;
   });
 });

@@ -192,9 +192,15 @@ async function giveUp(ports: InitPorts, start: CraftingStart, error: unknown): P
     );
     return;
   }
-  const reason = error instanceof Error ? error.message : 'init failed';
-  await endRun(ports.controlPlane, start, { state: 'cancelled', reason }).catch(() => false);
+  await endRun(ports.controlPlane, start, { state: 'cancelled', reason: reasonOf(error) }).catch(() => false);
   await ports.store.remove().catch(() => undefined);
+}
+
+/** What the run is remembered by: of several problems the message has the number alone. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'init failed';
+  const problems = isChainloopError(error) && error.problems.length > 1 ? error.problems.map(({ message }) => message) : [];
+  return problems.length === 0 ? error.message : `${error.message}: ${problems.join('; ')}`;
 }
 
 /** Of what nobody asked for by name: a URL with a user or password in it is left out, as is what is too large. */

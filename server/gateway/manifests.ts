@@ -1,4 +1,5 @@
 import { type Digest, digestOf, hexOf, isDigest } from '../../core/digest.ts';
+import { isFileName } from '../../core/file-name.ts';
 import { limits } from '../../core/limits.ts';
 import { isTag } from '../../core/reference.ts';
 import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPrefixes, titleAnnotation } from '../storage/manifest.ts';
@@ -82,16 +83,10 @@ function materialOf({ artifactType, layers, subject }: ManifestContent) {
   const [layer, ...more] = layers ?? [];
   if (layer === undefined || more.length > 0 || subject !== undefined) throw invalid('a material has exactly one layer, and no subject');
   const fileName = layer.annotations?.[titleAnnotation];
-  if (fileName === undefined || !isBaseName(fileName)) {
+  if (fileName === undefined || !isFileName(fileName)) {
     throw invalid(`the layer of a material needs the annotation ${titleAnnotation}, a file name without a folder`);
   }
   return { digest: layer.digest, sizeBytes: layer.size, fileName, mediaType: layer.mediaType };
-}
-
-/** Tools write files of that name: no folder, no control or text-direction character, nothing hidden in it. */
-function isBaseName(text: string): boolean {
-  if (text === '.' || text === '..' || Buffer.byteLength(text) > limits.fileNameLength) return false;
-  return /^[^/\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+$/u.test(text);
 }
 
 /** Everything that the manifest refers to is here, with that size. A subject may come later (distribution specification, "Pushing manifests with subject"). */
