@@ -34,7 +34,7 @@ export async function finish(jobStatus: string): Promise<void> {
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve('the control plane did not answer in time'), patienceMs);
   });
-  const [{ endRun }, { github }] = await Promise.all([import('../plugin/end-run.ts'), import('./platform.ts')]);
+  const { endRun, github } = await import('./perform.ts');
   const token = core.getInput('token') || process.env.CHAINLOOP_TOKEN || undefined;
   const told = await Promise.race([endRun({ ...plan, retryBudgetMs }, { platform: github(), token }, { runId, ...ending }), late]);
   clearTimeout(timer);

@@ -1,3 +1,3 @@
-import { step } from './step.ts';
+import { run } from './entry.ts';
 
-await step();
+await run('main');

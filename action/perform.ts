@@ -4,6 +4,11 @@ import * as plugin from '../plugin/perform.ts';
 import { github } from './platform.ts';
 import { saved } from './state.ts';
 
+// What a step needs that has something to do, at either end. One file, loaded by who gets that far.
+
+export { endRun } from '../plugin/end-run.ts';
+export { github } from './platform.ts';
+
 /** Does what the step is asked to do, as the job that GitHub says it is. */
 export const attested = (inputs: Inputs, found: Found): Promise<Status> => plugin.attested(inputs, github(), saved, found);
 

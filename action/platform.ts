@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as core from '@actions/core';
 import { ChainloopError } from '../core/errors.ts';
+import type { Env } from '../core/runner.ts';
 import type { Platform } from '../plugin/platform.ts';
 import { builderId } from './builder.ts';
 import { directoryOf } from './inputs.ts';
@@ -10,8 +11,7 @@ import { repositoryName, workflowFileName } from './names.ts';
 import { version } from './release.ts';
 
 /** A job of GitHub Actions. What a step needs to say of it goes through `@actions/core`. */
-export function github(): Platform {
-  const { env } = process;
+export function github(env: Env = process.env): Platform {
   return {
     env,
     directory: directoryOf(env),

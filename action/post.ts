@@ -1,4 +1,3 @@
-import * as core from '@actions/core';
-import { finish } from './finish.ts';
+import { run } from './entry.ts';
 
-await finish(core.getInput('job-status'));
+await run('post');

@@ -10,10 +10,20 @@ if (process.argv.length === 3 && process.argv[2] === '--version') {
 } else if (Number(process.versions.node.split('.')[0]) < needed) {
   await runWith(await installedNode());
 } else {
+  endWithParent();
   // A checkout runs its sources; the package carries a bundle.
   const sources = new URL('../cli/main.ts', import.meta.url);
   const { main } = await import(existsSync(sources) ? sources.href : new URL('../dist/cli.js', import.meta.url).href);
   process.exitCode = await main(process.argv.slice(2));
+}
+
+/** Behind an older Node (runWith) this process ends with that one: it may have been killed, and whoever did it knows of no other. */
+function endWithParent() {
+  if (process.env.CHAINLOOP_BEHIND !== '1') return;
+  delete process.env.CHAINLOOP_BEHIND;
+  if (process.channel === undefined) return;
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.channel.unref();
 }
 
 /** The Node that npm installed beside this package, or undefined. */
@@ -40,7 +50,9 @@ async function runWith(program) {
     return;
   }
   const { spawn } = await import('node:child_process');
-  const child = spawn(program, process.argv.slice(1), { stdio: 'inherit' });
+  // The channel tells the child when this process is gone, however it ended.
+  const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
+  const child = spawn(program, process.argv.slice(1), { stdio, env: { ...process.env, CHAINLOOP_BEHIND: '1' } });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   for (const signal of signals) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {

@@ -1,4 +1,4 @@
-import { command, count, group, requiredText } from './command.ts';
+import { command, count, group, requiredId, requiredText } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
@@ -9,7 +9,7 @@ export const apiToken = group('api-token', 'tokens for operators and their scrip
     name: 'create',
     about: 'create a token that may do everything in this organization',
     examples: ['chainloop api-token create --name dashboards --expires-in-days 30'],
-    flags: { name: requiredText('<name>', 'what to call it'), expiresInDays: count('<days>', 'its lifetime (default 90)') },
+    flags: { name: requiredText('<name>', 'what to call it'), expiresInDays: count('<days>', 'its lifetime (default 90)', { most: 3650 }) },
     run: async (context, flags) => {
       const created = await (await connect(context)).apiToken.create.mutate(flags);
       printCreated(context, created, 'API token');
@@ -30,7 +30,7 @@ export const apiToken = group('api-token', 'tokens for operators and their scrip
     name: 'revoke',
     about: 'make an API token unusable, at once',
     examples: ['chainloop api-token revoke --id 32f2af08-0839-40f8-9f77-c9f856b87351'],
-    flags: { id: requiredText('<id>', 'the token') },
+    flags: { id: requiredId('the token', 'chainloop api-token ls') },
     run: async (context, { id }) => {
       const revoked = await (await connect(context)).apiToken.revoke.mutate({ id });
       context.log.info('API token revoked!');

@@ -1,6 +1,7 @@
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { parseDigest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import { assertFileName } from '../core/file-name.ts';
 import { command, group, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
@@ -17,6 +18,7 @@ export const artifact = group('artifact', 'upload and download evidence by its d
     run: async (context, { file: path }) => {
       const { files } = await import('../core/adapters/files.ts');
       await using file = await files.open(path);
+      assertFileName(file.fileName);
       const client = await openGateway(context, await evidenceOrganization(context));
       try {
         const { digest, sizeBytes, existed } = await (await openEvidenceStore(client, context)).upload(file);
@@ -48,7 +50,10 @@ export const artifact = group('artifact', 'upload and download evidence by its d
       const { downloadName, isHarmlessName, saveDownload, targetDirectory } = await import('./download.ts');
       const digest = parseDigest(flags.digest);
       if (flags.name !== undefined && !isHarmlessName(flags.name)) {
-        throw new ChainloopError('USAGE', `--name: '${basename(flags.name)}' is not a plain file name: letters, digits and ._+@- only`);
+        throw new ChainloopError(
+          'USAGE',
+          `--name: '${flags.name}' is not a plain file name: letters, digits and ._+@- only; the directory is said with --path`,
+        );
       }
       const directory = await targetDirectory(flags.path ?? '.');
       const described = await (await connect(context)).artifact.describe.query({ digest });

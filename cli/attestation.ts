@@ -1,10 +1,10 @@
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { materialTypes } from '../core/vocabulary.ts';
 import { command, count, group, oneOf, pairs, requiredText, text, toggle } from './command.ts';
 import { type Context, print, printTables } from './context.ts';
 import { controlPlaneOf, evidenceOf, imagesOf, initPortsOf } from './crafting.ts';
 import { craftingJson, craftingTables } from './crafting-tables.ts';
-import { jobFlags, openJob } from './job.ts';
+import { currentFolder, jobFlags, openJob } from './job.ts';
 import { pushCommand } from './push.ts';
 import { verify } from './verify.ts';
 
@@ -19,8 +19,8 @@ export const attestation = group('attestation', 'collect evidence, sign and push
     ],
     details: `A job of GitHub with the permission 'id-token: write', or of GitLab with CHAINLOOP_ID_TOKEN, needs no token: a binding lets it in. All jobs
 of its CI run share one attestation: whichever begins it first, the others join. With CHAINLOOP_TOKEN, of a service account, the workflow is
-known, and what is collected is kept outside of the checkout, for this job and folder. A dry run needs no control plane: it takes the
-contract from the file, uploads nothing and pushes nothing.`,
+known, and what is collected is kept outside of the checkout, for this job and folder. A dry run takes the contract from the file, uploads
+nothing and pushes nothing; it needs no control plane, unless the contract is in CUE, which the control plane evaluates for operators.`,
     flags: {
       ...jobFlags,
       contractRevision: count('<n>', 'the revision of its contract that you expect (default: the latest)'),
@@ -43,7 +43,7 @@ contract from the file, uploads nothing and pushes nothing.`,
       const ports = await initPortsOf(job.context, store);
       const { joined, start } = await init(ports, {
         ...{ from, replace, annotations: annotation },
-        ...{ env: context.env, directory: process.cwd() },
+        ...{ env: context.env, directory: currentFolder() },
       });
       if (joined) context.log.info('Another job of this CI run has begun the attestation; this one joins it');
       for (const [name, value] of Object.entries(annotation)) {
@@ -108,7 +108,8 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       if (context.output === 'table') printTables(context, craftingTables(found, { full }));
       else print(context, craftingJson(found), () => []);
       for (const { message } of found.problems) context.log.info(message);
-      if (found.problems.length === 0) context.log.info('All is there; send it with: chainloop attestation push');
+      if (found.sealed) context.log.info('It is signed; send it, the same bytes again, with: chainloop attestation push');
+      else if (found.problems.length === 0) context.log.info('All is there; send it with: chainloop attestation push');
     },
   }),
   pushCommand,
@@ -124,9 +125,20 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
     run: async (context, { trigger = 'cancelled', reason = '', ...flags }) => {
       const job = await openJob(context, flags);
       const { reset } = await import('../core/attestation.ts');
-      const place = await job.begun().catch(() => job);
-      const { runId, ended } = await reset({ store: job.store, controlPlane: controlPlaneOf(place.context) }, { state: trigger, reason });
-      context.log.info(ended ? `Attestation ended: ${trigger}` : 'Attestation forgotten here; its run was over already');
+      const place = await job.begun().catch((error: unknown) => {
+        if (isChainloopError(error, 'USAGE')) throw error;
+        // What cannot be read does not say where it was begun.
+        return job;
+      });
+      const {
+        runId,
+        ended,
+        unreadable = false,
+      } = await reset({ store: job.store, controlPlane: controlPlaneOf(place.context) }, { state: trigger, reason });
+      if (ended) context.log.info(`Attestation ended: ${trigger}`);
+      else if (unreadable)
+        context.log.warn('Attestation forgotten here; what was kept of it could not be read, so its run stays open until it expires');
+      else context.log.info('Attestation forgotten here; its run was over already');
       print(context, { runId: runId ?? null, state: ended ? trigger : null }, () => []);
     },
   }),
@@ -145,6 +157,12 @@ async function contractOfDryRun(context: Context, path: string) {
   }
   // CUE is a language of the control plane alone: its evaluator would be most of this program.
   const { connect } = await import('./connect.ts');
-  const answer = await withFile(path, (await connect(context)).contract.validate.query({ format, body }));
-  return { contract: Contract.parse(answer.contract) };
+  try {
+    const answer = await withFile(path, (await connect(context)).contract.validate.query({ format, body }));
+    return { contract: Contract.parse(answer.contract) };
+  } catch (error) {
+    if (!isChainloopError(error) || error.code === 'CONTRACT_INVALID') throw error;
+    const advice = 'the control plane evaluates CUE, for operators; for a dry run anywhere make it YAML: cue export --out yaml';
+    throw new ChainloopError(error.code, `${path}: ${error.message}; ${advice}`, { problems: error.problems, cause: error });
+  }
 }

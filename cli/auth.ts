@@ -3,7 +3,7 @@ import { limits } from '../core/limits.ts';
 import { command, group, text } from './command.ts';
 import { connect } from './connect.ts';
 import { type Context, print } from './context.ts';
-import { configPath, readConfig, writeConfig } from './settings.ts';
+import { configPath, readConfig, tokenIn, writeConfig } from './settings.ts';
 import { formatTime } from './terminal/time.ts';
 
 export const auth = group('auth', 'log in to a control plane', [
@@ -77,10 +77,7 @@ async function readToken(context: Context, path: string | undefined): Promise<st
   } else {
     given = context.stdin.isTTY ? await ask(context) : await readAll(context.stdin);
   }
-  const token = given.trim();
-  // Whatever it is instead, it is not repeated: it may be another secret.
-  if (!/^[\x21-\x7e]{1,512}$/.test(token)) throw new ChainloopError('USAGE', 'that is not a token: one word that begins with chl_');
-  return token;
+  return tokenIn(given, path ?? 'standard input');
 }
 
 /** One line from the terminal, without showing it. */

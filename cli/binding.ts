@@ -2,14 +2,14 @@ import { basename } from 'node:path';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { BindingView } from '../core/wire.ts';
-import { command, group, requiredText } from './command.ts';
+import { command, group, requiredId, requiredText } from './command.ts';
 import { connect } from './connect.ts';
 import { type Context, print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
-const id = requiredText('<id>', 'the binding, as binding ls shows it');
+const id = requiredId('the binding, as binding ls shows it', 'chainloop binding ls');
 
 export const binding = group('binding', 'jobs of a CI system that may attest a workflow, without any secret', [
   command({

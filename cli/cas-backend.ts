@@ -7,6 +7,8 @@ import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 const name = requiredText('<name>', 'the backend');
+const passwordDetails =
+  'The password is taken from CHAINLOOP_REGISTRY_PASSWORD, where other users of this machine do not see it, or from --password.';
 
 export const casBackend = group('cas-backend', 'where the evidence of the organization is stored', [
   group('add', 'add a storage backend', [
@@ -17,8 +19,7 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
         'chainloop cas-backend add oci --name ghcr --repo ghcr.io/acme/evidence --username robot',
         'chainloop cas-backend add oci --name local --repo 127.0.0.1:5000/evidence --insecure',
       ],
-      details:
-        'The password is taken from CHAINLOOP_REGISTRY_PASSWORD, where other users of this machine do not see it, or from --password.',
+      details: passwordDetails,
       flags: {
         name: requiredText('<name>', 'what to call it'),
         repo: requiredText('<host/repository>', 'the repository in the registry'),
@@ -66,9 +67,33 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     run: async (context, { name }) => {
       const backend = await (await connect(context)).casBackend.check.mutate({ name });
       if (backend.status !== 'ok') {
-        throw new ChainloopError('STORAGE_UNAVAILABLE', `storage backend '${name}' does not work: ${backend.problem ?? 'unknown reason'}`);
+        throw new ChainloopError(
+          backend.problemCode ?? 'STORAGE_UNAVAILABLE',
+          `storage backend '${name}' does not work: ${backend.problem ?? 'unknown reason'}`,
+        );
       }
       context.log.info('Storage backend works!');
+      print(context, backend, () => [table([backend])]);
+    },
+  }),
+  command({
+    name: 'update',
+    about: 'give a storage backend other credentials; they are tried before they are kept',
+    examples: ['chainloop cas-backend update --name ghcr --username robot'],
+    details: passwordDetails,
+    flags: {
+      name,
+      username: requiredText('<name>', 'who the registry knows the control plane as'),
+      password: text('<password>', 'better in CHAINLOOP_REGISTRY_PASSWORD'),
+    },
+    run: async (context, flags) => {
+      const password = flags.password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined);
+      if (password === undefined) {
+        throw new ChainloopError('USAGE', 'the password is missing: set CHAINLOOP_REGISTRY_PASSWORD, or give --password');
+      }
+      const api = await connect(context);
+      const backend = await api.casBackend.update.mutate({ name: flags.name, username: flags.username, password });
+      context.log.info('Storage backend updated!');
       print(context, backend, () => [table([backend])]);
     },
   }),

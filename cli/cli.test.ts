@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commandLine } from '../test/fakes/command-line.ts';
@@ -78,6 +78,48 @@ test('a reader that stops reading is not a failure', async () => {
   child.stdout?.destroy();
   const [code]: unknown[] = await once(child, 'exit');
   assert.equal(code, 0);
+});
+
+test('a standard output that is full is said', async (t) => {
+  if (!existsSync('/dev/full')) return t.skip('there is no /dev/full here');
+  await using cli = await commandLine();
+  const ended = await cli.run(['help'], { through: ['sh', '-c', '"$@" > /dev/full', 'sh'] });
+  assert.deepEqual(ended, {
+    code: 1,
+    stdout: '',
+    stderr: 'ERR standard output cannot be written (ENOSPC); what was printed is not whole\n',
+  });
+});
+
+test('a folder that is gone, a home that takes no file and a variable that makes no sense are errors of the user', async () => {
+  await using cli = await commandLine();
+  await mkdir(join(cli.folder, 'gone'));
+  const gone = await cli.run(['attestation', 'status'], {
+    cwd: join(cli.folder, 'gone'),
+    through: ['sh', '-c', 'rmdir ../gone && "$@"', 'sh'],
+  });
+  assert.equal(gone.code, 2);
+  assert.match(gone.stderr, /^ERR the current folder does not exist any more/);
+
+  await symlink(join(cli.folder, 'nowhere', 'at-all'), join(cli.folder, 'chainloop'));
+  const home = await cli.run(['config', 'set', 'organization', 'acme'], { env: { XDG_CONFIG_HOME: cli.folder } });
+  assert.equal(home.code, 2);
+  assert.match(home.stderr, /^ERR .*config\.json cannot be written .*XDG_CONFIG_HOME/);
+
+  const retry = await cli.run(['workflow', 'ls'], { env: { CHAINLOOP_TOKEN: 'chl_a_x', CHAINLOOP_RETRY_SECONDS: 'abc' } });
+  assert.equal(retry.code, 2);
+  assert.match(retry.stderr, /^ERR CHAINLOOP_RETRY_SECONDS: 'abc' is not a whole number of seconds/);
+});
+
+test('a token that is more than one word is refused at once, and not repeated; space around it is not part of it', async () => {
+  await using cli = await commandLine({ CHAINLOOP_URL: 'http://127.0.0.1:9' });
+  const broken = await cli.run(['workflow', 'ls'], { env: { CHAINLOOP_TOKEN: 'chl_a_one\nchl_a_two' } });
+  assert.deepEqual(broken, {
+    code: 2,
+    stdout: '',
+    stderr: 'ERR CHAINLOOP_TOKEN: that is not a token, which is one word that begins with chl_\n',
+  });
+  assert.equal((await cli.run(['workflow', 'ls'], { env: { CHAINLOOP_TOKEN: ' chl_a_one\n' } })).code, 75);
 });
 
 test('a token or password on the command line is in no message', async () => {

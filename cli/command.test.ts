@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ChainloopError } from '../core/errors.ts';
-import { type Command, count, type Group, longName, oneOf, pairs } from './command.ts';
+import { type Command, count, type Group, longName, pairs, readFlags, requiredId } from './command.ts';
 import { nouns } from './main.ts';
 import { parseCommandLine } from './parser.ts';
 
@@ -118,7 +118,60 @@ for (const given of ['0', '-1', '1.5', 'x', '1e3', ' 1']) {
   test(`'${given}' is not a count`, () => assert.throws(() => count('<n>', '').read(given, 'limit'), { code: 'USAGE' }));
 }
 
-test('an empty value counts as not given, as from an unset variable', () => {
-  assert.equal(count('<n>', '').read('', 'limit'), undefined);
-  assert.equal(oneOf('<a>', ['a'], '').read('', 'state'), undefined);
+test('a count may have an end', () => {
+  const read = (given: string) => count('<days>', '', { most: 3650 }).read(given, 'expires-in-days');
+  assert.equal(read('3650'), 3650);
+  assert.throws(() => read('3651'), /'3651' is not a whole number from 1 to 3650/);
 });
+
+test('what is no id is said so, and where ids are shown', () => {
+  const { read } = requiredId('the run', 'chainloop workflow run ls');
+  const uuid = 'a6ec0229-7796-46fc-8df2-a03f4bddab47';
+  assert.equal(read(uuid, 'id'), uuid);
+  for (const given of ['nope', uuid.slice(1), `${uuid} `, uuid.replaceAll('-', '')]) {
+    assert.throws(
+      () => read(given, 'id'),
+      (error) => {
+        return (
+          error instanceof ChainloopError &&
+          error.code === 'USAGE' &&
+          /--id: .* is not an id .*chainloop workflow run ls/.test(error.message)
+        );
+      },
+    );
+  }
+});
+
+/** Options whose empty value clears what is there. */
+const clearing = ['workflow update --team'];
+for (const { path, command } of commands) {
+  test(`'chainloop ${path}' refuses every option that is given but empty, as from an unset variable`, () => {
+    for (const [key, { hint, mayBeEmpty }] of Object.entries(command.flags)) {
+      if (hint === undefined) continue;
+      const option = `--${longName(key)}`;
+      assert.equal(mayBeEmpty === true, clearing.includes(`${path} ${option}`));
+      if (mayBeEmpty === true) continue;
+      for (const empty of ['', ['']]) {
+        assert.throws(
+          () => readFlags(command.flags, { [key]: empty }),
+          (error) =>
+            error instanceof ChainloopError &&
+            error.code === 'USAGE' &&
+            [error.message, ...error.problems.map(({ message }) => message)].some((text) => text.startsWith(`${option} ${hint} is empty`)),
+        );
+      }
+    }
+  });
+}
+
+for (const option of ['output', 'url', 'organization']) {
+  test(`an empty --${option} is refused, wherever it stands`, () => {
+    const workflow = loaded.find(({ name }) => name === 'workflow');
+    for (const line of [
+      [`--${option}`, '', 'workflow', 'ls'],
+      ['workflow', 'ls', `--${option}=`],
+    ]) {
+      assert.throws(() => parseCommandLine(nouns, workflow, line), { code: 'USAGE' });
+    }
+  });
+}

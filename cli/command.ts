@@ -9,6 +9,8 @@ export type Flag<T> = {
   readonly short?: string | undefined;
   readonly required: boolean;
   readonly repeatable: boolean;
+  /** An empty text means something: to clear what is there. Anywhere else it is an unset variable in a script, and refused. */
+  readonly mayBeEmpty?: boolean | undefined;
   /** The value from what was typed: undefined, a text, several, or true. Throws USAGE. */
   readonly read: (given: unknown, long: string) => T;
 };
@@ -16,14 +18,40 @@ export type Flags = Readonly<Record<string, Flag<unknown>>>;
 export type Values<F extends Flags> = { readonly [K in keyof F]: F[K] extends Flag<infer T> ? T : never };
 type FlagOptions = { readonly short?: string };
 
-/** A text that may be left out. An empty one counts as left out, as from an unset variable in a script. */
+/** A text that may be left out, but not be empty. */
 export function text(hint: string, about: string, { short }: FlagOptions = {}): Flag<string | undefined> {
   return { about, hint, short, required: false, repeatable: false, read: textOf };
+}
+
+/** A text that may be left out, and be empty. */
+export function clearableText(hint: string, about: string): Flag<string | undefined> {
+  return { ...text(hint, about), mayBeEmpty: true, read: (given) => (typeof given === 'string' ? given : undefined) };
 }
 
 /** A text that must be given. */
 export function requiredText(hint: string, about: string, { short }: FlagOptions = {}): Flag<string> {
   return { about, hint, short, required: true, repeatable: false, read: (given) => textOf(given) ?? '' };
+}
+
+/** The id of something, which must be given; `shownBy` is the command that lists them. */
+export function requiredId(about: string, shownBy: string): Flag<string> {
+  return { ...requiredText('<id>', about), read: (given, long) => idOf(textOf(given) ?? '', long, shownBy) };
+}
+
+/** The same, where it may be left out. */
+export function id(about: string, shownBy: string): Flag<string | undefined> {
+  const read = (given: unknown, long: string): string | undefined => {
+    const value = textOf(given);
+    return value === undefined ? undefined : idOf(value, long, shownBy);
+  };
+  return { ...text('<id>', about), read };
+}
+
+/** What the control plane takes for an id (RFC 9562). */
+function idOf(value: string, long: string, shownBy: string): string {
+  if (/^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(value)) return value;
+  const example = 'ca6d9718-fa49-4a20-9db9-a82080e79632';
+  throw new ChainloopError('USAGE', `--${long}: '${value}' is not an id such as ${example}; they are shown, whole, by: ${shownBy}`);
 }
 
 /** An option that may be given several times. */
@@ -54,13 +82,13 @@ export function pairs(about: string): Flag<Readonly<Record<string, string>>> {
   return { ...list, read };
 }
 
-/** A whole number from 1. */
-export function count(hint: string, about: string): Flag<number | undefined> {
+/** A whole number from 1, up to `most`. */
+export function count(hint: string, about: string, { most = 999_999_999 } = {}): Flag<number | undefined> {
   const read = (given: unknown, long: string): number | undefined => {
     const value = textOf(given);
     if (value === undefined) return undefined;
-    if (!/^[1-9]\d{0,8}$/.test(value)) throw new ChainloopError('USAGE', `--${long}: '${value}' is not a whole number from 1`);
-    return Number(value);
+    if (/^[1-9]\d{0,8}$/.test(value) && Number(value) <= most) return Number(value);
+    throw new ChainloopError('USAGE', `--${long}: '${value}' is not a whole number from 1 to ${most}`);
   };
   return { about, hint, required: false, repeatable: false, read };
 }
@@ -144,14 +172,18 @@ export function longName(key: string): string {
   return key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** All values, or USAGE with everything that is missing or malformed. */
-function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unknown>>): Values<F> {
+/** All values, or USAGE with everything that is missing, empty or malformed. */
+export function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unknown>>): Values<F> {
   const problems: Problem[] = [];
   const values: Record<string, unknown> = {};
   for (const [key, flag] of Object.entries(flags)) {
     const long = longName(key);
-    if (flag.required && textOf(given[key]) === undefined) {
-      problems.push({ message: `--${long} ${flag.hint ?? ''} is ${given[key] === '' ? 'empty' : 'missing'}: ${flag.about}` });
+    if (flag.mayBeEmpty !== true && isEmpty(given[key])) {
+      problems.push({ message: `--${long} ${flag.hint ?? ''} is empty: ${flag.about}; is a variable not set?` });
+      continue;
+    }
+    if (flag.required && given[key] === undefined) {
+      problems.push({ message: `--${long} ${flag.hint ?? ''} is missing: ${flag.about}` });
       continue;
     }
     try {
@@ -169,6 +201,11 @@ function readFlags<F extends Flags>(flags: F, given: Readonly<Record<string, unk
   }
   if (isComplete(flags, values)) return values;
   throw new Error('a flag was not read');
+}
+
+/** Given, and empty: as from `--organization "$ORG"` where there is no ORG. */
+export function isEmpty(given: unknown): boolean {
+  return given === '' || (Array.isArray(given) && given.includes(''));
 }
 
 function isComplete<F extends Flags>(flags: F, values: object): values is Values<F> {

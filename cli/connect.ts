@@ -33,10 +33,13 @@ export async function apiOptions(context: Context, patienceMs?: number): Promise
   return { ...addressOf(context, settings, patienceMs), token };
 }
 
-/** The same for calls that need no token. CHAINLOOP_RETRY_SECONDS says how long a call may be retried. */
+/** The same for calls that need no token. CHAINLOOP_RETRY_SECONDS says how long a call may be retried; USAGE when it says something else. */
 export function addressOf({ env }: Context, { url, organization }: Settings, patienceMs?: number): Omit<ApiOptions, 'token'> {
-  const asked = env.CHAINLOOP_RETRY_SECONDS ?? '';
-  const retryBudgetMs = /^\d{1,5}$/.test(asked) ? Number(asked) * 1000 : patienceMs;
+  const asked = env.CHAINLOOP_RETRY_SECONDS || undefined;
+  if (asked !== undefined && !/^\d{1,5}$/.test(asked)) {
+    throw new ChainloopError('USAGE', `CHAINLOOP_RETRY_SECONDS: '${asked}' is not a whole number of seconds, from 0 to 99999`);
+  }
+  const retryBudgetMs = asked === undefined ? patienceMs : Number(asked) * 1000;
   return { url, organization, version, retryBudgetMs, insecure: env.CHAINLOOP_INSECURE === '1' };
 }
 

@@ -3,7 +3,7 @@ import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 /** The boxes of `attestation init` and `attestation status`; with `full` also what was recorded for each material. */
-export function craftingTables({ start, checklist, materials }: Status, { full }: { readonly full: boolean }): readonly Table[] {
+export function craftingTables({ start, checklist, materials, sealed }: Status, { full }: { readonly full: boolean }): readonly Table[] {
   const { identity, contract, env } = start;
   const shared = checklist.some(({ job }) => job !== undefined);
   // What the CI system says of itself is recorded too, and shown with the run; here is what the contract asks for.
@@ -19,6 +19,7 @@ export function craftingTables({ start, checklist, materials }: Status, { full }
         ['Team', identity.team],
         ['Project', identity.project],
         ['Contract Revision', identity.contractRevision === 0 ? '' : String(identity.contractRevision)],
+        ...(sealed ? [['Signed', 'Yes']] : []),
       ],
     },
     {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { digestOf, hexOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
-import { downloadName, saveDownload } from './download.ts';
+import { downloadName, saveDownload, targetDirectory } from './download.ts';
 
 const digest = digestOf('evidence');
 
@@ -111,4 +111,15 @@ test('a directory of that name is an error that says so', async () => {
   await mkdir(join(at.path, 'a.txt'));
   await assert.rejects(saveDownload(at.path, 'a.txt', body('x'), { force: true }), { code: 'FILE_UNREADABLE' });
   assert.deepEqual(await readdir(at.path), ['a.txt']);
+});
+
+test('a place that is no directory, or not there, is said before anything is fetched', async () => {
+  await using at = await folder();
+  await writeFile(join(at.path, 'a.txt'), 'mine');
+  await assert.rejects(targetDirectory(join(at.path, 'a.txt')), {
+    code: 'FILE_UNREADABLE',
+    message: /a\.txt is not a directory; .*--name/,
+  });
+  await assert.rejects(targetDirectory(join(at.path, 'a.txt', 'b')), { code: 'FILE_NOT_FOUND' });
+  await assert.rejects(targetDirectory(join(at.path, 'missing')), { code: 'FILE_NOT_FOUND' });
 });

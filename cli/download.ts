@@ -47,13 +47,13 @@ export async function saveDownload(
   }
 }
 
-/** The directory as an absolute path without links. */
+/** The directory as an absolute path without links. FILE_NOT_FOUND, and FILE_UNREADABLE for what is none. */
 export async function targetDirectory(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (cause) {
+  const found = await realpath(path).catch((cause: unknown) => {
     throw new ChainloopError('FILE_NOT_FOUND', `download: the directory ${path} does not exist; create it first`, { cause });
-  }
+  });
+  if ((await lstat(found)).isDirectory()) return found;
+  throw new ChainloopError('FILE_UNREADABLE', `download: ${path} is not a directory; name the file itself with --name`);
 }
 
 async function writeNew(path: string, body: () => AsyncIterable<Uint8Array>): Promise<void> {

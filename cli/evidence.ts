@@ -1,7 +1,7 @@
 import type { RegistryClient } from '../core/adapters/oci/client.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { EvidenceFile, EvidenceStore } from '../core/ports.ts';
-import { authenticatedSettings, connect } from './connect.ts';
+import { addressOf, authenticatedSettings, connect } from './connect.ts';
 import type { Context } from './context.ts';
 import { version } from './release.ts';
 import { type Progress, startProgress } from './terminal/progress.ts';
@@ -18,14 +18,30 @@ export async function evidenceOrganization(context: Context): Promise<string> {
   );
 }
 
-/** The gateway of the control plane, as a registry with one repository for the organization. Close it afterwards. */
+/** A control plane that starts again is there again in seconds. */
+const longestPauseMs = 2_000;
+
+/**
+ * The gateway of the control plane, as a registry with one repository for the organization. A control plane that is away is waited for as
+ * long as CHAINLOOP_RETRY_SECONDS says; an upload goes on where it was. Close it afterwards.
+ */
 export async function openGateway(context: Context, organization: string): Promise<RegistryClient> {
-  const [{ url }, { createRegistryClient }] = await Promise.all([authenticatedSettings(context), import('../core/adapters/oci/client.ts')]);
+  const [settings, { createRegistryClient }] = await Promise.all([
+    authenticatedSettings(context),
+    import('../core/adapters/oci/client.ts'),
+  ]);
+  const { url, retryBudgetMs } = addressOf(context, settings);
   return createRegistryClient({
     origin: url,
     repository: organization,
     credentials: { type: 'bearer', token: async () => (await authenticatedSettings(context)).token },
     userAgent: `chainloop/${version}`,
+    noun: 'control plane',
+    fetchPolicy: {
+      attempts: Number.POSITIVE_INFINITY,
+      maxDelayMs: longestPauseMs,
+      ...(retryBudgetMs === undefined ? {} : { budgetMs: retryBudgetMs }),
+    },
     advice: 'check the token: chainloop auth whoami',
   });
 }

@@ -21,6 +21,26 @@ test('the exit code is that of the error table, for every code', () => {
   assert.deepEqual(new Set(codes.map((code) => errorTable[code].exit)), new Set([1, 2, 3, 4, 5, 6, 75]));
 });
 
+test('why a job is not let in is a table of claims for each binding', () => {
+  const of = (binding: string, path: string, found: string) => ({
+    path,
+    message: `is '${found}'`,
+    claim: { binding, expected: 'refs/heads/main', found },
+  });
+  const problems = [
+    of('1 (a/b)', 'ref', 'refs/heads/x'),
+    of('1 (a/b)', 'event_name', 'pull\u001b[2J'),
+    of('2 (c/d)', 'ref', 'refs/heads/x'),
+  ];
+  const { exitCode, said } = report(new ChainloopError('NO_BINDING', 'token: nobody lets it in', { problems }));
+  assert.equal(exitCode, 5);
+  assert.equal(said.match(/Binding [12] \([abcd/]+\)/g)?.length, 2);
+  assert.match(said, /│ CLAIM +│ EXPECTED +│ IN THE TOKEN +│/);
+  assert.match(said, /│ ref +│ refs\/heads\/main │ refs\/heads\/x +│/);
+  assert.ok(!said.includes('\u001b'));
+  assert.match(report(new ChainloopError('NO_BINDING', 'x', { problems }), true).said, /"claim":\{"binding":"1 \(a\/b\)"/);
+});
+
 test('every problem has a line of its own, with its place', () => {
   const problems = [
     { file: 'c.yaml', line: 3, column: 5, path: 'materials[0].type', message: "unknown 'STRNG'" },

@@ -33,7 +33,7 @@ export type Job = {
  */
 export async function openJob(context: Context, choice: Choice, { dryRun = false } = {}): Promise<Job> {
   const { env } = context;
-  const workspace = process.cwd();
+  const workspace = currentFolder();
   const { craftingDirectory, createCraftingStore } = await import('../core/adapters/crafting-store.ts');
   const local = createCraftingStore(await craftingDirectory({ env, workspace, attestationId: choice.attestationId }));
   const source = dryRun || env.CHAINLOOP_TOKEN ? undefined : await sourceOf(context);
@@ -80,9 +80,30 @@ function localJob(context: Context, store: CraftingStore): Job {
       const { dryRun, controlPlane: url, identity } = (await store.load()).start;
       const { organization } = identity;
       if (dryRun) return { context, organization, dryRun };
+      refuseAnotherPlace(await context.settings(), { url, organization });
       return { context: { ...context, settings: () => readSettings({ url, organization }, context.env) }, organization, dryRun };
     },
   };
+}
+
+/** Where the command was called. USAGE when that folder is gone. */
+export function currentFolder(): string {
+  try {
+    return process.cwd();
+  } catch (cause) {
+    throw new ChainloopError('USAGE', 'the current folder does not exist any more; go to one that does', { cause });
+  }
+}
+
+/** What was begun at one control plane is not gone on with at another, and the token of one is not sent to the other. */
+function refuseAnotherPlace({ said, url, organization }: Settings, begun: { readonly url: string; readonly organization: string }): void {
+  const other = said?.url !== undefined && url !== begun.url;
+  if (!other && (said?.organization === undefined || organization === begun.organization)) return;
+  const [how, where] = other ? [said.url, `at ${begun.url}`] : [said?.organization, `in organization ${begun.organization}`];
+  throw new ChainloopError(
+    'USAGE',
+    `${how}: the attestation that is open here was begun ${where}; leave ${how} out to go on with it, or begin another with --attestation-id`,
+  );
 }
 
 /** The same command with the run credential of the job, as long as that is good, then with another. */

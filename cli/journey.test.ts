@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { digestOf } from '../core/digest.ts';
 import { commandLine, type Ended } from '../test/fakes/command-line.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
 
@@ -61,10 +62,7 @@ test('a contract, a job, a verified run, and the evidence back, byte for byte', 
   assert.match(table, /│ State +│ success +│/);
   assert.match(table, /│ Verified +│ true +│/);
   assert.match(succeeded(await operator(...describe, '--key', 'release.pub')), /│ Verified By +│ this program, with the keys given +│/);
-  assert.equal(
-    succeeded(await operator(...describe, '--output', 'attestation')).replaceAll(/\s/g, ''),
-    await readFile(join(cli.folder, 'b.json'), 'utf8'),
-  );
+  assert.equal(succeeded(await operator(...describe, '--output', 'attestation')), await readFile(join(cli.folder, 'b.json'), 'utf8'));
   const statement: { predicateType: string } = JSON.parse(succeeded(await operator(...describe, '--output', 'statement')));
   assert.equal(statement.predicateType, 'chainloop.dev/attestation/v0.2');
 
@@ -79,11 +77,45 @@ test('a contract, a job, a verified run, and the evidence back, byte for byte', 
 test('a run whose bundle does not verify with the given key fails the command', async () => {
   succeeded(await operator('key', 'generate', '--output-key-prefix', 'other'));
   const ended = await operator('workflow', 'run', 'describe', '--id', runId, '--key', 'other.pub');
-  assert.equal(ended.code, 1);
-  assert.match(ended.stdout, /│ Verified +│ false +│/);
-  assert.match(ended.stderr, /^ERR /);
+  assert.deepEqual({ code: ended.code, stdout: ended.stdout }, { code: 1, stdout: '' });
+  assert.match(ended.stderr, /│ Verified +│ false +│/);
+  assert.match(ended.stderr, /^ERR /m);
   const quiet = await operator('workflow', 'run', 'describe', '--id', runId, '--key', 'other.pub', '--output', 'statement');
   assert.deepEqual({ code: quiet.code, stdout: quiet.stdout }, { code: 1, stdout: '' });
+});
+
+test('the attestation that is printed is the stored one byte for byte, and verifies', async () => {
+  const describe = ['workflow', 'run', 'describe', '--latest', '--workflow', 'release', '--project', 'bedrock', '--output'];
+  const printed = succeeded(await operator(...describe, 'attestation'));
+  const { attestation }: { attestation: { digest: string } } = JSON.parse(succeeded(await operator(...describe, 'json')));
+  assert.equal(digestOf(printed), attestation.digest);
+  await writeFile(join(cli.folder, 'printed.sigstore.json'), printed);
+  succeeded(await operator('attestation', 'verify', '--bundle', 'printed.sigstore.json', '--key', 'release.pub'));
+});
+
+test('which run is meant is said by its id or by being the latest, and not by both', async () => {
+  const describe = ['workflow', 'run', 'describe'];
+  for (const [args, says] of [
+    [[], /either --id <id> or --latest/],
+    [['--id', runId, '--latest'], /either --id <id> or --latest/],
+    [['--id', runId, '--project', 'bedrock'], /give --latest with them/],
+    [['--id', 'nope'], /'nope' is not an id .*chainloop workflow run ls/],
+    [['--latest', '--project', ''], /--project <name> is empty/],
+  ] as const) {
+    const ended = await operator(...describe, ...args);
+    assert.deepEqual({ code: ended.code, stdout: ended.stdout }, { code: 2, stdout: '' });
+    assert.match(ended.stderr, says);
+  }
+});
+
+test('a workflow is only updated when there is something to change; its team can be cleared', async () => {
+  const update = ['workflow', 'update', '--name', 'release', '--project', 'bedrock', '--output', 'json'];
+  const nothing = await operator(...update);
+  assert.equal(nothing.code, 2);
+  assert.match(nothing.stderr, /nothing to change .*--team or --contract/);
+  const teamOf = (stdout: string): unknown => JSON.parse(stdout).team;
+  assert.equal(teamOf(succeeded(await operator(...update, '--team', 'core'))), 'core');
+  assert.equal(teamOf(succeeded(await operator(...update, '--team', ''))), '');
 });
 
 test('a job that is reset leaves a run that says why', async () => {
@@ -183,4 +215,11 @@ test('a push to a control plane that is gone is worth another try', async () => 
   const ended = await job('attestation', 'push');
   assert.equal(ended.code, 75);
   assert.match(ended.stderr, /the signed attestation is kept; push again/);
+
+  const status = await job('attestation', 'status');
+  assert.match(succeeded(status), /│ Signed +│ Yes +│/);
+  assert.match(status.stderr, /^INF It is signed; send it, the same bytes again, with: chainloop attestation push\n$/);
+  const again = await job('attestation', 'push', '--key', 'other.key', '--annotation', 'a=b');
+  assert.equal(again.code, 75);
+  assert.match(again.stderr, /^INF It is signed already.*\nWRN --key and --annotation cannot change it any more/);
 });

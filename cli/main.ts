@@ -106,7 +106,11 @@ export const nouns: readonly LazyNoun[] = [
 /** Runs one command line to its end; the answer is the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough, as in `chainloop workflow ls | head -1`, is not a failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    process.stderr.write(`ERR standard output cannot be written (${error.code}); what was printed is not whole\n`);
+    process.exit(1);
+  });
   const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
   if (words.length === 0) return say(process.stderr, help(), 2);
   if (words.length === 1 && (words[0] === '--help' || words[0] === '-h')) return say(process.stdout, help(), 0);
@@ -177,6 +181,7 @@ ${sections.join('')}Options of every command:
 Environment:
   CHAINLOOP_TOKEN              the token; else: chainloop auth login
   CHAINLOOP_ID_TOKEN           of a GitLab job: exchanged where there is no token
+  CHAINLOOP_WORKFLOW           which, where a CI job may attest several
   CHAINLOOP_SIGNING_KEY        a private key: a path, or env://VAR; else keyless
   CHAINLOOP_SIGNING_PASSWORD   its password
   CHAINLOOP_REGISTRY_PASSWORD  of the registry of an image or storage backend

@@ -1,6 +1,6 @@
 import { CommanderError, Command as Parser } from 'commander';
 import { ChainloopError } from '../core/errors.ts';
-import { type Command, type Group, longName } from './command.ts';
+import { type Command, type Group, isEmpty, longName } from './command.ts';
 import { breakText } from './terminal/width.ts';
 
 /** Of help texts, wherever they are shown. */
@@ -68,6 +68,9 @@ export function parseCommandLine(
       const typed: Record<string, unknown> = program.opts();
       const taken = Object.fromEntries(Object.entries(typed).filter(([name]) => own(name)));
       const { output, url, organization } = Object.fromEntries(Object.entries(typed).filter(([name]) => !own(name)));
+      for (const [name, value] of Object.entries({ output, url, organization })) {
+        if (isEmpty(value)) throw new ChainloopError('USAGE', `--${name} is empty; leave it out, or is a variable not set?`);
+      }
       found = {
         command: node,
         given: { ...parser.opts(), ...taken },

@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { generateKeyPair } from '../core/adapters/keys.ts';
 import { isChainloopError } from '../core/errors.ts';
 import { trustRootMediaType } from '../core/trust-root.ts';
-import { type PolicyOptions, policyFlags, readPolicy } from './policy.ts';
+import { type PolicyOptions, readPolicy } from './policy.ts';
 
 const nothing: PolicyOptions = {
   key: [],
@@ -60,10 +60,3 @@ for (const [what, options, code, message] of [
     await assert.rejects(readPolicy({ ...nothing, ...options }), (error) => isChainloopError(error, code) && message.test(error.message));
   });
 }
-
-test('an option that is given but empty, as from an unset variable, is refused and lowers no gate', () => {
-  for (const name of ['trustRoot', 'identity', 'identityPrefix', 'identityIssuer', 'sourceRepository'] as const) {
-    assert.throws(() => policyFlags[name].read('', name), { code: 'USAGE' });
-    assert.equal(policyFlags[name].read(undefined, name), undefined);
-  }
-});

@@ -3,16 +3,16 @@ import { ChainloopError } from '../core/errors.ts';
 import { type IdentityMatch, matchesIdentity } from '../core/identity.ts';
 import { limits } from '../core/limits.ts';
 import type { Policy } from '../core/verify.ts';
-import { type Flag, text, texts } from './command.ts';
+import { text, texts } from './command.ts';
 
 /** Whom the user trusts: public keys, or an identity together with the authorities that may vouch for it. */
 export const policyFlags = {
   key: texts('<path>', 'a public key that you trust (PEM)'),
-  trustRoot: given('<path>', 'the authorities that you trust, as written by trust-root export'),
-  identity: given('<id>', 'who must have signed, exactly as in the certificate'),
-  identityPrefix: given('<prefix>', 'how the identity of the signer must begin: https://github.com/acme/app/'),
-  identityIssuer: given('<url>', 'who must vouch for the identity, exactly'),
-  sourceRepository: given('<url>', 'what the job must have built, exactly: https://github.com/acme/app'),
+  trustRoot: text('<path>', 'the authorities that you trust, as written by trust-root export'),
+  identity: text('<id>', 'who must have signed, exactly as in the certificate'),
+  identityPrefix: text('<prefix>', 'how the identity of the signer must begin: https://github.com/acme/app/'),
+  identityIssuer: text('<url>', 'who must vouch for the identity, exactly'),
+  sourceRepository: text('<url>', 'what the job must have built, exactly: https://github.com/acme/app'),
 };
 
 export type PolicyOptions = {
@@ -69,18 +69,6 @@ export async function readTrustRoot(path: string): Promise<string> {
 async function readKeys(paths: readonly string[]) {
   const { readPublicKey } = await import('../core/adapters/keys.ts');
   return Promise.all(paths.map(async (path) => ({ name: basename(path), pem: (await readPublicKey(path)).pem })));
-}
-
-/** A text that may be left out, but not be empty: an unset variable in a release gate must not lower it. */
-function given(hint: string, about: string): Flag<string | undefined> {
-  const flag = text(hint, about);
-  return {
-    ...flag,
-    read: (value, long) => {
-      if (value === '') throw usage(`--${long} ${hint} is empty`);
-      return flag.read(value, long);
-    },
-  };
 }
 
 function usage(message: string): ChainloopError {

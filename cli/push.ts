@@ -3,7 +3,7 @@ import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { command, pairs, text } from './command.ts';
 import { type Context, printJson } from './context.ts';
 import { controlPlaneOf, initPortsOf } from './crafting.ts';
-import { jobFlags, openJob } from './job.ts';
+import { currentFolder, jobFlags, openJob } from './job.ts';
 import { signerOf, signingFlags } from './signing.ts';
 
 export const pushCommand = command({
@@ -35,15 +35,18 @@ push whose answer was lost is repeated with the same bytes.`,
       ...(shared && {
         begin: async () => {
           const from = { type: 'controlPlane', origin: (await place.settings()).url } as const;
-          return init(await initPortsOf(place, store), { from, env: context.env, directory: process.cwd() });
+          return init(await initPortsOf(place, store), { from, env: context.env, directory: currentFolder() });
         },
       }),
     };
+    // A file that cannot be written is said before anything is signed, not when the run is over.
+    if (bundle !== undefined) await (await import('../core/adapters/files.ts')).assertWritable(bundle);
+    if ((await store.sealed()) !== undefined) saySealed(context, { signing, key, annotation });
     const pushed = await push(ports, { builderId: await builderId(), annotations: annotation });
     await printPushed(context, pushed);
     if (pushed.type === 'pushed') context.log.info('Attestation pushed!');
     else context.log.info('Attestation is complete; this was a dry run, and nothing was sent');
-    if (bundle !== undefined && pushed.bundle !== undefined) await writeBundle(bundle, pushed.bundle);
+    if (bundle !== undefined && pushed.bundle !== undefined) await writeBundle(bundle, pushed.bundle, pushed);
   },
 });
 
@@ -67,13 +70,29 @@ async function printPushed(context: Context, pushed: Pushed): Promise<void> {
   }
 }
 
-async function writeBundle(path: string, bundle: string): Promise<void> {
+/** A push that is repeated sends what was signed the first time, whatever is asked for now. */
+function saySealed({ log }: Context, asked: { readonly signing?: unknown; readonly key?: unknown; readonly annotation: object }): void {
+  log.info('It is signed already, by a push whose outcome is not known: the same bytes are sent again');
+  const { signing, key, annotation } = asked;
+  const given = [
+    ...(signing === undefined ? [] : ['--signing']),
+    ...(key === undefined ? [] : ['--key']),
+    ...(Object.keys(annotation).length === 0 ? [] : ['--annotation']),
+  ];
+  if (given.length > 0)
+    log.warn(`${given.join(' and ')} cannot change it any more; to sign anew, begin again: chainloop attestation reset`);
+}
+
+async function writeBundle(path: string, bundle: string, pushed: Pushed): Promise<void> {
   const { writeFileAtomically } = await import('../core/adapters/files.ts');
   try {
     await writeFileAtomically(path, Buffer.from(bundle), 0o644);
   } catch (cause) {
     const { code, message } = isChainloopError(cause) ? cause : { code: 'FILE_UNREADABLE' as const, message: `${path} cannot be written` };
-    const advice = 'the attestation itself is done; get its bundle with: chainloop workflow run describe --output attestation';
+    const advice =
+      pushed.type === 'dryRun'
+        ? 'this was a dry run, so begin it again'
+        : `the attestation itself is done; an operator gets its bundle with: chainloop workflow run describe --id ${pushed.runId} --output attestation > FILE`;
     throw new ChainloopError(code, `${message}; ${advice}`, { cause });
   }
 }

@@ -1,9 +1,12 @@
+import type { Api } from '../client/api.ts';
+import { ChainloopError } from '../core/errors.ts';
 import { runStates } from '../core/vocabulary.ts';
-import { command, group, oneOf, requiredText, text } from './command.ts';
+import { command, group, id, oneOf, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print, printJson, printTables } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
 import { policyFlags, readPolicy } from './policy.ts';
+import { attestationOf, bundleText } from './run-attestation.ts';
 import { describeJson, describeTables, footnote, listTable } from './run-tables.ts';
 
 export const run = group('run', 'the runs of workflows and their attestations', [
@@ -32,36 +35,68 @@ export const run = group('run', 'the runs of workflows and their attestations', 
     about: 'show a run: its evidence, its statement, its signature',
     examples: [
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47',
+      'chainloop workflow run describe --latest --workflow release --project bedrock',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output statement',
+      'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output attestation > release.sigstore.json',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --trust-root root.json --identity-prefix https://github.com/acme/app/',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --key release.pub',
     ],
     details: `"Verified" is the word of the control plane, unless you say whom you trust, with public keys or with a trusted root and an
 identity: then this program checks the signature itself, and fails when it does not hold. What a CI system proved of a job is called verified;
-what only the job says is called self-reported.`,
-    flags: { id: requiredText('<id>', 'the run'), ...policyFlags },
+what only the job says is called self-reported. --output attestation writes the bundle byte for byte as it is stored: its SHA-256 is the
+"Digest".`,
+    flags: {
+      id: id('the run', 'chainloop workflow run ls'),
+      latest: toggle('the newest run, of all or of the workflow that is named'),
+      workflow: text('<id|name>', 'with --latest: its id, or its name together with --project'),
+      project: text('<name>', 'with --latest: its project'),
+      ...policyFlags,
+    },
     outputs: ['table', 'json', 'statement', 'attestation'],
-    run: async (context, { id, ...trusted }) => {
+    run: async (context, { id, latest, workflow, project, ...trusted }) => {
+      refuseAmbiguous({ id, latest, workflow, project });
       const policy = await readPolicy(trusted);
-      const description = await (await connect(context)).run.describe.query({ id });
+      const client = await connect(context);
+      const description = await client.run.describe.query({ id: id ?? (await latestRun(client, { workflow, project })) });
       const checked = policy === undefined ? undefined : (await import('./run-verify.ts')).verifyRun(description, policy);
+      // What fails is no answer: its table is part of what is said about the failure.
+      const refused = checked?.type === 'refused';
       if (context.output === 'table') {
-        printTables(context, describeTables(description, checked));
-        context.stdout.write(footnote(description));
+        const place = refused ? { ...context, stdout: context.stderr } : context;
+        printTables(place, describeTables(description, checked));
+        place.stdout.write(footnote(description));
       }
-      if (checked?.type === 'refused') throw checked.error;
+      if (refused) throw checked.error;
       if (checked !== undefined) context.log.info(`Verified here: signed by ${checked.signer.name}`);
-      const { attestation } = description;
       if (context.output === 'json') printJson(context, describeJson(description, checked));
-      if (context.output === 'statement' || context.output === 'attestation') {
-        if (attestation === null) throw await noAttestation(description.run.id, description.run.state);
-        printJson(context, context.output === 'statement' ? attestation.statement : attestation.bundle);
+      if (context.output === 'statement') printJson(context, attestationOf(description).statement);
+      if (context.output === 'attestation') {
+        // A line break at its end would be another digest; on a terminal it keeps the prompt apart.
+        context.stdout.write(`${bundleText(attestationOf(description))}${context.stdout.isTTY ? '\n' : ''}`);
       }
     },
   }),
 ]);
 
-async function noAttestation(id: string, state: string): Promise<Error> {
-  const { ChainloopError } = await import('../core/errors.ts');
-  return new ChainloopError('NOT_FOUND', `run ${id} has no attestation: its state is ${state}`);
+type Asked = {
+  readonly id: string | undefined;
+  readonly latest: boolean;
+  readonly workflow: string | undefined;
+  readonly project: string | undefined;
+};
+
+function refuseAmbiguous({ id, latest, workflow, project }: Asked): void {
+  if (latest === (id !== undefined)) throw new ChainloopError('USAGE', 'say which run: give either --id <id> or --latest');
+  if (!latest && (workflow ?? project) !== undefined) {
+    throw new ChainloopError('USAGE', '--workflow and --project choose among the newest runs: give --latest with them, or --id alone');
+  }
+}
+
+async function latestRun(
+  client: Api,
+  of: { readonly workflow: string | undefined; readonly project: string | undefined },
+): Promise<string> {
+  const [newest] = (await client.run.list.query({ limit: 1, ...of })).items;
+  if (newest === undefined) throw new ChainloopError('NOT_FOUND', 'there is no run yet; begin one with: chainloop attestation init');
+  return newest.id;
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { command, text, toggle } from './command.ts';
+import type { Context } from './context.ts';
 import { version } from './release.ts';
 
 export const server = command({
@@ -26,21 +27,34 @@ number of servers can run side by side, with the same CHAINLOOP_MASTER_KEY.`,
     const { serve } = await import('../server/main.ts');
     const options = { ...flags, logLevel: flags.logLevel ?? (context.env.CHAINLOOP_LOG_LEVEL || undefined) };
     await serve(options, context.env, version, ({ url, ownerToken }, { dataDir, databaseUrl }) => {
-      context.stdout.write(welcome(url, dataDir, databaseUrl === undefined, ownerToken !== undefined));
+      const tokenFile = ownerToken === undefined ? undefined : join(dataDir, 'owner-token');
+      context.stdout.write(welcome({ url, dataDir, embedded: databaseUrl === undefined, tokenFile, program: programName(context) }));
     });
   },
 });
 
-function welcome(url: string, dataDir: string, embedded: boolean, holdsToken: boolean): string {
-  const tokenFile = join(dataDir, 'owner-token');
+/** How this program is called where it runs: in a checkout, and as a dependency of a project, npm finds it. */
+function programName({ env }: Context): string {
+  return import.meta.filename.endsWith('.ts') || env.npm_command === 'exec' ? 'npx chainloop' : 'chainloop';
+}
+
+/** `tokenFile` is undefined on a second server: the token is where the first one wrote it. */
+export function welcome(server: {
+  readonly url: string;
+  readonly dataDir: string;
+  readonly embedded: boolean;
+  readonly tokenFile: string | undefined;
+  readonly program: string;
+}): string {
+  const { url, dataDir, embedded, tokenFile, program } = server;
   return `Chainloop ${version} listens on ${url}
 Data:        ${dataDir} (${embedded ? 'embedded database' : 'records are in PostgreSQL'})
-Owner token: ${holdsToken ? `${tokenFile} (only you can read it)` : 'in the data directory of the first server'}
+Owner token: ${tokenFile === undefined ? 'in the data directory of the first server' : `${tokenFile} (only you can read it)`}
 
 Next, in another terminal:
-  export CHAINLOOP_URL=${url} CHAINLOOP_TOKEN="$(cat '${tokenFile}')"
-  chainloop org create --name acme
-  chainloop org use --name acme
-  chainloop workflow contract create --name release -f contract.yaml
+  export CHAINLOOP_URL=${url} CHAINLOOP_TOKEN=${tokenFile === undefined ? "'<the owner token>'" : `"$(cat '${tokenFile}')"`}
+  ${program} org create --name acme
+  ${program} org use --name acme
+  ${program} workflow contract create --name release -f contract.yaml
 `;
 }

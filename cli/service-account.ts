@@ -1,4 +1,4 @@
-import { command, count, group, requiredText } from './command.ts';
+import { command, count, group, requiredId, requiredText } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
@@ -16,7 +16,7 @@ export const serviceAccount = group('service-account', 'tokens for CI jobs, each
       workflow: requiredText('<name>', 'the workflow'),
       project: requiredText('<name>', 'its project'),
       name: requiredText('<name>', 'what to call it'),
-      expiresInDays: count('<days>', 'its lifetime (default 90)'),
+      expiresInDays: count('<days>', 'its lifetime (default 90)', { most: 3650 }),
     },
     run: async (context, flags) => {
       const created = await (await connect(context)).serviceAccount.create.mutate(flags);
@@ -38,7 +38,7 @@ export const serviceAccount = group('service-account', 'tokens for CI jobs, each
     name: 'revoke',
     about: 'make a service account unusable, at once',
     examples: ['chainloop service-account revoke --id 32f2af08-0839-40f8-9f77-c9f856b87351'],
-    flags: { id: requiredText('<id>', 'the service account') },
+    flags: { id: requiredId('the service account', 'chainloop service-account ls') },
     run: async (context, { id }) => {
       const revoked = await (await connect(context)).serviceAccount.revoke.mutate({ id });
       context.log.info('Service account revoked!');

@@ -10,6 +10,8 @@ export type Settings = {
   readonly url: string;
   readonly organization?: string | undefined;
   readonly token?: string | undefined;
+  /** What was said for this very command, and how: `--url`, `CHAINLOOP_URL`. The rest is from the configuration. */
+  readonly said?: { readonly url?: string | undefined; readonly organization?: string | undefined } | undefined;
 };
 
 /** The options that every command takes. */
@@ -34,8 +36,19 @@ export async function readSettings(options: GlobalOptions, env: Environment): Pr
   return {
     url,
     organization: options.organization || env.CHAINLOOP_ORGANIZATION || (own ? config.organization : undefined),
-    token: env.CHAINLOOP_TOKEN || (own ? config.token : undefined),
+    token: env.CHAINLOOP_TOKEN ? tokenIn(env.CHAINLOOP_TOKEN, 'CHAINLOOP_TOKEN') : own ? config.token : undefined,
+    said: {
+      url: options.url ? '--url' : env.CHAINLOOP_URL ? 'CHAINLOOP_URL' : undefined,
+      organization: options.organization ? '--organization' : env.CHAINLOOP_ORGANIZATION ? 'CHAINLOOP_ORGANIZATION' : undefined,
+    },
   };
+}
+
+/** The token in a text, without the space around it. USAGE when it is none; whatever it is instead is not repeated: it may be another secret. */
+export function tokenIn(text: string, source: string): string {
+  const token = text.trim();
+  if (/^[\x21-\x7e]{1,512}$/.test(token)) return token;
+  throw new ChainloopError('USAGE', `${source}: that is not a token, which is one word that begins with chl_`);
 }
 
 /** The origin in the text. Throws USAGE for anything that is more, or not http. */
@@ -73,14 +86,29 @@ function isConfig(value: unknown): value is Config {
   return Object.entries(value).every(([key, item]) => configKeys.some((known) => known === key) && typeof item === 'string');
 }
 
-/** Writes the configuration file, readable by its owner alone: it may hold a token. */
+/** Writes the configuration file, readable by its owner alone: it may hold a token. FILE_UNREADABLE, DISK_FULL. */
 export async function writeConfig(env: Environment, config: Config): Promise<string> {
   const path = configPath(env);
+  try {
+    await replaceFile(path, `${JSON.stringify(config, null, 3)}\n`);
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (code === 'ENOSPC' || code === 'EDQUOT') {
+      throw new ChainloopError('DISK_FULL', `no space left to write ${path}; make room, and try again`, { cause });
+    }
+    throw new ChainloopError('FILE_UNREADABLE', `${path} cannot be written (${String(code)}); set XDG_CONFIG_HOME to a folder that can`, {
+      cause,
+    });
+  }
+  return path;
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const temporary = `${path}.${process.pid}`;
   const file = await open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(`${JSON.stringify(config, null, 3)}\n`);
+    await file.writeFile(text);
     await file.sync();
     await file.close();
     await rename(temporary, path);
@@ -89,5 +117,4 @@ export async function writeConfig(env: Environment, config: Config): Promise<str
     await rm(temporary, { force: true });
     throw error;
   }
-  return path;
 }

@@ -22,9 +22,10 @@ a rotation export it again, for what is signed from then on.`,
           `--output is the file to write here: leave it out for JSON, or write ./${output} if you mean a file`,
         );
       }
+      const { assertWritable, writeFileAtomically } = await import('../core/adapters/files.ts');
+      if (output !== undefined) await assertWritable(output);
       const root = await fetchTrustRoot(context);
       if (output === undefined) return printJson(context, root);
-      const { writeFileAtomically } = await import('../core/adapters/files.ts');
       await writeFileAtomically(output, Buffer.from(`${JSON.stringify(root, null, 2)}\n`), 0o644);
       context.log.info('Trusted root written!', { file: output });
     },

@@ -1,4 +1,4 @@
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { VerifiedSigner } from '../core/verify.ts';
 import { command, requiredText } from './command.ts';
@@ -30,13 +30,17 @@ one that is not fails the command. Whatever the control plane says plays no part
         'say whom you trust: --trust-root <path> with --identity <id> for keyless signatures, or --key <path> (a public key, PEM)',
       );
     }
-    const [{ files, readLimited }, { parseStatement }, { verifyArtifacts, verifyBundle }] = await Promise.all([
+    const [{ files, readLimited }, { parseStatement }, { verifyArtifacts, verifyBundle }, { unknownAuthority }] = await Promise.all([
       import('../core/adapters/files.ts'),
       import('../core/statement.ts'),
       import('../core/verify.ts'),
+      import('../core/trust-root.ts'),
     ]);
-    const { payload, payloadType, signer } = verifyBundle(decode(await readLimited(bundle, limits.bundleSizeBytes)), policy);
-    const statement = parseStatement(payload);
+    const bytes = await readLimited(bundle, limits.bundleSizeBytes);
+    const { payloadType, signer, statement } = named(bundle, unknownAuthority, () => {
+      const { payload, ...verified } = verifyBundle(decode(bytes), policy);
+      return { ...verified, statement: parseStatement(payload) };
+    });
     const measured = [];
     for (const path of artifacts) {
       await using file = await files.open(path);
@@ -48,7 +52,15 @@ one that is not fails the command. Whatever the control plane says plays no part
     if (found.length === 0) context.log.info('no artifact was given: the subjects were not compared with any file');
 
     const { metadata } = statement.predicate;
-    const answer = { verified: true, signer, payloadType, predicateType: statement.predicateType, metadata, artifacts: found };
+    const answer = {
+      verified: true,
+      signer,
+      payloadType,
+      predicateType: statement.predicateType,
+      metadata,
+      subjects: statement.subject,
+      artifacts: found,
+    };
     print(context, answer, () => [
       {
         rows: [
@@ -85,6 +97,20 @@ export function signerRows(signer: VerifiedSigner): Exclude<Table['rows'][number
     ...(signer.sourceRepository === undefined ? [] : [['Source Repository', signer.sourceRepository]]),
     ['Signed At', formatTime(signer.signedAt.toISOString())],
   ];
+}
+
+/** Says which file an error is about; and, where the trusted root knows none of the authorities, that it may be an old one. */
+function named<T>(path: string, unknownAuthority: string, judge: () => T): T {
+  try {
+    return judge();
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    const { code, message, problems } = error;
+    const advice = message.includes(unknownAuthority)
+      ? '; if the authorities were rotated since it was exported, export it again: chainloop trust-root export --output FILE'
+      : '';
+    throw new ChainloopError(code, `${path}: ${message}${advice}`, { problems, cause: error });
+  }
 }
 
 function decode(bytes: Uint8Array): string {

@@ -1,5 +1,6 @@
+import { ChainloopError } from '../core/errors.ts';
 import type { WorkflowView } from '../core/wire.ts';
-import { command, group, requiredText, text } from './command.ts';
+import { clearableText, command, group, requiredText, text } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
 import { contract } from './contract.ts';
@@ -27,7 +28,8 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     name: 'create',
     about: 'create a workflow, bound to a contract',
     examples: ['chainloop workflow create --name release --project bedrock --team core --contract release'],
-    details: 'The project is created when it is new. Without --contract, an empty contract of the same name is made.',
+    details: `The project is created when it is new. Without --contract, an empty contract of the same name is made; where that name is taken, the
+contract has to be named.`,
     flags: {
       name,
       project,
@@ -36,7 +38,7 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     },
     run: async (context, { name, project, team, contract }) => {
       const created = await (await connect(context)).workflow.create.mutate({ name, project, team, contract });
-      context.log.info('Workflow created!');
+      context.log.info(`Workflow created! Contract '${created.contractName}' (revision ${created.contractRevision}) binds its runs`);
       print(context, created, () => [describeTable(created)]);
     },
   }),
@@ -47,10 +49,13 @@ export const workflow = group('workflow', 'workflows, their contracts and their 
     flags: {
       name,
       project,
-      team: text('<name>', 'who is responsible for it'),
+      team: clearableText('<name>', "who is responsible for it; '' for nobody"),
       contract: text('<name>', 'the contract that binds its runs'),
     },
     run: async (context, { name, project, team, contract }) => {
+      if (team === undefined && contract === undefined) {
+        throw new ChainloopError('USAGE', 'nothing to change was given: say what, with --team or --contract');
+      }
       const updated = await (await connect(context)).workflow.update.mutate({ name, project, team, contract });
       context.log.info('Workflow updated!');
       print(context, updated, () => [describeTable(updated)]);

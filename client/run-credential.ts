@@ -1,11 +1,12 @@
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { lstat, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import type { CiTokenSource } from '../core/adapters/ci-token.ts';
 import { stateDirectory } from '../core/adapters/crafting-directory.ts';
 import { readLimited, writeFileAtomically } from '../core/adapters/files.ts';
-import { makeStateDirectory } from '../core/adapters/state-directory.ts';
+import { explained, makeStateDirectory } from '../core/adapters/state-directory.ts';
 import { digestOf, hexOf } from '../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
@@ -23,9 +24,10 @@ export type KeptCredential = {
 
 /** A credential is not used in its last minute: a request may take as long. */
 const reserveMs = 60_000;
-/** Another step of the job may be exchanging the same token, which is good once. */
-const otherStepMs = 3_000;
+/** How long another step of the job is waited for, that is exchanging the same token. */
+const otherStepMs = 20_000;
 const prefix = 'run-credential-';
+const marker = 'exchanging-';
 
 const Kept: z.ZodType<RunCredential> = z.strictObject({
   token: z.string(),
@@ -76,20 +78,26 @@ export function keepCredential(deps: {
   async function renew(): Promise<RunCredential> {
     const found = await kept();
     if (found !== undefined) return found;
+    const { root, own } = await folders();
+    await makeStateDirectory(own);
+    const ours = `${marker}${randomUUID()}`;
+    await explained(own, () => writeFile(join(own, ours), '', { flag: 'wx', mode: 0o600 }));
     try {
       const made = await exchangeFrom(source, options, choice);
-      const { root, own } = await folders();
-      await makeStateDirectory(own);
       await writeFileAtomically(join(own, 'credential.json'), Buffer.from(JSON.stringify(Kept.parse(made))), 0o600);
       await sweep(root, now());
       return made;
     } catch (error) {
+      // A token that is good once may have been exchanged by another step of the job.
       if (source.platform !== 'gitlab' || !isChainloopError(error, 'UNAUTHENTICATED')) throw error;
-      const before = await read(join((await folders()).own, 'credential.json'));
-      if (before !== undefined && !isGood(before)) throw outlasted(before, error);
-      const other = await awaited(kept);
-      if (other === undefined) throw error;
-      return other;
+      // Nor does anybody wait for this one any more: two steps with a token that is no good would wait for each other.
+      await rm(join(own, ours), { force: true });
+      const other = (await othersDone(own)) ? await kept() : undefined;
+      if (other !== undefined) return other;
+      const before = await read(join(own, 'credential.json'));
+      throw before === undefined || isGood(before) ? error : outlasted(before, error);
+    } finally {
+      await rm(join(own, ours), { force: true });
     }
   }
 
@@ -128,12 +136,14 @@ async function read(path: string): Promise<RunCredential | undefined> {
   }
 }
 
-async function awaited<T>(find: () => Promise<T | undefined>): Promise<T | undefined> {
+/** Waits until no step is exchanging; false when that takes too long. */
+async function othersDone(folder: string): Promise<boolean> {
   const endsAt = performance.now() + otherStepMs;
   for (;;) {
-    const found = await find();
-    if (found !== undefined || performance.now() > endsAt) return found;
-    await sleep(100);
+    const names = await readdir(folder);
+    if (!names.some((name) => name.startsWith(marker))) return true;
+    if (performance.now() > endsAt) return false;
+    await sleep(50);
   }
 }
 

@@ -4,9 +4,9 @@ import type { CraftedMaterial, Crafting, RunnerContext } from './crafting.ts';
 import { ChainloopError, type Problem } from './errors.ts';
 import { limits } from './limits.ts';
 import { didYouMean } from './nearest.ts';
-import { displayRunnerType } from './runner.ts';
+import { displayRunnerType, runnerVariables } from './runner.ts';
 import { printable } from './source/place.ts';
-import { expectedSubjects } from './statement.ts';
+import { expectedSubjects } from './statement/subjects.ts';
 
 /** What was brought for a contract: by a crafting, or by a statement that the control plane reads. */
 export type Found = {
@@ -40,6 +40,14 @@ export function unsatisfied(contract: Contract, found: Found): Problem[] {
       (name) => `give it with: chainloop attestation push --annotation ${name}=<value>`,
     ),
   ];
+}
+
+/** Variables that neither the contract nor the CI system asks for: nobody may make a job hand them over, or take them in. */
+export function surplusVariables(contract: Pick<Contract, 'envAllowList'>, { runner, env }: Pick<Found, 'runner' | 'env'>): Problem[] {
+  const allowed = new Set([...contract.envAllowList, ...runnerVariables(runner.type)]);
+  return Object.keys(env)
+    .filter((name) => !allowed.has(name))
+    .map((name) => ({ message: `variable '${printable(name)}' is neither in envAllowList nor one of the runner; leave it out` }));
 }
 
 /** Of those, what is fixed when an attestation begins, and cannot be made good later: the runner and the variables. */

@@ -172,6 +172,11 @@ for (const [what, text, expected] of [
     ['CHAINLOOP_SIGNING_KEY is a credential, and everything listed here is published in the attestation; remove it'],
   ],
   [
+    "the token of a job's CI system among the variables",
+    'schemaVersion: v1\nenvAllowList: [CHAINLOOP_ID_TOKEN]',
+    ['CHAINLOOP_ID_TOKEN is a credential, and everything listed here is published in the attestation; remove it'],
+  ],
+  [
     'an escaped terminal sequence (S14)',
     'schemaVersion: v1\nannotations: [{name: a, value: "\\e[2J"}]',
     ['has a control or bidirectional character, or half of a surrogate pair; remove it'],

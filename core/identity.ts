@@ -7,9 +7,10 @@ export type IdentityMatch = { readonly exact: string } | { readonly prefix: stri
 const prefixForm = /^https?:\/\/[^/?#@\s]+\/[\x21-\x7e]*$/;
 
 /**
- * Compares the identity of a certificate (its subject alternative name), byte for byte. A prefix ends at a boundary: it ends with `/` or
- * `@`, or the identity ends there or goes on with one of them, so that `…/acme/app` is not `…/acme/app-evil`, nor `…@refs/heads/main` any
- * `main-evil`. Only behind `@refs/tags/` it is plain text: `…@refs/tags/v` is any v. USAGE for a prefix that names no host and path.
+ * Compares the identity of a certificate (its subject alternative name), byte for byte. A prefix ends at a boundary: it ends with `/`, or
+ * the identity ends there or goes on with one, so that `…/acme/app` is not `…/acme/app-evil`, nor `…@refs/heads/main` any `main-evil`; or
+ * the `@` of a ref or commit comes there, so that `…/release.yml` is not the file `release.yml@x.yml`. Only behind `@refs/tags/` it is plain
+ * text: `…@refs/tags/v` is any v. USAGE for a prefix that names no host and path.
  */
 export function matchesIdentity(identity: string, match: IdentityMatch): boolean {
   if ('exact' in match) return match.exact !== '' && identity === match.exact;
@@ -24,5 +25,10 @@ export function matchesIdentity(identity: string, match: IdentityMatch): boolean
   // What a server would resolve to another place is not beneath the prefix.
   if (/(^|[/\\])\.{1,2}([/\\]|$)|\\|%2[ef]|%5c/i.test(identity.slice(identity.indexOf('//') + 2))) return false;
   const rest = identity.slice(prefix.length);
-  return rest === '' || /[/@]$/.test(prefix) || /^[/@]/.test(rest) || prefix.includes('@refs/tags/');
+  // The prefix says where the ref begins, so none may begin later: that would be a folder that is called like a ref.
+  const hasRef = prefix.includes('@refs/');
+  if (hasRef && rest.includes('@refs/')) return false;
+  if (rest === '' || prefix.endsWith('/') || rest.startsWith('/') || prefix.includes('@refs/tags/')) return true;
+  const reference = prefix.endsWith('@') ? rest : rest.startsWith('@') ? rest.slice(1) : '';
+  return !hasRef && /^(refs\/.|[0-9a-f]{40}$|[0-9a-f]{64}$)/.test(reference);
 }

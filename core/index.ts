@@ -21,14 +21,28 @@ export { type SealedCrafting, seal, unsatisfied } from './completeness.ts';
 // ── What is signed, and how it is verified ──
 
 export { buildBundle, bundleMediaType, type ParsedBundle, parseBundle } from './bundle.ts';
+export { type IdentityMatch, matchesIdentity } from './identity.ts';
+export { keyHint } from './key.ts';
 export { buildStatement, expectedSubjects, headOf, materialsOf, parseStatement, Statement } from './statement.ts';
-export { type Policy, type TrustedKey, type Verified, verifyArtifacts, verifyBundle } from './verify.ts';
+export { loadTrustRoot, type Thresholds, type TrustRoot } from './trust-root.ts';
+export {
+  type IdentityPolicy,
+  type KeyPolicy,
+  type Policy,
+  type TrustedKey,
+  type Verified,
+  type VerifiedSigner,
+  verifyArtifacts,
+  verifyBundle,
+  verifyMessage,
+} from './verify.ts';
 
 // ── The effects: files, git, keys, registries ──
 
 export { craftingDirectory, createCraftingStore } from './adapters/crafting-store.ts';
 export { files } from './adapters/files.ts';
 export { createGit } from './adapters/git.ts';
+export { createKeylessSigner, type KeylessPorts } from './adapters/keyless.ts';
 export { generateKeyPair, loadSigner } from './adapters/keys.ts';
 export { createRegistryClient } from './adapters/oci/client.ts';
 export { createEvidenceStore } from './adapters/oci/evidence-store.ts';

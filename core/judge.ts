@@ -8,7 +8,7 @@ import { sameBytes } from './der.ts';
 import { ChainloopError, type ErrorCode } from './errors.ts';
 import { readTimestamp } from './timestamp.ts';
 import { type EntrySigner, entryProblem, type Log } from './transparency.ts';
-import type { JudgeOptions, SignedContent, TrustRoot, TrustRootText } from './trust-root.ts';
+import { type JudgeOptions, type SignedContent, type TrustRoot, type TrustRootText, unknownAuthority } from './trust-root.ts';
 
 /** Some authority of a trusted root: its certificates, its own first, and when it is believed. */
 type Authority = { readonly chain: readonly Certificate[]; readonly start: Date; readonly end: Date | undefined };
@@ -84,7 +84,7 @@ function checkCertificate(certificate: Certificate, times: readonly Date[], issu
       );
     }
     if (!issuers.some((authority) => isBelieved(authority, time) && authority.chain.some((issuer) => isIssuedBy(certificate, issuer)))) {
-      throw refuse('SIGNER_UNTRUSTED', `its certificate is not of an authority that the trusted root believes at ${time.toISOString()}`);
+      throw refuse('SIGNER_UNTRUSTED', `its certificate is ${unknownAuthority} at ${time.toISOString()}`);
     }
   }
 }
@@ -103,7 +103,7 @@ function timesOf(bundle: SignedMaterial, authorities: readonly Authority[], stri
     });
     const [own] = authority?.chain ?? [];
     if (authority === undefined || own === undefined) {
-      throw refuse('TIMESTAMP_INVALID', `its timestamp is not of an authority that the trusted root believes at ${time.toISOString()}`);
+      throw refuse('TIMESTAMP_INVALID', `its timestamp is ${unknownAuthority} at ${time.toISOString()}`);
     }
     if (!own.extendedKeyUsages.includes(usage.timeStamping)) {
       throw refuse('TIMESTAMP_INVALID', 'its timestamp is by a certificate that is not for time-stamping (RFC 3161, section 2.3)');

@@ -90,6 +90,8 @@ export const limits = {
   certificateClockSkewMs: 5 * 60 * 1000,
   /** A request for a timestamp (RFC 3161): a SHA-256 and a nonce are about 70 bytes. */
   timestampRequestSizeBytes: 4 * 1024,
+  /** Timestamps for whoever asks without a token, all together: each is a signature of about a millisecond. */
+  openTimestampsPerSecond: 50,
   /** Redirects that are followed for one download; registries need one or two. */
   redirects: 5,
   /** Pages of one list that a registry answers in several. */
@@ -112,12 +114,16 @@ export const limits = {
   cueMemoryPages: 8_192,
   /** A run that was opened and never pushed expires after this. */
   runLifetimeMs: 24 * 60 * 60 * 1000,
+  /** Open runs of one workflow: one for each CI run of a day, with room. */
+  openRuns: 1_000,
   /** A token, unless said otherwise. */
   tokenLifetimeMs: 90 * 24 * 60 * 60 * 1000,
   /** A run credential: a job that takes longer gets a new one for a new token of its CI system. */
   runCredentialLifetimeMs: 15 * 60 * 1000,
   /** The token of a CI system; GitHub's and GitLab's have about 2 KiB. */
   subjectTokenSizeBytes: 16 * 1024,
+  /** How long the token of a CI system may be good: each is remembered for so long. GitLab's are good for as long as the job may take. */
+  subjectTokenLifetimeMs: 24 * 60 * 60 * 1000,
   /** How far two clocks may be apart. */
   clockToleranceMs: 30_000,
   /** A binding made by name only: the first matching token has to come within this time. */
@@ -139,8 +145,10 @@ export const limits = {
   issuerKeysStaleMs: 60 * 60 * 1000,
   /** Between two requests for the keys of one issuer, whatever made-up key ids arrive. */
   issuerCooldownMs: 30_000,
-  /** Refused exchanges from one address within a minute. */
-  refusedExchangesPerMinute: 120,
+  /** Exchanges that wait for the keys of one issuer: more are told to come back. */
+  issuerWaiters: 8,
+  /** Failed exchanges from one address within a minute. */
+  failedExchangesPerMinute: 120,
   /** Connections of one server to PostgreSQL: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */

@@ -1,7 +1,6 @@
 import type * as z from 'zod';
 import { toBase64 } from './base64.ts';
 import type { SealedCrafting } from './completeness.ts';
-import type { Contract } from './contract.ts';
 import type { CraftedMaterial, GitHead } from './crafting.ts';
 import { digestOf, hexOf, parseDigest } from './digest.ts';
 import { ChainloopError, type Problem } from './errors.ts';
@@ -17,8 +16,10 @@ import {
   type Subject,
   statementType,
 } from './statement/schema.ts';
+import { byName, expectedSubjects, present } from './statement/subjects.ts';
 
 export { Statement, type Subject } from './statement/schema.ts';
+export { expectedSubjects } from './statement/subjects.ts';
 
 /**
  * The statement of a crafting that is complete, as the bytes to sign: JSON without white space, keys in the order of the schema, maps
@@ -125,48 +126,8 @@ export function headOf(statement: Statement): GitHead | undefined {
   };
 }
 
-/**
- * What an attestation of this evidence must be about: the commit, when there is one, and the output materials by contract name. A
- * STRING is never a subject: it is no artifact that anybody could hold against the attestation.
- */
-export function expectedSubjects(materials: readonly CraftedMaterial[], contract: Contract, head: GitHead | undefined): Subject[] {
-  const outputs = new Set(contract.materials.filter((material) => material.output).map((material) => material.name));
-  const subjects = byName(materials).flatMap((material): Subject[] => {
-    const { name, type, digest, fileName, tag } = material;
-    if (!outputs.has(name) || type === 'STRING' || digest === undefined) return [];
-    return [
-      {
-        name: fileName ?? name,
-        digest: { sha256: hexOf(digest) },
-        annotations: {
-          'chainloop.material.name': name,
-          'chainloop.material.type': type,
-          ...present({ 'chainloop.material.image.tag': tag }),
-        },
-      },
-    ];
-  });
-  return head === undefined ? subjects : [gitSubject(head), ...subjects];
-}
-
 function isGitSubject(subject: Subject): subject is GitSubject {
   return !('sha256' in subject.digest);
-}
-
-function gitSubject(head: GitHead): Subject {
-  const annotations = present({
-    'author.name': head.authorName,
-    'author.email': head.authorEmail,
-    date: head.date,
-    message: head.message,
-    parents: head.parents === undefined ? undefined : [...head.parents],
-    remotes: head.remotes.length === 0 ? undefined : [...head.remotes],
-  });
-  return {
-    name: 'git.head',
-    digest: head.commit.length === 40 ? { sha1: head.commit } : { gitCommit: head.commit },
-    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
-  };
 }
 
 function describeMaterial(material: CraftedMaterial): StatementMaterial {
@@ -220,18 +181,6 @@ function canonicalText(statement: Statement): string {
 
 function sorted(values: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).toSorted(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function byName(materials: readonly CraftedMaterial[]): CraftedMaterial[] {
-  return materials.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-}
-
-type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-/** The object without the keys that have no value: undefined, or an empty text. */
-function present<T extends object>(values: T): Present<T>;
-function present(values: object): object {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== ''));
 }
 
 function decode(bytes: Uint8Array): string {

@@ -8,6 +8,9 @@ import { limits } from './limits.ts';
 import { readJson } from './source/json.ts';
 import { type Finding, formatPath } from './source/place.ts';
 
+/** In the refusals of certificates and timestamps by authorities that are not in the trusted root, which may be older than they. */
+export const unknownAuthority = 'not of an authority that the trusted root believes';
+
 /** Sigstore's trusted root (protobuf-specs, sigstore_trustroot.proto): whom a verifier believes about certificates, times and logs. */
 export const trustRootMediaType = 'application/vnd.dev.sigstore.trustedroot+json;version=0.1';
 

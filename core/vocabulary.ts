@@ -18,3 +18,16 @@ export const runnerTypes = [
 
 /** The states of a run. `initialized` goes to one of the others, once; there is no other arrow. */
 export const runStates = ['initialized', 'success', 'failed', 'cancelled', 'expired'] as const;
+
+/** Variables that hold credentials: none of them is ever recorded, whatever a contract asks for. */
+export const credentialVariables: readonly string[] = [
+  'CHAINLOOP_TOKEN',
+  'CHAINLOOP_ID_TOKEN',
+  'CHAINLOOP_SIGNING_KEY',
+  'CHAINLOOP_SIGNING_PASSWORD',
+  'CHAINLOOP_REGISTRY_PASSWORD',
+  'ACTIONS_ID_TOKEN_REQUEST_TOKEN',
+  'ACTIONS_RUNTIME_TOKEN',
+  'GITHUB_TOKEN',
+  'CI_JOB_TOKEN',
+];

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { JobClaims, JobIdentity } from './claims.ts';
 import { type Digest, isDigest } from './digest.ts';
+import type { ErrorCode } from './errors.ts';
 import { limits } from './limits.ts';
 import { MaterialType, Name, RunnerType, RunState } from './names.ts';
 
@@ -182,6 +183,8 @@ export type CasBackendView = {
   readonly problem: string | null;
   readonly createdAt: string;
   readonly validatedAt: string | null;
+  /** The code of `problem`, in the answer of the check that found it. */
+  readonly problemCode?: ErrorCode | undefined;
 };
 
 /** What a certificate can say of an identity or its issuer. */
@@ -264,6 +267,8 @@ export const wire = {
     insecure: z.boolean().default(false),
     default: z.boolean().default(true),
   }),
+  /** Other credentials for the registry, which are tried before they are kept. */
+  casBackendUpdate: z.strictObject({ name: Name, username: z.string().max(256), password: z.string().max(16_384) }),
   attestationInit: z.strictObject({
     workflow: Name.optional(),
     project: Name.optional(),

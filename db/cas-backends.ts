@@ -83,6 +83,14 @@ export async function recordCheck(scope: OrgScope, name: string, problem: string
   return found(row, `CAS backend '${name}'`);
 }
 
+/** Keeps other credentials of a backend, that were just proven. Throws NOT_FOUND. */
+export async function replaceCredentials(scope: OrgScope, name: string, credentials: Uint8Array, now: Date): Promise<CasBackendRow> {
+  const [row] = await scope.run((tx) =>
+    tx.update(casBackends).set({ credentials, status: 'ok', problem: null, validatedAt: now }).where(named(scope, name)).returning(),
+  );
+  return found(row, `CAS backend '${name}'`);
+}
+
 /** Removes a backend. Throws NOT_FOUND, and CONFLICT when it is the default, or evidence is in it. */
 export function removeCasBackend(scope: OrgScope, name: string): Promise<CasBackendRow> {
   return refusing(

@@ -19,8 +19,8 @@ export type Arrival = {
 };
 
 /**
- * Records what has arrived. The same bytes again change only what was not known before, and the place, so the blob and its
- * manifest may be recorded in any order and any number of times.
+ * Records what has arrived. The same bytes again change only what was not known before, and the place with its manifest, so the blob and
+ * its manifest may be recorded in any order and any number of times; what it is called stays as the first manifest said it.
  */
 export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise<void> {
   const { mediaType, fileName, manifestDigest } = arrival;
@@ -32,8 +32,10 @@ export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise
         target: [evidence.organizationId, evidence.digest],
         set: {
           casBackendId: arrival.casBackendId,
-          ...(mediaType === undefined ? {} : { mediaType }),
-          ...(fileName === undefined ? {} : { fileName }),
+          ...(mediaType === undefined
+            ? {}
+            : { mediaType: sql`case when ${evidence.fileName} is null then ${mediaType} else ${evidence.mediaType} end` }),
+          ...(fileName === undefined ? {} : { fileName: sql`coalesce(${evidence.fileName}, ${fileName})` }),
           ...(manifestDigest === undefined ? {} : { manifestDigest }),
         },
       }),

@@ -267,6 +267,13 @@ forEachDatabase('evidence is one row per organization and digest, whatever arriv
   const [row, ...more] = await findEvidence(scope, [digest, digestOf('absent')]);
   assert.deepEqual(more, []);
   assert.deepEqual([row?.mediaType, row?.fileName, row?.manifestDigest, row?.sizeBytes], ['text/plain', 'a.txt', manifestDigest, 4]);
+  await recordEvidence(scope, { digest, casBackendId, sizeBytes: 4, mediaType: 'text/evil', fileName: 'evil.txt', manifestDigest });
+  const [again] = await findEvidence(scope, [digest]);
+  assert.deepEqual([again?.mediaType, again?.fileName], ['text/plain', 'a.txt']);
+  await recordEvidence(scope, { digest: digestOf('late'), casBackendId, sizeBytes: 4 });
+  await recordEvidence(scope, { digest: digestOf('late'), casBackendId, sizeBytes: 4, mediaType: 'text/plain', fileName: 'a.txt' });
+  const [late] = await findEvidence(scope, [digestOf('late')]);
+  assert.deepEqual([late?.mediaType, late?.fileName], ['text/plain', 'a.txt']);
   assert.deepEqual(await findEvidence(scope, []), []);
   assert.deepEqual(await findEvidence((await newOrganization(database)).scope, [digest]), []);
 });

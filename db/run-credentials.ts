@@ -9,7 +9,6 @@ import { bindings, runCredentials, usedTokens } from './trust-schema.ts';
 /** A run credential as the server meets it. `removed`: its binding or its workflow is gone, and the credential with it. */
 export type RunCredentialRow = {
   readonly id: string;
-  readonly bindingId: string;
   readonly claims: JobClaims;
   readonly naturalKey: string;
   readonly expiresAt: Date;
@@ -24,7 +23,6 @@ export async function findRunCredential(system: SystemScope, hash: Digest): Prom
     tx
       .select({
         id: runCredentials.id,
-        bindingId: runCredentials.bindingId,
         claims: runCredentials.claims,
         naturalKey: runCredentials.naturalKey,
         expiresAt: runCredentials.expiresAt,

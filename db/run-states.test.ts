@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { isChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
 import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
 import { endRun, expireRuns, openRun, pushRun } from './run-states.ts';
@@ -44,6 +45,28 @@ forEachDatabase('a run pins the revision that was asked for, else the latest', a
   );
   await assert.rejects(openedRun(scope, randomUUID()), (error) => isChainloopError(error, 'NOT_FOUND'));
 });
+
+forEachDatabase(
+  'runs are not opened without end: a workflow has room for so many, and the same key still gives its run',
+  async (_, database) => {
+    const { scope } = await newOrganization(database);
+    const workflow = await newWorkflow(scope);
+    const key = randomUUID();
+    const first = await openedRun(scope, workflow.id, later, key);
+    const count = (open: number) =>
+      scope.run((tx) =>
+        tx.execute(sql`update workflows set runs_count = ${open}, runs_initialized = ${open} where id = ${workflow.id}::uuid`),
+      );
+    await count(limits.openRuns);
+    await assert.rejects(
+      openedRun(scope, workflow.id),
+      (error) => isChainloopError(error, 'LIMIT_EXCEEDED') && /1000 runs are open/.test(error.message),
+    );
+    assert.equal((await openedRun(scope, workflow.id, later, key)).id, first.id);
+    await count(limits.openRuns - 1);
+    await openedRun(scope, workflow.id);
+  },
+);
 
 forEachDatabase('of eight pushes at once exactly one is accepted, the others are the same', async (_, database) => {
   const { scope } = await newOrganization(database);

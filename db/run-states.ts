@@ -1,11 +1,13 @@
-import { and, eq, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, isNull, or, type SQL, sql } from 'drizzle-orm';
 import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import type { CraftedMaterial, RunnerContext } from '../core/crafting.ts';
 import { type Digest, hexOf } from '../core/digest.ts';
-import type { OrgScope, SystemScope } from './client.ts';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { OrgScope, SystemScope, Tx } from './client.ts';
 import { lockCollected } from './collected.ts';
 import { type RunContext, selectRun } from './runs.ts';
-import { runs } from './schema.ts';
+import { runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
 
 /**
@@ -28,7 +30,8 @@ export type NewRun = {
 
 /**
  * Opens a run; the same key of the same workflow gives the run that is there, and so does the natural key of an open one. Throws
- * NOT_FOUND for the workflow or the revision.
+ * NOT_FOUND for the workflow or the revision, LIMIT_EXCEEDED for a new one beyond `limits.openRuns`; those that are opened at the same
+ * moment may go beyond it by a few.
  */
 export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
   const { organizationId } = scope;
@@ -41,6 +44,7 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
         join contracts c on c.id = w.contract_id
         join contract_revisions r on r.contract_id = c.id and r.revision = coalesce(${contractRevision ?? null}::int, c.latest_revision)
         where w.org_id = ${organizationId}::uuid and w.id = ${workflowId}::uuid and w.deleted_at is null
+          and w.runs_initialized < ${limits.openRuns}::int
       ), opened as (
         insert into runs (org_id, workflow_id, contract_revision_id, idempotency_key, expires_at,
           runner_type, runner_url, runner_environment, runner_workflow_file_path, runner_authenticated,
@@ -70,10 +74,21 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
         and(eq(runs.workflowId, workflowId), or(eq(runs.idempotencyKey, idempotencyKey), openOf(federated?.naturalKey))),
       ),
     ]);
+    if (row === undefined) await assertRoom(tx, scope, workflowId);
     const what =
       contractRevision === undefined ? `workflow ${workflowId}` : `workflow ${workflowId} with contract revision ${contractRevision}`;
     return found(row, what);
   });
+}
+
+async function assertRoom(tx: Tx, scope: OrgScope, workflowId: string): Promise<void> {
+  const own = and(eq(workflows.organizationId, scope.organizationId), eq(workflows.id, workflowId), isNull(workflows.deletedAt));
+  const [workflow] = await tx.select({ name: workflows.name, open: workflows.runsInitialized }).from(workflows).where(own);
+  if (workflow === undefined || workflow.open < limits.openRuns) return;
+  throw new ChainloopError(
+    'LIMIT_EXCEEDED',
+    `workflow '${workflow.name}': ${workflow.open} runs are open, and no more can be; push them, or end them with: chainloop attestation reset; then try again`,
+  );
 }
 
 /** Notes that a later attempt of the CI run works on this run, as long as it is open. */

@@ -110,6 +110,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   describeCasBackend: (scope, { backendId }) => backends.describeCasBackend(scope, { id: backendId }),
   setDefaultCasBackend: (scope, { backendName }) => backends.setDefaultCasBackend(scope, backendName),
   recordCheck: (scope, { backendName }) => backends.recordCheck(scope, backendName, 'sabotage', now),
+  replaceCredentials: (scope, { backendName }) => backends.replaceCredentials(scope, backendName, Buffer.from('sabotage'), now),
   removeCasBackend: (scope, { backendName }) => backends.removeCasBackend(scope, backendName),
   collect: (scope, { openId }) =>
     collected.collect(

@@ -19,9 +19,11 @@ export type WorkflowRef = { readonly name: string; readonly project: string };
 
 export type NewWorkflow = WorkflowRef & {
   readonly team: string;
-  /** A contract that exists, or one to make unless its name is taken; then that one is used. */
-  readonly contract: string | { readonly name: string; readonly content: RevisionContent };
+  /** A contract that exists, or one to make unless its name is taken; then that one is used, or with `isNew` refused. */
+  readonly contract: string | MissingContract;
 };
+
+type MissingContract = { readonly name: string; readonly content: RevisionContent; readonly isNew?: boolean };
 
 /** Makes a workflow, its project and its contract where they are missing. Throws ALREADY_EXISTS, and NOT_FOUND for the contract. */
 export function createWorkflow(scope: OrgScope, workflow: NewWorkflow): Promise<WorkflowRow> {
@@ -29,12 +31,12 @@ export function createWorkflow(scope: OrgScope, workflow: NewWorkflow): Promise<
   const { name, project, team, contract } = workflow;
   return refusing(
     {
-      workflows_name_key: () =>
-        new ChainloopError('ALREADY_EXISTS', `workflow '${name}' exists already in project '${project}'; choose another name`),
+      workflows_name_key: () => nameTaken(workflow),
       contracts_name_key: () => new ChainloopError('CONFLICT', `workflow '${name}': its contract is being made by someone else; try again`),
     },
     scope.run(async (tx) => {
-      const contractId = typeof contract === 'string' ? await lockContract(tx, scope, contract) : await ensureContract(tx, scope, contract);
+      const contractId =
+        typeof contract === 'string' ? await lockContract(tx, scope, contract) : await ensureContract(tx, scope, contract, workflow);
       const projectId = await ensureProject(tx, scope, project);
       const [made] = await tx
         .insert(workflows)
@@ -127,13 +129,23 @@ function selectWorkflows(tx: Tx) {
     .innerJoin(contracts, eq(contracts.id, workflows.contractId));
 }
 
-async function ensureContract(tx: Tx, scope: OrgScope, contract: { readonly name: string; readonly content: RevisionContent }) {
+async function ensureContract(tx: Tx, scope: OrgScope, contract: MissingContract, workflow: WorkflowRef): Promise<string> {
   const [there] = await tx
     .select({ id: contracts.id })
     .from(contracts)
     .where(and(eq(contracts.organizationId, scope.organizationId), eq(contracts.name, contract.name), isNull(contracts.deletedAt)))
     .for('share');
-  return there?.id ?? (await insertContract(tx, scope, contract.name, contract.content)).id;
+  if (there === undefined) return (await insertContract(tx, scope, contract.name, contract.content)).id;
+  if (contract.isNew !== true) return there.id;
+  if ((await selectWorkflows(tx).where(live(scope, workflow))).length > 0) throw nameTaken(workflow);
+  throw new ChainloopError(
+    'ALREADY_EXISTS',
+    `contract '${contract.name}' exists already; to use it for the workflow, say so: --contract ${contract.name}`,
+  );
+}
+
+function nameTaken({ name, project }: WorkflowRef): ChainloopError {
+  return new ChainloopError('ALREADY_EXISTS', `workflow '${name}' exists already in project '${project}'; choose another name`);
 }
 
 function live(scope: OrgScope, ref: WorkflowRef) {

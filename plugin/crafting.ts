@@ -4,7 +4,7 @@ import { createSharedCraftingStore } from '../client/crafting-store.ts';
 import { createKeylessPorts } from '../client/signing.ts';
 import { craftingDirectory, createCraftingStore } from '../core/adapters/crafting-store.ts';
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
-import { createRegistryClient } from '../core/adapters/oci/client.ts';
+import { createRegistryClient, type RegistryClient } from '../core/adapters/oci/client.ts';
 import { createEvidenceStore } from '../core/adapters/oci/evidence-store.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
@@ -31,22 +31,30 @@ export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane 
   };
 }
 
-/** The evidence storage behind the gateway. */
-export function evidenceOf({ program, version }: Platform, options: () => Promise<Connected>, organization: string): EvidenceStore {
+/** The evidence storage behind the gateway. Its connections are kept from file to file; close it afterwards. */
+export function evidenceOf(
+  { program, version }: Platform,
+  options: () => Promise<Connected>,
+  organization: string,
+): EvidenceStore & Disposable {
+  const clients = new Map<string, RegistryClient>();
   return {
     async upload(file) {
       const { url, token } = await options();
-      const client = createRegistryClient({
-        origin: new URL(url).origin,
-        repository: organization,
-        credentials: { type: 'bearer', token },
-        userAgent: `chainloop-${program}/${version}`,
-      });
-      try {
-        return await createEvidenceStore({ client }).upload(file);
-      } finally {
-        client.close();
-      }
+      // A credential that is renewed meanwhile brings another client.
+      const client =
+        clients.get(token) ??
+        createRegistryClient({
+          origin: new URL(url).origin,
+          repository: organization,
+          credentials: { type: 'bearer', token },
+          userAgent: `chainloop-${program}/${version}`,
+        });
+      clients.set(token, client);
+      return createEvidenceStore({ client }).upload(file);
+    },
+    [Symbol.dispose]() {
+      for (const client of clients.values()) client.close();
     },
   };
 }

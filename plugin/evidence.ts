@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename, relative, resolve } from 'node:path';
 import { findFile } from '../core/adapters/paths.ts';
 import type { Contract, ContractMaterial } from '../core/contract.ts';
 import { ChainloopError, type ErrorCode, isChainloopError, type Problem } from '../core/errors.ts';
@@ -68,7 +68,9 @@ export async function understand(
         if (value === undefined) return undefined;
         if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u.test(basename(value)))
           throw new ChainloopError('USAGE', `the name of ${printable(value, 200)} has a character that nobody sees; rename the file`);
-        await using file = await ports.files.open(value, kinds[wanted.type].mediaType);
+        // Relative where it can be: the path is in messages.
+        const path = relative(process.cwd(), resolve(ports.directory, value)) || '.';
+        await using file = await ports.files.open(path, kinds[wanted.type].mediaType);
         await checkKind(wanted.type, file);
         return { wanted, source, value };
       }

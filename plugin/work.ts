@@ -162,7 +162,7 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   async function record(crafting: Crafting, evidence: readonly Evidence[]): Promise<void> {
     // While materials are added, what was fixed before does not change.
     const still = { ...store, load: async () => crafting };
-    const storage = evidenceOf(platform, options, crafting.start.identity.organization);
+    using storage = evidenceOf(platform, options, crafting.start.identity.organization);
     await group(`Materials (${evidence.length})`, async () => {
       const failures = await inTurns(evidence, ({ wanted, value, source }) => {
         const path = source === 'file' ? resolve(directory, value) : value;

@@ -89,7 +89,11 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
   const api = createApi({ services, authenticate, bodyTimeoutMs: bodyMs });
 
   app.all('/trpc/*', (c) => api(c.env.incoming, idOf(c.env.outgoing)));
-  app.post('/tsa', (c) => answerTimestampQuery(c.env.incoming, services, bodyMs));
+  const countStamp = createAllowance(services.now);
+  app.post('/tsa', (c) => {
+    countStamp();
+    return answerTimestampQuery(c.env.incoming, services, bodyMs);
+  });
   app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));
   app.get('/runs/:id{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}}', (c) => runPage(c.req.param('id')));
   app.get('/healthz', (c) => c.text('ok\n'));
@@ -109,7 +113,7 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
     const requestId = idOf(c.env.outgoing);
     const { httpStatus, ...body } = publicError(error, requestId);
     if (!isChainloopError(error)) log.error({ requestId, error }, 'request failed');
-    return Response.json({ error: body }, { status: httpStatus });
+    return Response.json({ error: body }, { status: httpStatus, headers: body.code === 'RATE_LIMITED' ? { 'retry-after': '1' } : {} });
   });
   return app;
 }
@@ -122,6 +126,22 @@ async function answerTimestampQuery(request: IncomingMessage, { authority }: Ser
   const query = await readBytes(request, limits.timestampRequestSizeBytes, timeoutMs);
   const reply = await authority.timestamp(new Uint8Array(query));
   return new Response(new Uint8Array(reply), { headers: { 'content-type': 'application/timestamp-reply' } });
+}
+
+/**
+ * Nobody is known here, and behind a proxy all have one address: so it is for all together. Jobs are stamped by the API, with their token,
+ * whatever others do here. RATE_LIMITED.
+ */
+function createAllowance(now: () => Date): () => void {
+  let second = 0;
+  let count = 0;
+  return () => {
+    const current = Math.floor(now().getTime() / 1000);
+    if (current !== second) [second, count] = [current, 0];
+    if (++count > limits.openTimestampsPerSecond) {
+      throw new ChainloopError('RATE_LIMITED', 'timestamp: too many were asked for; try again in a second');
+    }
+  };
 }
 
 function refuse(response: ServerResponse, route: 'trpc' | 'v2'): void {

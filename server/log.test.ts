@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLog } from './log.ts';
-import { makeToken } from './tokens.ts';
+import { createLog, withoutSecrets } from './log.ts';
+import { makeToken, tokenLetters } from './tokens.ts';
 
 test('no planted secret reaches the log, whatever field or message it is in', () => {
   const lines: string[] = [];
@@ -19,4 +19,12 @@ test('no planted secret reaches the log, whatever field or message it is in', ()
   for (const canary of canaries) assert.ok(!text.includes(canary), canary);
   assert.match(text, /registry\.test/);
   for (const line of lines) JSON.parse(line);
+});
+
+test('tokens of every kind are taken out, and those of CI systems', () => {
+  for (const letter of Object.values(tokenLetters)) {
+    const token = makeToken('run').token.replace('chl_r_', `chl_${letter}_`);
+    assert.equal(withoutSecrets(`{"msg":"with ${token}, and more"}`), '{"msg":"with [token], and more"}');
+  }
+  assert.equal(withoutSecrets('subjectToken eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln is refused'), 'subjectToken [token] is refused');
 });

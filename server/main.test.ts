@@ -93,3 +93,18 @@ test('a token shows when it was last used, and is not written to at every use', 
   now += 2_000;
   assert.equal(await settled(first), new Date(now).toISOString());
 });
+
+test('a server on an address that is taken makes nothing', async () => {
+  await using parent = await folder();
+  await using plane = await startControlPlane();
+  const dataDir = join(parent.path, 'data');
+  const taken = startControlPlane({ dataDir, options: { listen: new URL(plane.url).host } });
+  await assert.rejects(taken, { code: 'USAGE', message: /cannot listen on 127\.0\.0\.1:\d+: something listens there already/ });
+  assert.deepEqual(await readdir(parent.path), []);
+});
+
+test('a server on all addresses names one that can be called', async () => {
+  await using plane = await startControlPlane({ options: { listen: '0.0.0.0:0' } });
+  assert.match(plane.url, /^http:\/\/127\.0\.0\.1:\d+$/);
+  assert.equal((await fetch(`${plane.url}/healthz`)).status, 200);
+});

@@ -1,10 +1,10 @@
-import { mkdir } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createHttp } from '../core/adapters/http.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { recordCheck } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
@@ -15,15 +15,16 @@ import { type Authenticate, createAuthenticate, isJob } from './actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
+import { ensureDataDirectory } from './data-directory.ts';
 import { createFederation } from './federation/exchange.ts';
-import { readIssuers } from './federation/issuers.ts';
+import { keyAddresses, readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { ensureOwnerToken } from './owner-token.ts';
-import { openSecrets } from './secrets.ts';
+import { openInstanceSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
 import type { Services } from './trpc.ts';
 import { createTrustRoots } from './trust-roots.ts';
@@ -59,13 +60,15 @@ const metricsWorkflows = 10_000;
 export async function startServer(config: ServerConfig, dependencies: ServerDependencies): Promise<RunningServer> {
   const { log, version = '', now = () => new Date() } = dependencies;
   const issuers = await readIssuers(config.issuers);
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  // Before anything is made: the wrong port must leave nothing behind.
+  await assertFree(config);
+  await ensureDataDirectory(config.dataDir);
   await using stack = new AsyncDisposableStack();
 
-  const secrets = await openSecrets(config);
   const fallback = config.databaseUrl === undefined ? { dataDir: join(config.dataDir, 'database') } : { databaseUrl: config.databaseUrl };
   const database = await connect(dependencies.database ?? fallback);
   stack.defer(() => database.close());
+  const secrets = await openInstanceSecrets(config, database.system);
   const storages = createStorages({
     database,
     secrets,
@@ -90,7 +93,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => kinds.close());
   const authority = createAuthority({ database, secrets, now, origin, caDir: config.caDir });
   if (config.caDir !== undefined) await authority.check();
-  const issuerHttp = createHttp();
+  const issuerHttp = createHttp({ allowAddress: keyAddresses({ own: config.issuers !== undefined }) });
   stack.defer(() => issuerHttp.close());
   const limitByAddress = config.publicUrl === undefined;
   const federation = createFederation({ database, issuers, http: issuerHttp, now, origin, limitByAddress });
@@ -167,7 +170,7 @@ export async function serve(
 }
 
 function openGateway(services: Services, authenticate: Authenticate): Gateway {
-  const { database, storages, metrics, log } = services;
+  const { database, storages, metrics, log, now } = services;
   return createGateway({
     async authenticate(authorization) {
       const actor = await authenticate(authorization);
@@ -182,7 +185,10 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
     },
     async recordEvidence({ organizationId, ...arrival }) {
       const scope = database.scope(organizationId);
-      await recordEvidence(scope, { ...arrival, casBackendId: (await storages.default(scope)).id });
+      const { id: casBackendId, name, status } = await storages.default(scope);
+      await recordEvidence(scope, { ...arrival, casBackendId });
+      // What takes evidence works again, whatever the last check said.
+      if (status === 'invalid') await recordCheck(scope, name, null, now());
     },
     metrics: {
       request({ route, method, status, receivedBytes, sentBytes, durationMs }) {
@@ -195,7 +201,18 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
   });
 }
 
-async function listen({ server }: HttpServer, { host, port }: ServerConfig): Promise<string> {
+async function assertFree(config: ServerConfig): Promise<void> {
+  const probe = createServer();
+  await bind(probe, config);
+  await new Promise((resolve) => probe.close(resolve));
+}
+
+async function listen({ server }: HttpServer, config: ServerConfig): Promise<string> {
+  await bind(server, config);
+  return urlOf(server.address());
+}
+
+async function bind(server: Server, { host, port }: ServerConfig): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
   server.listen(port, host, resolve);
@@ -208,12 +225,13 @@ async function listen({ server }: HttpServer, { host, port }: ServerConfig): Pro
   } finally {
     server.off('error', reject);
   }
-  return urlOf(server.address());
 }
 
 function urlOf(address: AddressInfo | string | null): string {
   if (address === null || typeof address === 'string') throw new Error('the server listens on no TCP address');
-  return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+  // A client cannot call "all addresses"; this machine's own is one of them.
+  const host = { '0.0.0.0': '127.0.0.1', '::': '::1' }[address.address] ?? address.address;
+  return `http://${address.family === 'IPv6' ? `[${host}]` : host}:${address.port}`;
 }
 
 /** Until nothing is in flight, or the drain timeout is over. */

@@ -1,11 +1,10 @@
 import { type ParsedBundle, parseBundle } from '../core/bundle.ts';
-import { notSatisfied, unsatisfied } from '../core/completeness.ts';
+import { notSatisfied, surplusVariables, unsatisfied } from '../core/completeness.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { statementPayloadType } from '../core/dsse.ts';
 import { ChainloopError, type ErrorCode, type Problem } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { PushAnswer } from '../core/ports.ts';
-import { runnerVariables } from '../core/runner.ts';
 import { expectedSubjects, headOf, materialsOf, parseStatement, type Statement } from '../core/statement.ts';
 import { type Policy, type Verified, verifyBundle } from '../core/verify.ts';
 import type { OrgScope } from '../db/client.ts';
@@ -13,7 +12,7 @@ import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
 import type { KindChecker } from './kind-checker.ts';
-import { expired, finished, runNotFound } from './run-refusals.ts';
+import { assertOpen, expired, finished, runNotFound } from './run-refusals.ts';
 import { type SignerSources, signerPolicy } from './signer-policy.ts';
 import { readWhole, storeAttestation } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
@@ -41,7 +40,8 @@ export async function push(
   const evidence = await checkEvidence(statement, scope, deps.storages);
   await checkKinds(statement, evidence, scope, deps);
   checkRunner(statement, run);
-  checkOpen(run, deps.now());
+  // 10. The run is open. This look saves storing what cannot be accepted; the compare-and-set decides. RUN_ALREADY_FINISHED, RUN_EXPIRED.
+  assertOpen(run, deps.now());
 
   // Storage first: a success whose evidence is missing must not exist; evidence without its success is completed by the next push.
   await store(deps.storages, scope, text, manifestsOfSubjects(statement, evidence));
@@ -106,7 +106,6 @@ export function checkContract(
   const { env, annotations, runnerType } = statement.predicate;
   const materials = materialsOf(statement);
   const runner = { type: runnerType };
-  const allowed = new Set([...contract.envAllowList, ...runnerVariables(runnerType)]);
   const way = signer.type === 'certificate' ? 'keyless' : 'key';
   const accepts = contract.signing ?? [way];
   const problems: Problem[] = [
@@ -118,9 +117,7 @@ export function checkContract(
           },
         ]),
     ...unsatisfied(contract, { materials, runner, env, annotations }),
-    ...Object.keys(env)
-      .filter((name) => !allowed.has(name))
-      .map((name) => ({ message: `variable '${name}' is neither in envAllowList nor one of the runner; leave it out` })),
+    ...surplusVariables(contract, { runner, env }),
   ];
   if (problems.length > 0) throw notSatisfied(contract, { runner }, problems);
 
@@ -186,8 +183,8 @@ export async function checkKinds(
 }
 
 /**
- * 8. The runner is the one that the run was opened from. Nothing proves it while no job is federated, so it must be called
- * self-reported. RUNNER_MISMATCH.
+ * 8. The runner is the one that the run was opened from: of a federated job as its CI system proved it, of any other as it says itself,
+ * and then it must be called self-reported. RUNNER_MISMATCH.
  */
 export function checkRunner(statement: Statement, run: RunContext): void {
   const { predicate } = statement;
@@ -205,12 +202,6 @@ export function checkRunner(statement: Statement, run: RunContext): void {
       message: `is ${found ?? 'missing'}; the run was opened with ${expected ?? 'none'}`,
     }));
   if (problems.length > 0) throw refusal('RUNNER_MISMATCH', 'it is from another runner than the run', problems);
-}
-
-/** 10. The run is open. This look saves storing what cannot be accepted; the compare-and-set decides. RUN_ALREADY_FINISHED, RUN_EXPIRED. */
-export function checkOpen(run: RunContext, now: Date): void {
-  if (run.state === 'expired' || (run.state === 'initialized' && run.expiresAt <= now)) throw expired(run.id);
-  if (run.state !== 'initialized') throw finished(run.id, run.state);
 }
 
 /** One problem is said in the message, several are listed. */

@@ -1,4 +1,5 @@
 import { ChainloopError } from '../core/errors.ts';
+import type { RunContext } from '../db/runs.ts';
 
 /** The same words for a run that does not exist and for one that is somebody else's. */
 export function runNotFound(runId: string): ChainloopError {
@@ -18,4 +19,10 @@ export function finished(runId: string, state: string): ChainloopError {
     'RUN_ALREADY_FINISHED',
     `run ${runId}: it has ended (${how}); start a new one with: chainloop attestation init`,
   );
+}
+
+/** Throws RUN_EXPIRED, also when nobody has expired it yet, and RUN_ALREADY_FINISHED. */
+export function assertOpen({ id, state, expiresAt }: Pick<RunContext, 'id' | 'state' | 'expiresAt'>, now: Date): void {
+  if (state === 'expired' || (state === 'initialized' && expiresAt <= now)) throw expired(id);
+  if (state !== 'initialized') throw finished(id, state);
 }

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempDisposable, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createSecrets, masterKeyProblem, openSecrets } from './secrets.ts';
+import { connect } from '../db/client.ts';
+import { migratedSnapshot } from '../test/databases.ts';
+import { createSecrets, masterKeyProblem, openInstanceSecrets, openSecrets } from './secrets.ts';
 
 test('a sealed secret opens in its own context and in no other', () => {
   const secrets = createSecrets(randomBytes(32));
@@ -49,4 +51,22 @@ test('a key from the environment wins over the file, and a wrong one is refused'
   assert.equal(masterKeyProblem(randomBytes(32).toString('hex')), undefined);
   await writeFile(join(folder.path, 'master-key'), 'damaged');
   await assert.rejects(openSecrets({ dataDir: folder.path }), { code: 'USAGE' });
+});
+
+test('a server with another master key than that of the instance, or with none, is refused, and makes none', async () => {
+  await using parent = await mkdtempDisposable(join(tmpdir(), 'chainloop-'));
+  await using database = await connect({ memory: await migratedSnapshot() });
+  const [first, second] = [join(parent.path, 'first'), join(parent.path, 'second')];
+  await openInstanceSecrets({ dataDir: first }, database.system);
+  const masterKey = await readFile(join(first, 'master-key'), 'utf8');
+  const none = { code: 'USAGE', message: /has one already, and .*second\/master-key does not exist; set CHAINLOOP_MASTER_KEY/ };
+  await assert.rejects(openInstanceSecrets({ dataDir: second }, database.system), none);
+  await assert.rejects(readFile(join(second, 'master-key')));
+  const another = { dataDir: second, masterKey: randomBytes(32).toString('base64') };
+  await assert.rejects(openInstanceSecrets(another, database.system), { code: 'USAGE', message: /CHAINLOOP_MASTER_KEY is not that/ });
+  await openInstanceSecrets({ dataDir: second, masterKey }, database.system);
+  await openInstanceSecrets({ dataDir: first }, database.system);
+
+  await rm(join(first, 'master-key'));
+  await assert.rejects(openInstanceSecrets({ dataDir: first }, database.system), { code: 'USAGE' });
 });

@@ -2,6 +2,8 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChainloopError, type Problem } from '../core/errors.ts';
+import type { SystemScope } from '../db/client.ts';
+import { findSetting, settle } from '../db/settings.ts';
 
 /**
  * Secrets at rest: AES-256-GCM under one master key. `context` (organization and record) is authenticated with it, so that a
@@ -26,8 +28,38 @@ export function masterKeyProblem(text: string | undefined): Problem | undefined 
   return { path: 'CHAINLOOP_MASTER_KEY', message: 'must be 32 bytes in base64 or hex; make one with: openssl rand -base64 32' };
 }
 
+type KeyPlace = { readonly dataDir: string; readonly masterKey?: string | undefined };
+
+/**
+ * The secrets of an instance. Its first server seals a known text in the database; one with another key, or with none where the instance
+ * has one, would spoil what the others keep, and is refused: USAGE.
+ */
+export async function openInstanceSecrets(options: KeyPlace, system: SystemScope): Promise<Secrets> {
+  const sealed = await findSetting(system, canary);
+  const where = options.masterKey === undefined ? join(options.dataDir, 'master-key') : 'CHAINLOOP_MASTER_KEY';
+  const refusal = (what: string, cause?: unknown): ChainloopError =>
+    new ChainloopError(
+      'USAGE',
+      `master key: ${what}; set CHAINLOOP_MASTER_KEY to the text in the file master-key of the first server, or restore that file from your backup`,
+      { cause },
+    );
+  if (sealed !== undefined && options.masterKey === undefined && (await readKey(where)) === undefined) {
+    throw refusal(`this instance has one already, and ${where} does not exist`);
+  }
+  const secrets = await openSecrets(options);
+  try {
+    secrets.open(sealed ?? (await settle(system, canary, secrets.seal(canary, canary))), canary);
+  } catch (cause) {
+    throw refusal(`the one in ${where} is not that of this instance`, cause);
+  }
+  return secrets;
+}
+
+/** The setting that says by its seal which master key the instance has. */
+const canary = 'master-key';
+
 /** The key from the environment when it is given there, else the one in `DIR/master-key` (mode 0600), made at first use. */
-export async function openSecrets(options: { readonly dataDir: string; readonly masterKey?: string | undefined }): Promise<Secrets> {
+export async function openSecrets(options: KeyPlace): Promise<Secrets> {
   const text = options.masterKey ?? (await keyFile(join(options.dataDir, 'master-key')));
   const key = parseMasterKey(text);
   if (key === undefined) {

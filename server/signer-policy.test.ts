@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { formatBundle } from '../core/bundle.ts';
 import { type ErrorCode, isChainloopError } from '../core/errors.ts';
+import { someClaims } from '../db/fixtures.ts';
 import { createIdentity } from '../db/identities.ts';
 import { forEachDatabase, newOrganization, openDatabase } from '../test/databases.ts';
 import { type Authority, acme, certifiedBundle, createFakeAuthority, github, minutes, noon } from '../test/fakes/authority.ts';
@@ -16,7 +17,7 @@ import { signerPolicy } from './signer-policy.ts';
 import { createTrustRoots } from './trust-roots.ts';
 
 const payload = new Uint8Array(Buffer.from('{"_type":"https://in-toto.io/Statement/v1"}'));
-const own = { identitySan: acme, identityIssuer: github };
+const own = { identitySan: acme, identityIssuer: github, claims: null };
 
 forEachDatabase('a retired authority is believed of what it signed in its time, and of nothing since', async (_, database) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-ca-'));
@@ -69,8 +70,28 @@ test('the policy names the run, then whom the organization trusts; a key is look
     [{ exact: acme }, github, true],
     [{ prefix: 'https://x/' }, 'https://i', true],
   ]);
-  const nobody = await signerPolicy(deps, scope, { identitySan: null, identityIssuer: null }, bundle);
+  const nobody = await signerPolicy(deps, scope, { identitySan: null, identityIssuer: null, claims: null }, bundle);
   assert.ok(nobody.type === 'any' && nobody.of.length === 1);
   const keys = await signerPolicy(deps, scope, own, { ...bundle, signer: { type: 'publicKey', hint: 'x' } });
   assert.deepEqual(keys, { type: 'keys', keys: [] });
+});
+
+test('a job of another repository that calls the same reusable workflow is not the job of this run', async () => {
+  await using database = await openDatabase('pglite');
+  const { scope } = await newOrganization(database);
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-ca-'));
+  const fake = createFakeAuthority();
+  for (const [file, content] of Object.entries(fake.files())) await writeFile(join(folder.path, file), content, { mode: 0o600 });
+  const caDir = folder.path;
+  const secrets = createSecrets(randomBytes(32));
+  const authority = createAuthority({ database, secrets, now: () => noon, origin: () => 'https://chainloop.example', caDir });
+  const deps = { authority, trustRoots: createTrustRoots() };
+  const run = { ...own, claims: { ...someClaims, fulcio: { 12: 'https://github.com/acme/app' } } };
+  const judge = async (sourceRepository?: string): Promise<string> => {
+    const { bundle } = certifiedBundle(fake, payload, sourceRepository === undefined ? {} : { sourceRepository });
+    return checkSignature(bundle, await signerPolicy(deps, scope, run, bundle)).signer.name;
+  };
+  assert.equal(await judge('https://github.com/acme/app'), acme);
+  for (const other of ['https://github.com/mallory/app', 'https://github.com/acme/app2', undefined])
+    await assert.rejects(judge(other), (error) => isChainloopError(error, 'SIGNER_UNTRUSTED') && /trusted here is/.test(error.message));
 });

@@ -13,13 +13,13 @@ export type SignerSources = { readonly authority: Pick<CertificateAuthority, 'tr
 
 /**
  * Whom an organization believes now about a run. A key: those that it registered. A certificate: of our own authority, when it names
- * exactly whom the run was opened as; or of an identity that it trusts, under our authority or the trusted root that it gave for it.
+ * exactly whom the run was opened as, and the repository of its job (the callers of a reusable workflow share its name); or of an identity that it trusts, under our authority or the trusted root that it gave for it.
  * Nothing of it comes from the bundle, except which of the two to look up.
  */
 export async function signerPolicy(
   deps: SignerSources,
   scope: OrgScope,
-  run: Pick<RunContext, 'identitySan' | 'identityIssuer'>,
+  run: Pick<RunContext, 'identitySan' | 'identityIssuer' | 'claims'>,
   { signer }: ParsedBundle,
 ): Promise<Policy> {
   if (signer.type === 'publicKey') return { type: 'keys', keys: await trustedKeys(scope) };
@@ -32,7 +32,7 @@ export async function signerPolicy(
   const own =
     run.identitySan === null || run.identityIssuer === null
       ? []
-      : [identityPolicy(builtIn, { exact: run.identitySan }, run.identityIssuer)];
+      : [{ ...identityPolicy(builtIn, { exact: run.identitySan }, run.identityIssuer), sourceRepository: run.claims?.fulcio[12] }];
   return { type: 'any', of: [...own, ...(await Promise.all(trusted))] };
 }
 

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { digestOf } from '../core/digest.ts';
 import { isChainloopError } from '../core/errors.ts';
+import { commandLine } from '../test/fakes/command-line.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
 import { jobContract, startJob, text } from '../test/fakes/job.ts';
 import { startTinyRegistry } from '../test/fakes/tiny-registry.ts';
+import { refused, succeeded } from '../test/fakes/workplace.ts';
 
 const account = { username: 'robot', password: 'CANARY-registry-password' };
 
@@ -85,6 +90,8 @@ test('a tenant cannot make the server connect to its own network', async () => {
     const add = api.casBackend.add.mutate({ name: 'inside', repo: `${host}/evidence`, insecure: true });
     await assert.rejects(add, (error) => isChainloopError(error) && error.code !== 'INTERNAL', host);
   }
+  const add = api.casBackend.add.mutate({ name: 'inside', repo: `${trap.host}/evidence`, insecure: true });
+  await assert.rejects(add, { code: 'REGISTRY_ERROR', message: /started with --allow-private-registries/ });
   assert.deepEqual(seen, []);
 });
 
@@ -103,4 +110,48 @@ test('credentials never cross a public network in clear: plain http is for priva
     const add = api.casBackend.add.mutate({ name: 'clear', repo: `${host}/evidence`, username: 'u', password: 'CANARY', insecure: true });
     await assert.rejects(add, (error) => isChainloopError(error, 'REGISTRY_ERROR') && !error.message.includes('CANARY'), host);
   }
+});
+
+test('a password that the registry changed is told as such at every turn, replaced in place, and nothing has to be moved', async () => {
+  const current = { ...account };
+  await using registry = await startTinyRegistry({ account: current, referrers: true });
+  await using plane = await startControlPlane();
+  const { api, token } = await plane.createOrganization('acme');
+  await api.casBackend.add.mutate({ name: 'registry', repo: `${registry.host}/evidence`, ...account, insecure: true });
+  await using line = await commandLine({ CHAINLOOP_URL: plane.url, CHAINLOOP_TOKEN: token });
+  await writeFile(join(line.folder, 'a.bin'), 'evidence');
+  const upload = () => line.run(['artifact', 'upload', '-f', 'a.bin']);
+  const update = (password: string, name = 'registry') =>
+    line.run(['cas-backend', 'update', '--name', name, '--username', 'robot'], { env: { CHAINLOOP_REGISTRY_PASSWORD: password } });
+  current.password = 'rotated';
+  registry.expireTokens();
+
+  refused(await upload(), 5, /^ERR control plane .*; that is the storage behind it: its operator has to mend it$/m);
+  refused(await line.run(['cas-backend', 'check', '--name', 'registry']), 5, /chainloop cas-backend update --name/);
+  refused(await update('CANARY-wrong'), 5, /registry 127\.0\.0\.1/);
+  refused(await update('rotated', 'default'), 2, /takes no credentials/);
+  refused(await update('rotated', 'absent'), 1, /absent/);
+  assert.equal((await api.casBackend.list.query()).items[0]?.status, 'invalid');
+  succeeded(await update('rotated'));
+  assert.deepEqual((await api.casBackend.list.query()).items.map(({ status, problem }) => [status, problem])[0], ['ok', null]);
+  succeeded(await upload());
+  assert.ok(registry.blobs.has(digestOf('evidence')));
+  assert.ok(!plane.log.join('').includes('CANARY'));
+});
+
+test('a backend that was found invalid is fine again with the first evidence that it takes', async () => {
+  const current = { ...account };
+  await using registry = await startTinyRegistry({ account: current });
+  await using plane = await startControlPlane();
+  const { api, name, token } = await plane.createOrganization('acme');
+  await api.casBackend.add.mutate({ name: 'registry', repo: `${registry.host}/evidence`, ...account, insecure: true });
+  const check = async () => (await api.casBackend.check.mutate({ name: 'registry' })).problemCode;
+  assert.equal(await check(), undefined);
+  current.password = 'another';
+  registry.expireTokens();
+  assert.equal(await check(), 'REGISTRY_UNAUTHORIZED');
+  current.password = account.password;
+  await (await startJob({ url: plane.url, organization: name, token })).upload('binary', 'evidence');
+  const [backend] = (await api.casBackend.list.query()).items;
+  assert.deepEqual([backend?.status, backend?.problem], ['ok', null]);
 });

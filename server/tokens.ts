@@ -3,8 +3,8 @@ import { crc32 } from 'node:zlib';
 import { type Digest, digestOf } from '../core/digest.ts';
 
 /** Who a token speaks for. The letter is in the token, so that a secret scanner can tell what leaked. */
-const letters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r' } as const;
-export type TokenKind = keyof typeof letters;
+export const tokenLetters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r' } as const;
+export type TokenKind = keyof typeof tokenLetters;
 
 /** `chl_`, the kind, 32 random bytes in base64url, and six base62 digits of checksum. */
 const pattern = /^chl_([oasr])_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}$/;
@@ -14,7 +14,7 @@ const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /** A new token and what is kept of it. The token is shown once and never stored. */
 export function makeToken(kind: TokenKind): { readonly token: string; readonly hash: Digest } {
-  const body = `chl_${letters[kind]}_${randomBytes(32).toString('base64url')}`;
+  const body = `chl_${tokenLetters[kind]}_${randomBytes(32).toString('base64url')}`;
   const token = body + checksum(body);
   return { token, hash: hashToken(token) };
 }

@@ -144,6 +144,7 @@ for (const [platform, start, san] of [
 
       const { runId, bundle } = await push(job);
       for (const { stdout, stderr } of said) assert.doesNotMatch(stdout + stderr, credentials);
+      assert.doesNotMatch(bench.plane.log.join(''), credentials);
       await verified(bench, bundle, san, join(job.checkout, 'binary.bin'));
       const { run, attestation } = await bench.api.run.describe.query({ id: runId });
       assert.deepEqual([run.state, run.runnerAuthenticated, run.identity?.san], ['success', true, san]);

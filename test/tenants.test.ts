@@ -90,6 +90,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'casBackend.list': ['own', page],
   'casBackend.setDefault': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.check': ['foreign', ({ casBackend }) => ({ name: casBackend })],
+  'casBackend.update': ['foreign', ({ casBackend }) => ({ name: casBackend, username: 'u', password: 'p' })],
   'casBackend.remove': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'attestation.init': [
     'foreign',

@@ -12,6 +12,7 @@ const environment: readonly (readonly [string, string])[] = [
     'CHAINLOOP_ID_TOKEN',
     'the token of a GitLab job, which is exchanged when there is no other ([federation.md](federation.md)); GitHub gives its own',
   ],
+  ['CHAINLOOP_WORKFLOW', 'where bindings let a CI job into several workflows: the one that is meant; with `CHAINLOOP_PROJECT`'],
   ['CHAINLOOP_SIGNING_KEY', 'the private key: a path, or `env://VARIABLE`; without one, jobs sign keyless'],
   ['CHAINLOOP_SIGNING_PASSWORD', 'the password of the private key'],
   ['CHAINLOOP_REGISTRY_PASSWORD', 'the password of the registry of an image, or of a CAS backend'],
@@ -47,7 +48,7 @@ export async function cliReference(): Promise<string> {
 \`chainloop <noun> <verb> --help\` shows what is on this page. In a checkout it is \`npx chainloop\`.
 
 What a command finds goes to standard output, what it says about it to standard error. \`--output json\` gives exactly one JSON document: keys in
-camelCase, times in ISO 8601, lists as \`{"items": […], "nextCursor": "…"}\`. A command that fails leaves standard output empty; with \`--output json\` the last line
+camelCase, times in ISO 8601, lists as \`{"items": […], "nextCursor": "…"}\`. An option that is given but empty, as from an unset variable, is refused. A command that fails leaves standard output empty; with \`--output json\` the last line
 of standard error is \`{"error": {"code", "message", "problems"}}\`. Tables are wrapped on a terminal only: in a pipe every value is whole.
 
 ## Exit codes
@@ -72,8 +73,8 @@ function sectionsOf(entry: Command | Group, before: string): readonly string[] {
   const name = `${before} ${entry.name}`;
   if (entry.type === 'group') return entry.commands.flatMap((command) => sectionsOf(command, name));
   const flags = Object.entries(entry.flags).map(([key, { short, hint, about, required }]) => {
-    const long = [short === undefined ? '' : `-${short}, `, `--${longName(key)}`, hint === undefined ? '' : ` ${hint}`].join('');
-    return `| \`${long}\` | ${cell(about)}${required ? '; required' : ''} |`;
+    const long = [short === undefined ? '' : `${short}, `, `--${longName(key)}`, hint === undefined ? '' : ` ${hint}`].join('');
+    return `| \`${cell(long)}\` | ${cell(about)}${required ? '; required' : ''} |`;
   });
   return [
     [

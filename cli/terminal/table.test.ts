@@ -104,6 +104,29 @@ test('a value is broken at a space where there is one', () => {
   assert.match(drawn, /│ Created │ 03 Nov 22 {6}│\n│ {9}│ 22:31 UTC {6}│/);
 });
 
+const run = 'a6ec0229-7796-46fc-8df2-a03f4bddab47';
+
+test('on a terminal an id stays on one line, and other columns give way', () => {
+  const drawn = renderTable(
+    { header: ['ID', 'WORKFLOW', 'REPOSITORY'], rows: [[run, 'bedrock/release-of-everything', 'acme/app']] },
+    { width: 80 },
+  );
+  assert.ok(drawn.includes(run), drawn);
+  for (const line of drawn.trimEnd().split('\n')) assert.equal(displayWidth(line), 80);
+});
+
+test('where the columns have no room each row becomes a box of its own, and nothing is lost', () => {
+  const header = ['ID', 'PROJECT', 'WORKFLOW', 'STATE', 'CREATED AT', 'RUN URL'];
+  const row = [run, 'bedrock', 'release-of-all', 'initialized', '23 Nov 26 09:12 UTC', 'https://github.com/acme/app/actions/runs/1'];
+  const drawn = renderTable({ title: 'Runs', header, rows: [row, row] }, { width: 80 });
+  assert.equal(drawn.split(run).length, 3, drawn);
+  for (const [column, name] of header.entries()) {
+    assert.equal(drawn.split('\n').filter((line) => line.startsWith(`│ ${name} `) && line.includes(row[column] ?? '')).length, 2, name);
+  }
+  assert.equal(drawn.split('├').length, 3, 'a line below the title, and one between the rows');
+  assert.ok(renderTable({ header, rows: [row] }).includes(row.join(' │ ')), 'whole in a pipe');
+});
+
 test('every line of a table is equally wide, whatever is in it and however wide the terminal', () => {
   const text = fc.string({ unit: 'grapheme', maxLength: 30 });
   const row = fc.array(text, { minLength: 3, maxLength: 3 });

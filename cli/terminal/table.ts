@@ -12,17 +12,25 @@ export type Table = {
 
 /** Narrower than this a column is not made: a value in slivers cannot be read. */
 const leastWidth = 10;
+/** Ids are copied from the terminal: they stay on one line. */
+const id = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
 
 /**
  * Draws the table, every cell escaped, ending in a newline. With `width` (the columns of a terminal) cells of the widest columns are
- * broken over several lines until the table fits; without it, in pipes and files, every value stays whole on one line.
+ * broken over several lines until the table fits, and where that is not enough each row becomes a box of its own; without it, in pipes
+ * and files, every value stays whole on one line.
  */
 export function renderTable(table: Table, options: { readonly width?: number | undefined } = {}): string {
   const header = table.header?.map(escapeText);
   const rows = table.rows.map((row) => (row === 'line' ? row : row.map(escapeText)));
   const title = table.title === undefined ? undefined : escapeText(table.title);
   const cells = rows.filter((row) => row !== 'line');
-  const widths = fit(naturalWidths(header === undefined ? cells : [header, ...cells], title), options.width);
+  const natural = naturalWidths(header === undefined ? cells : [header, ...cells], title);
+  const least = leastWidths(natural, cells);
+  if (table.header !== undefined && cells.length > 0 && options.width !== undefined && totalWidth(least) > options.width) {
+    return renderTable(asRecords(table, table.header), options);
+  }
+  const widths = fit(natural, least, options.width);
 
   const across = (left: string, middle: string, right: string) =>
     `${left}${widths.map((width) => '─'.repeat(width + 2)).join(middle)}${right}\n`;
@@ -53,15 +61,36 @@ function naturalWidths(rows: readonly (readonly string[])[], title: string | und
   return widths.map((width, column) => (column === count - 1 ? width + Math.max(0, missing) : width));
 }
 
+/** How narrow each column may become. */
+function leastWidths(widths: readonly number[], cells: readonly (readonly string[])[]): readonly number[] {
+  return widths.map((width, column) => {
+    const ids = cells.map((row) => id.exec(row[column] ?? '')?.[0].length ?? 0);
+    return Math.min(width, Math.max(leastWidth, ...ids));
+  });
+}
+
+function totalWidth(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width + 3, 1);
+}
+
+/** The same table with its columns one below the other, for each row. */
+function asRecords({ title, rows }: Table, header: readonly string[]): Table {
+  const records = rows.flatMap((row, index): Table['rows'] => {
+    if (row === 'line') return [];
+    return [...(index === 0 ? [] : (['line'] as const)), ...header.map((name, column) => [name, row[column] ?? ''])];
+  });
+  return { ...(title !== undefined && { title }), rows: records };
+}
+
 /** Takes one column after the other from the widest, until the table fits or every column is at its least. */
-function fit(widths: readonly number[], available: number | undefined): readonly number[] {
+function fit(widths: readonly number[], least: readonly number[], available: number | undefined): readonly number[] {
   const fitted = [...widths];
-  let excess = available === undefined ? 0 : fitted.reduce((sum, width) => sum + width + 3, 1) - available;
+  let excess = available === undefined ? 0 : totalWidth(fitted) - available;
   for (; excess > 0; excess -= 1) {
-    const widest = fitted.indexOf(Math.max(...fitted));
-    const width = fitted[widest] ?? 0;
-    if (width <= leastWidth) break;
-    fitted[widest] = width - 1;
+    const reducible = fitted.map((width, column) => (width > (least[column] ?? 0) ? width : 0));
+    const widest = Math.max(...reducible);
+    if (widest === 0) break;
+    fitted[reducible.indexOf(widest)] = widest - 1;
   }
   return fitted;
 }

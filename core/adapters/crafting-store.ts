@@ -137,7 +137,8 @@ async function read(path: string, maxBytes: number): Promise<string | undefined>
 }
 
 function parse<T>(schema: z.ZodType<T>, text: string, path: string): T {
-  const result = schema.safeParse(json(text, path));
+  // Read once: to compile the schema first, as zod does for what is read often, takes longer than that.
+  const result = schema.safeParse(json(text, path), { jitless: true });
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw corrupt(path, `${formatPath(issue?.path ?? [])} ${issue?.message}`.trim());

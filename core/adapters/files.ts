@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type BigIntStats, close, closeSync, constants, fstat, fstatSync, openSync, read, readSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { type Digest, digestOf, parseDigest } from '../digest.ts';
@@ -142,12 +142,36 @@ export async function writeFileAtomically(path: string, bytes: Uint8Array, mode:
     await syncDirectory(dirname(path));
   } catch (cause) {
     await rm(aside, { force: true }).catch(() => undefined);
-    const code = codeOf(cause);
-    if (code === 'ENOSPC' || code === 'EDQUOT')
-      throw new ChainloopError('DISK_FULL', `no space left to write ${path}; make room, and try again`, { cause });
-    if (code === 'ENOENT') throw new ChainloopError('FILE_NOT_FOUND', `no such folder: ${dirname(path)}`, { cause });
-    throw new ChainloopError('FILE_UNREADABLE', `cannot write ${path}: ${reasonOf(cause)}`, { cause });
+    throw cannotWrite(path, cause);
   }
+}
+
+/**
+ * Throws what `writeFileAtomically` would, before what cannot be undone is begun; and FILE_UNREADABLE for a folder, device or pipe, which the
+ * rename would replace.
+ */
+export async function assertWritable(path: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  if (there?.isFile() === false) {
+    const what = there.isDirectory() ? 'a directory' : 'not a regular file';
+    throw new ChainloopError('FILE_UNREADABLE', `cannot write ${path}: it is ${what}; give the path of a file`);
+  }
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await (await open(aside, 'wx', 0o600)).close();
+    await rm(aside);
+  } catch (cause) {
+    throw cannotWrite(path, cause);
+  }
+}
+
+function cannotWrite(path: string, cause: unknown): ChainloopError {
+  const code = codeOf(cause);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new ChainloopError('DISK_FULL', `no space left to write ${path}; make room, and try again`, { cause });
+  }
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new ChainloopError('FILE_NOT_FOUND', `no such folder: ${dirname(path)}`, { cause });
+  return new ChainloopError('FILE_UNREADABLE', `cannot write ${path}: ${reasonOf(cause)}`, { cause });
 }
 
 /** Makes what was renamed or removed in a folder survive a power cut. Windows has no such call, and needs none. */

@@ -219,9 +219,9 @@ test('a reference that leads nowhere is told what it may be', async () => {
   writeFileSync(join(folder.path, 'large.key'), 'x'.repeat(limits.keySizeBytes + 1));
   const load = (reference: string) => loadSigner(reference, { env: {} });
   await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': A path does not exist\. Give a path, or env:/);
-  await refused(load(folder.path), 'FILE_UNREADABLE', /cannot be read/);
+  await refused(load(folder.path), 'FILE_UNREADABLE', new RegExp(`'${folder.path}': .*cannot be read`));
   await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /larger, deeper or longer than its documented limit/);
-  await refused(load('env://ABSENT'), 'USAGE', /must name an environment variable that is set/);
+  await refused(load('env://ABSENT'), 'USAGE', /must name an environment variable that is set, and ABSENT is not/);
   await refused(load('env://'), 'USAGE', /must name an environment variable/);
   await refused(load('env://__proto__'), 'USAGE', /must name an environment variable/);
 });

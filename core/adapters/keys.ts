@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, generateKeyPair as generate, type KeyObject, sign } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { ChainloopError, errorTable, isChainloopError } from '../errors.ts';
 import { hashOf, hintOf, keyType, type PublicKey, parsePublicKey } from '../key.ts';
@@ -81,14 +82,16 @@ async function readSecret(reference: string, what: string, env: Env): Promise<st
   const variable = reference.slice(environment.length);
   const value = Object.hasOwn(env, variable) ? env[variable] : undefined;
   if (value === undefined) {
-    throw new ChainloopError('USAGE', `${what}: env:// must name an environment variable that is set`);
+    // In capitals it is the name of a variable, and not the secret itself.
+    const absent = /^[A-Z][A-Z0-9_]{0,63}$/.test(variable) ? `, and ${variable} is not` : '';
+    throw new ChainloopError('USAGE', `${what}: env:// must name an environment variable that is set${absent}`);
   }
   return value;
 }
 
 /**
- * Reads from any file that can be read to its end, pipes included: `--key <(vault read …)`. A path is repeated only when it ends like
- * the name of a key file: whoever mistakes the option may have given the secret itself.
+ * Reads from any file that can be read to its end, pipes included: `--key <(vault read …)`. A path is repeated only when it is there, or ends
+ * like the name of a key file: whoever mistakes the option may have given the secret itself.
  */
 async function readSecretFile(path: string, what: string): Promise<string> {
   if (path.includes('-----BEGIN')) throw new ChainloopError('USAGE', `${what}: this is the key itself; give a path, or env://VARIABLE`);
@@ -96,7 +99,7 @@ async function readSecretFile(path: string, what: string): Promise<string> {
     return Buffer.from(await readLimited(path, limits.keySizeBytes)).toString('utf8');
   } catch (error) {
     if (!isChainloopError(error)) throw error;
-    const shown = /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
+    const shown = existsSync(path) || /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
     throw new ChainloopError(error.code, `${what}: ${shown}${errorTable[error.code].meaning} Give a path, or env://VARIABLE`);
   }
 }

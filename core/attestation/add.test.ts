@@ -13,7 +13,11 @@ test('a material that the contract does not have is refused, with the nearest na
 test('a mistyped file name does not become a STRING (lessons.md, 11)', async () => {
   const job = aJob();
   await job.init();
-  await fails(job.add('binary', './no/such/file'), 'FILE_NOT_FOUND', /no such file: \.\/no\/such\/file; to record text use --kind STRING/);
+  await fails(
+    job.add('binary', './no/such/file'),
+    'FILE_NOT_FOUND',
+    /no such file: \.\/no\/such\/file; to record text .*: it asks for ARTIFACT here/,
+  );
   assert.deepEqual((await job.status()).materials, []);
 });
 
@@ -30,6 +34,7 @@ const badValues = [
   ['half of a surrogate pair', 'commit', '\ud800', 'USAGE'],
   ['a directory', 'binary', root, 'FILE_UNREADABLE'],
   ['an empty file', 'binary', file('empty', ''), 'FILE_EMPTY'],
+  ['a file with a line break in its name', 'binary', file('new\nline.tar', 'x'), 'USAGE'],
   ['an image that is not there', 'image', 'ghcr.io/acme/app:v2', 'IMAGE_NOT_FOUND'],
 ] as const;
 for (const [what, name, value, code] of badValues) {

@@ -2,6 +2,7 @@ import { withFixed, wrongAnnotations } from '../annotations.ts';
 import type { ContractMaterial } from '../contract.ts';
 import type { CraftedMaterial, Crafting } from '../crafting.ts';
 import { ChainloopError, isChainloopError } from '../errors.ts';
+import { assertFileName } from '../file-name.ts';
 import { limits } from '../limits.ts';
 import type { Summary } from '../material/document.ts';
 import { checkKind, kinds } from '../material.ts';
@@ -112,7 +113,8 @@ async function measure(ports: AddPorts, wanted: ContractMaterial, value: string,
     if (!isChainloopError(error)) throw error;
     const { code, message, problems } = error;
     // lessons.md, 11: what looks like a text is never quietly taken as one.
-    const advice = code === 'FILE_NOT_FOUND' ? `; to record text use --kind STRING (the contract asks for ${wanted.type} here)` : '';
+    const advice =
+      code === 'FILE_NOT_FOUND' ? `; to record text use --kind STRING where the contract has it: it asks for ${wanted.type} here` : '';
     throw new ChainloopError(code, `material '${wanted.name}': ${message}${advice}`, { problems, cause: error });
   }
 }
@@ -135,6 +137,7 @@ async function image(images: ImageResolver, reference: string): Promise<Measured
 
 async function file(ports: AddPorts, wanted: ContractMaterial, path: string, dryRun: boolean): Promise<Measured> {
   await using opened = await ports.files.open(path, kinds[wanted.type].mediaType);
+  assertFileName(opened.fileName);
   const summary = await checkKind(wanted.type, opened);
   const uploaded = !wanted.skipUpload && !dryRun;
   const digest = uploaded ? (await ports.evidence.upload(opened)).digest : await opened.digest();

@@ -38,6 +38,7 @@ test('reset forgets a state that cannot be read', async () => {
   const job = await ready();
   writeFileSync(join(job.directory, 'start.json'), '{');
   await fails(job.push(), 'STATE_CORRUPT', /attestation reset/);
-  await job.reset();
+  assert.deepEqual(await job.reset(), { ended: false, unreadable: true });
+  assert.deepEqual(job.plane.states(), ['initialized'], 'nobody knows which run it was');
   await fails(job.status(), 'NO_CRAFTING');
 });

@@ -6,6 +6,14 @@ import type { ControlPlane, CraftingStore } from '../ports.ts';
 /** The run is over, whoever ended it. */
 export const endings: ReadonlySet<ErrorCode> = new Set(['RUN_ALREADY_FINISHED', 'RUN_EXPIRED', 'NOT_FOUND']);
 
+export type Ended = {
+  readonly runId?: string | undefined;
+  /** False when there was nothing left to end, or nothing that could be. */
+  readonly ended: boolean;
+  /** What was kept could not be read: which run it was is not known, and it stays open until it expires. */
+  readonly unreadable?: boolean;
+};
+
 /**
  * Ends the attestation without a push, for all jobs that share it, and forgets it here, also when the control plane says that it has ended
  * already, and when its state cannot be read. NO_CRAFTING; CONTROL_PLANE_UNREACHABLE leaves everything as it was.
@@ -13,14 +21,16 @@ export const endings: ReadonlySet<ErrorCode> = new Set(['RUN_ALREADY_FINISHED', 
 export async function reset(
   ports: { readonly store: CraftingStore; readonly controlPlane: ControlPlane },
   options: { readonly state: 'failed' | 'cancelled'; readonly reason: string },
-): Promise<{ readonly runId?: string | undefined /** False when there was nothing left to end. */; readonly ended: boolean }> {
+): Promise<Ended> {
   const crafting = await ports.store.load().catch(async (error: unknown) => {
     if (!isChainloopError(error)) throw error;
     // What cannot be used is not kept: a broken file, or the key of an init that never came to its end.
     if (error.code === 'STATE_CORRUPT' || error.code === 'NO_CRAFTING' || endings.has(error.code)) await ports.store.remove();
-    if (error.code === 'STATE_CORRUPT' || endings.has(error.code)) return undefined;
+    if (error.code === 'STATE_CORRUPT') return 'unreadable' as const;
+    if (endings.has(error.code)) return undefined;
     throw error;
   });
+  if (crafting === 'unreadable') return { ended: false, unreadable: true };
   if (crafting === undefined) return { ended: false };
   const ended = await endRun(ports.controlPlane, crafting.start, options);
   await ports.store.remove();

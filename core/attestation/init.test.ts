@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { aJob, ci, fails, ready } from '../../test/fakes/crafting-job.ts';
+import { Contract } from '../contract/schema.ts';
 import { ChainloopError } from '../errors.ts';
 
 test('an init that fails after opening a run cancels it at once (lessons.md, 19)', async () => {
@@ -14,12 +15,19 @@ test('an init that fails after opening a run cancels it at once (lessons.md, 19)
   assert.deepEqual(job.plane.states(), ['cancelled', 'initialized']);
 });
 
+test('a contract that asks for a credential does not get it, whoever let that contract through', async () => {
+  const job = aJob({ contract: Contract.parse({ envAllowList: ['CHAINLOOP_TOKEN'] }) });
+  await fails(job.init(), 'CONTRACT_NOT_SATISFIED', /CHAINLOOP_TOKEN/);
+});
+
 test('an init on another runner than the contract asks for is refused, with everything else that is wrong (lessons.md, 17)', async () => {
   const job = aJob();
   await assert.rejects(job.init({ env: {}, annotations: { extra: '1' } }), (error) => {
     assert.ok(error instanceof ChainloopError);
     assert.equal(error.code, 'RUNNER_MISMATCH');
     assert.equal(error.problems.length, 3);
+    // The run says why, too, as far as a reason goes, not only how many.
+    assert.match(job.plane.reasons()[0] ?? '', /3 problems: runner: .*; variable 'CUSTOM_VAR' is required/);
     return true;
   });
 });

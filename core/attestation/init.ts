@@ -7,6 +7,7 @@ import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Clock, ControlPlane, CraftingStore, Git, InitAnswer } from '../ports.ts';
 import { detectRunner, type Env, runnerVariables } from '../runner.ts';
+import { credentialVariables } from '../vocabulary.ts';
 import { endRun, reset } from './end.ts';
 
 export type InitOptions = {
@@ -191,9 +192,15 @@ async function giveUp(ports: InitPorts, start: CraftingStart, error: unknown): P
     );
     return;
   }
-  const reason = error instanceof Error ? error.message : 'init failed';
-  await endRun(ports.controlPlane, start, { state: 'cancelled', reason }).catch(() => false);
+  await endRun(ports.controlPlane, start, { state: 'cancelled', reason: reasonOf(error) }).catch(() => false);
   await ports.store.remove().catch(() => undefined);
+}
+
+/** What the run is remembered by: of several problems the message has the number alone. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'init failed';
+  const problems = isChainloopError(error) && error.problems.length > 1 ? error.problems.map(({ message }) => message) : [];
+  return problems.length === 0 ? error.message : `${error.message}: ${problems.join('; ')}`;
 }
 
 /** Of what nobody asked for by name: a URL with a user or password in it is left out, as is what is too large. */
@@ -204,7 +211,8 @@ function isPublic(value: string): boolean {
 /** Only what is asked for, and set: nothing else of the environment ever leaves the job. */
 function captured(env: Env, names: readonly string[], passes: (value: string) => boolean = () => true): Record<string, string> {
   const set = names.flatMap((name): [string, string][] => {
-    const value = Object.hasOwn(env, name) ? env[name] : undefined;
+    // The control plane refuses such a contract; a job does not rely on it.
+    const value = Object.hasOwn(env, name) && !credentialVariables.includes(name) ? env[name] : undefined;
     return value === undefined || value === '' || !passes(value) ? [] : [[name, value.toWellFormed()]];
   });
   return Object.fromEntries(set);

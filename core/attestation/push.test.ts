@@ -74,6 +74,24 @@ for (const code of ['TOKEN_EXPIRED', 'RATE_LIMITED', 'INTERNAL', 'STORAGE_UNAVAI
   });
 }
 
+for (const code of ['CONFLICT', 'TIMESTAMP_INVALID'] as const) {
+  test(`a push that is refused with ${code} is signed anew the next time`, async () => {
+    const job = await ready();
+    job.plane.breakNext('push', 'before', code);
+    await fails(job.push(), code, /nothing was recorded/);
+    assert.equal(await job.store.sealed(), undefined);
+    await job.push();
+    assert.deepEqual(job.plane.states(), ['success']);
+  });
+}
+
+test('where jobs share the attestation, a push that another job overtook seals again at once', async () => {
+  const job = await ready();
+  job.plane.breakNext('push', 'before', 'CONFLICT');
+  assert.equal((await job.push({ store: { ...job.store, shared: true } })).type, 'pushed');
+  assert.deepEqual(job.plane.states(), ['success']);
+});
+
 test('a push to a run that has expired says so, and reset forgets it', async () => {
   const job = await ready();
   job.plane.expire();

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import type { Finding } from '../source/place.ts';
+import { credentialVariables } from '../vocabulary.ts';
 
 /** What the rules look at. Never fails: what is malformed is the schema's to report, and absent here. */
 const Loose = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
@@ -99,7 +100,7 @@ function lonelyGroups(materials: Outline['materials']): Finding[] {
 /** The allow list copies values into a signed statement that others read. */
 function credentials(envAllowList: Outline['envAllowList']): Finding[] {
   return (envAllowList ?? []).flatMap((name, index) =>
-    name === 'CHAINLOOP_TOKEN' || name === 'CHAINLOOP_SIGNING_KEY' || name === 'CHAINLOOP_SIGNING_PASSWORD'
+    name !== undefined && credentialVariables.includes(name)
       ? [
           {
             message: `${name} is a credential, and everything listed here is published in the attestation; remove it`,

@@ -83,7 +83,6 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 const CreatedToken = z.object({ token: z.string() });
-const Runs = z.object({ items: z.array(z.object({ id: z.string() })).min(1) });
 const Packed = z.array(z.object({ filename: z.string() })).length(1);
 
 let server: ChildProcess | undefined;
@@ -145,9 +144,8 @@ try {
 
   say('5. The operator sees it');
   await operator(['workflow', 'ls']);
-  const runs = await operator(['workflow', 'run', 'ls', '--output', 'json'], { quiet: true });
-  const runId = Runs.parse(JSON.parse(runs.stdout)).items[0]?.id ?? '';
-  await operator(['workflow', 'run', 'describe', '--id', runId]);
+  await operator(['workflow', 'run', 'ls']);
+  await operator(['workflow', 'run', 'describe', '--latest']);
 
   say('6. Anybody who may, downloads the evidence');
   const digest = `sha256:${await sha256(tarball)}`;

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { createHmac, createPublicKey, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import { UnsecuredJWT } from 'jose';
+import { createHttp } from '../../core/adapters/http.ts';
 import { ChainloopError, type ErrorCode } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { type FederatedPlane, startFederatedPlane } from '../../test/fakes/federated.ts';
 import { githubJob, startIssuer } from '../../test/fakes/issuer.ts';
+import { listen } from '../../test/fakes/listen.ts';
 import { startTrap } from '../../test/fakes/trap.ts';
+import { createKeySource } from './keys.ts';
+import { findKey, verifySubject } from './verify.ts';
 
 /** The federation rules of docs/federation.md: one test for each attack, in the order of the rules. Each flips exactly one thing. */
 
@@ -135,12 +140,20 @@ test('federation', async (t) => {
     await refused(exchange(await gitlab.gitlab(second({ job_project_id: undefined }))), 'UNAUTHENTICATED', /job_project_id/);
   });
 
-  await attack('a configuration of another host may not name the certificate', async () => {
-    await refused(
-      exchange(await gitlab.gitlab(second({ ci_config_ref_uri: 'github.com/acme/app//.gitlab-ci.yml@refs/heads/main' }))),
-      'NO_BINDING',
-      /must begin with gitlab\.com/,
-    );
+  await attack('a configuration of another host or project may not name the certificate', async () => {
+    for (const ci_config_ref_uri of [
+      'github.com/acme/app//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/mallory/templates//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/acme/app-evil//.gitlab-ci.yml@refs/heads/main',
+      'gitlab.com/acme/app//.gitlab-ci.yml',
+    ]) {
+      await refused(
+        exchange(await gitlab.gitlab(second({ ci_config_ref_uri }))),
+        'NO_BINDING',
+        /must be gitlab\.com\/acme\/app\/\/ with a file/,
+      );
+    }
+    await refused(exchange(await gitlab.gitlab(second({ ci_config_ref_uri: null }))), 'UNAUTHENTICATED', /ci_config_ref_uri/);
   });
 
   // 5.
@@ -288,7 +301,15 @@ test('each condition of a binding is asked by itself', async (t) => {
       { workflowRef: '.github/workflows/release.yml' },
       {},
       { workflow_ref: 'acme/app/.github/workflows/evil.yml@refs/heads/.github/workflows/release.yml@refs/heads/main' },
-      /workflow_ref: is '\.github\/workflows\/evil\.yml'/,
+      /workflow_ref: is '\.github\/workflows\/evil\.yml@refs\/heads\/\.github\/workflows\/release\.yml'/,
+    ],
+    [
+      'the caller: a file whose name goes on behind an @',
+      'github',
+      { workflowRef: '.github/workflows/release.yml' },
+      {},
+      { workflow_ref: 'acme/app/.github/workflows/release.yml@x.yml@refs/heads/main' },
+      /workflow_ref: is '\.github\/workflows\/release\.yml@x\.yml'/,
     ],
     [
       'the called workflow: a job of the caller itself',
@@ -324,12 +345,12 @@ test('each condition of a binding is asked by itself', async (t) => {
       /runner_environment: is 'self-hosted'/,
     ],
     [
-      'the configuration: of another project of the same GitLab',
+      'the configuration: a file whose name goes on behind an @',
       'gitlab',
       { workflowRef: '.gitlab-ci.yml' },
       {},
-      { ci_config_ref_uri: 'gitlab.com/mallory/templates//.gitlab-ci.yml@refs/heads/main' },
-      /ci_config_ref_uri: is 'gitlab\.com\/mallory/,
+      { ci_config_ref_uri: 'gitlab.com/acme/app//.gitlab-ci.yml@x.yml@refs/heads/main' },
+      /ci_config_ref_uri: is '\.gitlab-ci\.yml@x\.yml'/,
     ],
     [
       'the event: one that was named lets in',
@@ -495,6 +516,56 @@ test('guessing is slowed down: refusals of one address are counted, jobs are not
   await refused(federated.exchange(await federated.github.github()), 'RATE_LIMITED', /try again in a minute/);
   seconds = 61;
   await federated.exchange(await federated.github.github());
+});
+
+test('one issuer that hangs takes no place from the jobs of another, and whoever keeps asking for it is slowed down', async () => {
+  await using hanging = await listen(createServer(() => undefined));
+  await using federated = await startFederatedPlane({}, [
+    { issuer: hanging.origin, kind: 'gitlab', serverUrl: 'https://gitlab.example.com', allowInsecure: true },
+  ]);
+  const { github, bind, exchange } = federated;
+  await bind('github');
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const junk = `${part({ alg: 'RS256', kid: 'k' })}.${part({ iss: hanging.origin })}.AAAA`;
+  const { promise: allButEight, resolve } = Promise.withResolvers<void>();
+  let turnedAway = 0;
+  const outcomes = Array.from({ length: 100 }, () =>
+    exchange(junk).then(
+      () => assert.fail('it was let in'),
+      (error: unknown) => {
+        assert.ok(error instanceof ChainloopError);
+        if (error.code === 'RATE_LIMITED' && ++turnedAway === 92) resolve();
+        return error.code;
+      },
+    ),
+  );
+  await allButEight;
+  assert.equal((await exchange(await github.github())).organization, 'acme');
+  await hanging[Symbol.asyncDispose]();
+  assert.equal((await Promise.all(outcomes)).filter((code) => code === 'CONTROL_PLANE_UNREACHABLE').length, 8);
+  const more = await Promise.all(Array.from({ length: 120 }, () => exchange(junk).catch((error) => error.code)));
+  assert.equal(more.filter((code) => code === 'CONTROL_PLANE_UNREACHABLE').length, 112);
+  await refused(exchange(junk), 'RATE_LIMITED', /try again in a minute/);
+});
+
+test('a token that is good for years would have to be remembered for years', async () => {
+  await using federated = await bound();
+  const { github, exchange } = federated;
+  await exchange(await github.github({ lifetimeS: 24 * 3600 }));
+  await refused(exchange(await github.github({ lifetimeS: 24 * 3600 + 1 })), 'UNAUTHENTICATED', /more than 24 hours/);
+  await refused(exchange(await github.github({ claims: { iat: 'now' } })), 'UNAUTHENTICATED', /iat/);
+});
+
+test('replay at a server whose clock is behind: a used token is remembered for twice the tolerance', async () => {
+  const http = createHttp();
+  await using issuer = await startIssuer({ audience: 'https://chainloop.test' });
+  const entry = { issuer: issuer.issuer, kind: 'github', serverUrl: 'https://github.com', allowInsecure: true } as const;
+  const deps = { issuers: new Map([[issuer.issuer, entry]]), keys: createKeySource({ http, now: () => new Date() }) };
+  const token = await issuer.github();
+  const { exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
+  const subject = await verifySubject(await findKey(deps, token), { now: new Date(), audience: 'https://chainloop.test' });
+  assert.equal(subject.expiresAt.getTime(), exp * 1000 + 2 * limits.clockToleranceMs);
+  http.close();
 });
 
 test('a fork in GitLab with ids as numbers is the same fork', async () => {

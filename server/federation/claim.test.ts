@@ -23,9 +23,25 @@ test('two refs never become one URI, and the URI is ASCII', () => {
   );
 });
 
-test('the path of a workflow ends where its ref begins, whatever the ref is called', () => {
-  const prefix = 'acme/app/';
-  assert.equal(pathAfter(prefix, 'acme/app/.github/workflows/a.yml@refs/heads/x@refs/heads/main'), '.github/workflows/a.yml');
-  assert.equal(pathAfter(prefix, 'acme/application/.github/workflows/a.yml@refs/heads/main'), undefined);
-  assert.equal(pathAfter(prefix, 'acme/app/@refs/heads/main'), undefined);
+test('the path of a workflow ends where its ref begins, whatever file and ref are called', () => {
+  const path = (reference: string, ref = 'refs/heads/main') => pathAfter('acme/app/', `acme/${reference}`, ref);
+  assert.equal(path('app/.github/workflows/a.yml@refs/heads/main'), '.github/workflows/a.yml');
+  const odd = 'refs/heads/x@refs/heads/main';
+  assert.equal(path(`app/.github/workflows/a.yml@${odd}`, odd), '.github/workflows/a.yml');
+  assert.equal(path('app/.github/workflows/a.yml@refs/heads/main', 'refs/pull/7/merge'), '.github/workflows/a.yml');
+  assert.equal(path(`app/.github/workflows/a.yml@${'0'.repeat(40)}`), '.github/workflows/a.yml');
+  for (const none of ['application/a.yml@refs/heads/main', 'app/@refs/heads/main', 'app/a.yml', 'app/a.yml@x.yml', 'app/a.yml@refs/']) {
+    assert.equal(path(none), undefined, none);
+  }
+});
+
+test('no other file passes for release.yml, whatever it and the refs are called', () => {
+  const name = fc.stringMatching(/^[a-z@./]{0,20}$/);
+  fc.assert(
+    fc.property(name, name, name, (file, one, other) => {
+      const path = `release.yml${file}`;
+      const found = pathAfter('acme/app/', `acme/app/${path}@refs/heads/${one}`, `refs/heads/${other}`);
+      assert.ok(found !== 'release.yml' || file === '' || file.startsWith('@refs/'), `${path} ${one} ${other}`);
+    }),
+  );
 });

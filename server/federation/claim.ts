@@ -24,10 +24,15 @@ export function uri(server: string, path: string): string {
   return `${server}/${path.toWellFormed().replace(/[^A-Za-z0-9\-._~:/@!$&'()*+,;=]/gu, encodeURIComponent)}`;
 }
 
-/** The path of a file in `<prefix><path>@refs/…`, or undefined when it is elsewhere. A branch may have `@refs/` in its name; a path ends at the first. */
-export function pathAfter(prefix: string, reference: string): string | undefined {
+/**
+ * The path of a file in `<prefix><path>@<ref>`, whole, or undefined when it is elsewhere. Both the path and the ref may have an `@`: the
+ * ref of the token tells where the one ends. Where the reference has another ref, that begins after the last `@`, and must be a full ref or
+ * a commit; a path that then has an `@` too is compared as it is, so that nothing passes for `release.yml` but `release.yml`.
+ */
+export function pathAfter(prefix: string, reference: string, ref: string): string | undefined {
   if (!reference.startsWith(prefix)) return undefined;
-  const end = reference.indexOf('@', prefix.length);
-  const path = reference.slice(prefix.length, end < 0 ? undefined : end);
-  return path === '' ? undefined : path;
+  const rest = reference.slice(prefix.length);
+  const end = rest.endsWith(`@${ref}`) ? rest.length - ref.length - 1 : rest.lastIndexOf('@');
+  const isReference = /^(refs\/.+|[0-9a-f]{40}|[0-9a-f]{64})$/.test(rest.slice(end + 1));
+  return end > 0 && isReference ? rest.slice(0, end) : undefined;
 }

@@ -13,7 +13,7 @@ import type { Issuers } from './issuers.ts';
 import { createKeySource } from './keys.ts';
 import { conditionsOf } from './match.ts';
 import { createThrottle } from './throttle.ts';
-import { verifySubject } from './verify.ts';
+import { type Claimed, findKey, verifySubject } from './verify.ts';
 
 export type ExchangeRequest = {
   readonly subjectToken: string;
@@ -52,8 +52,13 @@ export function createFederation(deps: {
   const throttle = createThrottle({ now, limitByAddress: deps.limitByAddress });
 
   async function exchange(request: ExchangeRequest): Promise<ExchangeAnswer> {
+    const claimed = await findKey({ issuers, keys }, request.subjectToken);
+    return throttle.inPlace(() => exchangeClaimed(claimed, request));
+  }
+
+  async function exchangeClaimed(claimed: Claimed, request: ExchangeRequest): Promise<ExchangeAnswer> {
     const at = now();
-    const { claims, use, expiresAt: usedUntil } = await verifySubject({ issuers, keys, now: at, audience: origin() }, request.subjectToken);
+    const { claims, use, expiresAt: usedUntil } = await verifySubject(claimed, { now: at, audience: origin() });
     const organization = request.organization ?? (await theOnly(database));
     const binding = choose(await bindingsFor(database.system, claims, { ...request, organization }, at), claims, organization);
     const { token, hash } = makeToken('run');
@@ -68,7 +73,7 @@ export function createFederation(deps: {
     return { token, expiresAt: expiresAt.toISOString(), organization, project, workflow, identity };
   }
 
-  return { issuers, exchange: (request) => throttle(request.address, () => exchange(request)) };
+  return { issuers, exchange: (request) => throttle.counted(request.address, () => exchange(request)) };
 }
 
 /**

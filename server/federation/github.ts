@@ -35,7 +35,7 @@ export function githubClaims({ issuer, serverUrl }: Issuer, payload: unknown): J
   const runUrl = uri(serverUrl, `${repository}/actions/runs/${claims.run_id}/attempts/${claims.run_attempt}`);
   // As Fulcio does it: the certificate names the workflow that holds the job, be it the caller's or a reusable one.
   const san = uri(serverUrl, claims.job_workflow_ref);
-  const workflowPath = pathAfter(`${repository}/`, claims.workflow_ref);
+  const workflowPath = pathAfter(`${repository}/`, claims.workflow_ref, claims.ref);
   return {
     kind: 'github',
     issuer,

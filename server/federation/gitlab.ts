@@ -42,15 +42,17 @@ export function gitlabClaims({ issuer, serverUrl }: Issuer, payload: unknown): J
     );
   }
   const host = serverUrl.replace(/^https?:\/\//, '');
-  if (!claims.ci_config_ref_uri.startsWith(`${host}/`)) {
+  const ref = claims.ref_path ?? `refs/${claims.ref_type === 'tag' ? 'tags' : 'heads'}/${claims.ref}`;
+  // It is null when the configuration is of another project; then there is nothing that the certificate could name.
+  const prefix = `${host}/${repository}//`;
+  const workflowPath = pathAfter(prefix, claims.ci_config_ref_uri, ref);
+  if (workflowPath === undefined) {
     throw new ChainloopError(
       'NO_BINDING',
-      `token: ci_config_ref_uri must begin with ${host}/: a configuration from elsewhere may not attest`,
+      `token: ci_config_ref_uri must be ${prefix} with a file and its ref: a configuration from elsewhere may not attest`,
     );
   }
   const san = uri(serverUrl, claims.ci_config_ref_uri.slice(host.length + 1));
-  const workflowPath = pathAfter(`${host}/${repository}//`, claims.ci_config_ref_uri);
-  const ref = claims.ref_path ?? `refs/${claims.ref_type === 'tag' ? 'tags' : 'heads'}/${claims.ref}`;
   return {
     kind: 'gitlab',
     issuer,
@@ -63,7 +65,7 @@ export function gitlabClaims({ issuer, serverUrl }: Issuer, payload: unknown): J
     actor: claims.user_login,
     event: claims.pipeline_source,
     workflowRef: claims.ci_config_ref_uri,
-    ...(workflowPath !== undefined && { workflowPath }),
+    workflowPath,
     ...(claims.environment !== undefined && { environment: claims.environment }),
     runnerEnvironment: claims.runner_environment,
     runId: claims.pipeline_id,

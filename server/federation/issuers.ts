@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import * as z from 'zod';
+import { addressKind } from '../../core/adapters/address.ts';
 import { type IssuerKind, issuerKinds } from '../../core/claims.ts';
 import { schemaFindings } from '../../core/contract/findings.ts';
 import { guessFormat } from '../../core/contract.ts';
@@ -21,6 +22,17 @@ export type Issuer = {
   /** Plain http, and that to this machine alone. */
   readonly allowInsecure: boolean;
 };
+
+/**
+ * Which addresses keys may come from. Whoever wrote a file of issuers may mean a server of the own network, or this machine; the public
+ * ones are on the internet. The metadata services of clouds are no issuers, whatever a name leads to.
+ */
+export function keyAddresses({ own }: { readonly own: boolean }): (address: string) => boolean {
+  return (address) => {
+    const kind = addressKind(address);
+    return kind === 'public' || (own && (kind === 'private' || kind === 'loopback'));
+  };
+}
 
 /** By `iss`. Whatever else a token says, no other address is ever asked for a key. */
 export type Issuers = ReadonlyMap<string, Issuer>;
@@ -71,18 +83,21 @@ export function parseIssuers(text: string, format: 'yaml' | 'json'): Issuers {
   const { issuers } = Document.parse(source.value);
   const findings = issuers.flatMap((entry, index): Finding[] => {
     const path = (key: string) => ['issuers', index, key];
-    const insecure = (['issuer', 'jwksUri'] as const).flatMap((key) => {
+    const problems = (['issuer', 'jwksUri'] as const).flatMap((key) => {
       const problem = entry[key] === undefined ? undefined : insecureProblem(entry[key], entry.allowInsecure === true);
       return problem === undefined ? [] : [{ path: path(key), message: problem }];
     });
+    if (entry.serverUrl === undefined && serverOf(entry.issuer, entry.kind) === undefined) {
+      problems.push({ path: path('serverUrl'), message: 'is missing: where the repositories are does not follow from this issuer' });
+    }
     const again = issuers.findIndex(({ issuer }) => issuer === entry.issuer) < index;
-    return again ? [...insecure, { path: path('issuer'), message: 'is there already; leave one of them out' }] : insecure;
+    return again ? [...problems, { path: path('issuer'), message: 'is there already; leave one of them out' }] : problems;
   });
   if (findings.length > 0) source.refuse(findings);
   return new Map(
     issuers.map(({ serverUrl, allowInsecure = false, ...rest }) => [
       rest.issuer,
-      { ...rest, allowInsecure, serverUrl: serverUrl ?? serverOf(rest.issuer, rest.kind) },
+      { ...rest, allowInsecure, serverUrl: serverUrl ?? serverOf(rest.issuer, rest.kind) ?? '' },
     ]),
   );
 }
@@ -96,12 +111,17 @@ export function insecureProblem(address: string, allowInsecure: boolean): string
   return 'must be https; plain http is for loopback addresses alone, and only with allowInsecure: true';
 }
 
-/** Where the repositories of an issuer are, unless its entry says so. */
-function serverOf(issuer: string, kind: IssuerKind): string {
+/**
+ * Where the repositories of an issuer are, unless its entry says so. Undefined when that cannot be told: certificates name this server, and
+ * a wrong one would be somebody else's.
+ */
+function serverOf(issuer: string, kind: IssuerKind): string | undefined {
   const { protocol, host, origin, pathname } = new URL(issuer);
-  if (kind === 'gitlab') return protocol === 'https:' ? issuer : 'https://gitlab.com';
+  if (protocol !== 'https:') return undefined;
+  if (kind === 'gitlab') return issuer;
   // GitHub Enterprise Server, and Enterprise Cloud with data residency.
   if (pathname === '/_services/token') return origin;
   const residence = /^token\.actions\.([a-z0-9-]+\.ghe\.com)$/.exec(host)?.[1];
-  return residence === undefined ? 'https://github.com' : `https://${residence}`;
+  if (residence !== undefined) return `https://${residence}`;
+  return host === 'token.actions.githubusercontent.com' ? 'https://github.com' : undefined;
 }

@@ -1,14 +1,17 @@
 import { type CryptoKey, importJWK } from 'jose';
 import * as z from 'zod';
 import type { Http } from '../../core/adapters/http.ts';
-import { ChainloopError } from '../../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { type Issuer, insecureProblem } from './issuers.ts';
 
 /** The only algorithm of both kinds of issuer: GitHub and GitLab document RS256. A symmetric one would let a public key sign. */
 export const algorithm = 'RS256';
 
-/** The key of that id, or undefined when the issuer has none. Throws CONTROL_PLANE_UNREACHABLE when the issuer does not answer. */
+/**
+ * The key of that id, or undefined when the issuer has none. Throws CONTROL_PLANE_UNREACHABLE when the issuer does not answer, RATE_LIMITED
+ * when `limits.issuerWaiters` wait for its answer already.
+ */
 export type KeySource = (issuer: Issuer, kid: string) => Promise<CryptoKey | undefined>;
 
 type Keys = ReadonlyMap<string, CryptoKey>;
@@ -35,12 +38,16 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
   const { http, now } = deps;
   const cache = new Map<string, Cached>();
   const asked = new Map<string, number>();
-  const underWay = new Map<string, Promise<Keys>>();
+  const underWay = new Map<string, { readonly keys: Promise<Keys>; waiters: number }>();
 
-  /** One request at a time for each issuer; whoever comes meanwhile waits for it. */
+  /** One request at a time for each issuer; whoever comes meanwhile waits for it, unless too many do: an issuer that hangs holds few. */
   function refresh(issuer: Issuer): Promise<Keys> {
     const running = underWay.get(issuer.issuer);
-    if (running !== undefined) return running;
+    if (running !== undefined) {
+      if (running.waiters >= limits.issuerWaiters) throw crowded(issuer);
+      running.waiters++;
+      return running.keys;
+    }
     asked.set(issuer.issuer, now().getTime());
     const started = fetchKeys(http, issuer)
       .then((keys) => {
@@ -48,7 +55,7 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
         return keys;
       })
       .finally(() => underWay.delete(issuer.issuer));
-    underWay.set(issuer.issuer, started);
+    underWay.set(issuer.issuer, { keys: started, waiters: 1 });
     return started;
   }
 
@@ -68,6 +75,7 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
     } catch (error) {
       // An issuer that is away for a while stops no job whose key is known.
       if (key !== undefined && age < limits.issuerKeysStaleMs) return key;
+      if (isChainloopError(error, 'RATE_LIMITED')) throw error;
       throw unreachable(issuer, error instanceof Error ? error.message : 'unknown', error);
     }
   };
@@ -112,6 +120,10 @@ async function fetchJson(http: Http, address: string, { allowInsecure }: Issuer)
     throw new Error(`it answered with status ${response.status}`);
   }
   return JSON.parse((await response.bytes(limits.issuerAnswerSizeBytes)).toString('utf8'));
+}
+
+function crowded({ issuer }: Issuer): ChainloopError {
+  return new ChainloopError('RATE_LIMITED', `issuer ${issuer}: too many wait for its keys; try again in a moment`);
 }
 
 function unreachable({ issuer }: Issuer, why: string, cause?: unknown): ChainloopError {

@@ -136,6 +136,30 @@ test('a run of federated jobs', async (t) => {
     assert.notEqual(third[0].runId, first.runId);
   });
 
+  await t.test('a job cannot make the control plane keep variables and annotations that no contract asks for, nor megabytes', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `VAR_${index}`);
+    const body = JSON.stringify({ schemaVersion: 'v1', envAllowList: names, annotations: [{ name: 'severity' }] });
+    await api.contract.create.mutate({ name: 'variables', format: 'json', body });
+    await api.workflow.create.mutate({ name: 'variables', project: 'bedrock', contract: 'variables' });
+    await federated.bind('github', { workflow: 'bedrock/variables', repositoryId: '6' });
+    const job = plane.api(await github1({ repository_id: '6' }));
+    const run = await createControlPlane({ url: plane.url, token: await github1({ repository_id: '6' }) }).init({
+      runner: lies,
+      idempotencyKey: randomUUID(),
+    });
+    const begin = (env: Record<string, string>, annotations: Record<string, string> = {}) =>
+      job.attestation.begin.mutate({ runId: run.runId, start: { env, annotations } });
+    const filled = (value: string) => Object.fromEntries(names.map((name) => [name, value]));
+    await assert.rejects(begin({ ...filled('x'), NPM_TOKEN: 'CANARY' }), {
+      code: 'CONTRACT_NOT_SATISFIED',
+      message: /'NPM_TOKEN' is neither/,
+    });
+    await assert.rejects(begin({}), code('CONTRACT_NOT_SATISFIED'));
+    await assert.rejects(begin(filled('x'), { other: 'x' }), { code: 'CONTRACT_NOT_SATISFIED', message: /no annotation 'other'/ });
+    await assert.rejects(begin(filled('\u0001'.repeat(16 * 1024))), code('LIMIT_EXCEEDED'));
+    assert.deepEqual(await begin({ ...filled('x'), GITHUB_REF: 'refs/heads/main' }, { severity: 'high' }), { kept: true });
+  });
+
   await t.test('a contract that asks for another CI system is not satisfied by saying so', async () => {
     await api.contract.update.mutate({ name: 'release', format: 'yaml', body: 'schemaVersion: v1\nrunner: { type: JENKINS_JOB }\n' });
     await assert.rejects(init(await github1({ run_id: '60' })), code('RUNNER_MISMATCH'));

@@ -8,7 +8,7 @@ import { noteAttempt, openRun } from '../../db/run-states.ts';
 import type { RunContext } from '../../db/runs.ts';
 import type { WorkflowRow } from '../../db/workflows.ts';
 import type { Actor } from '../actor.ts';
-import { expired, finished } from '../run-refusals.ts';
+import { assertOpen, finished } from '../run-refusals.ts';
 
 type RunActor = Extract<Actor, { readonly type: 'run' }>;
 
@@ -50,8 +50,7 @@ export async function runOfJob(
         });
   if (run.naturalKey !== naturalKey)
     throw new ChainloopError('CONFLICT', `run ${run.id}: it has the key of this CI run, and is of another job`);
-  if (run.state === 'expired' || run.expiresAt <= now) throw expired(run.id);
-  if (run.state !== 'initialized') throw finished(run.id, run.state);
+  assertOpen(run, now);
   if (asked !== undefined && asked !== run.contractRevision) {
     throw new ChainloopError(
       'CONFLICT',

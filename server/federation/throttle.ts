@@ -7,42 +7,53 @@ const concurrency = 64;
 const addresses = 10_000;
 const windowMs = 60_000;
 
-/** Runs an exchange, unless too many are under way, or too many of that address were refused within a minute: RATE_LIMITED. */
-export type Throttle = <T>(address: string, exchange: () => Promise<T>) => Promise<T>;
+/** RATE_LIMITED for what is too much. */
+export type Throttle = {
+  /** Runs an exchange, unless too many of that address failed within a minute. */
+  counted<T>(address: string, exchange: () => Promise<T>): Promise<T>;
+  /** Runs the part of it that costs something here, unless too many are under way. Nothing in it may wait for an issuer. */
+  inPlace<T>(work: () => Promise<T>): Promise<T>;
+};
 
-/** Only refusals count: a thousand jobs behind one address do no harm, guessing does. */
+/** Only failures count: a thousand jobs behind one address do no harm; guessing does, and keeping us waiting for an issuer. */
 export function createThrottle(options: { readonly now: () => Date; readonly limitByAddress: boolean }): Throttle {
-  const refusals = new Map<string, { readonly since: number; count: number }>();
+  const failures = new Map<string, { readonly since: number; count: number }>();
   let underWay = 0;
 
   function count(address: string, now: number): void {
-    const window = refusals.get(address);
+    const window = failures.get(address);
     if (window !== undefined && now - window.since < windowMs) {
       window.count++;
       return;
     }
-    refusals.delete(address);
-    const oldest = refusals.size >= addresses ? refusals.keys().next().value : undefined;
-    if (oldest !== undefined) refusals.delete(oldest);
-    refusals.set(address, { since: now, count: 1 });
+    failures.delete(address);
+    const oldest = failures.size >= addresses ? failures.keys().next().value : undefined;
+    if (oldest !== undefined) failures.delete(oldest);
+    failures.set(address, { since: now, count: 1 });
   }
 
-  return async (address, exchange) => {
-    const now = options.now().getTime();
-    const window = refusals.get(address);
-    if (window !== undefined && window.count >= limits.refusedExchangesPerMinute && now - window.since < windowMs) {
-      throw new ChainloopError('RATE_LIMITED', 'exchange: too many tokens of this address were refused; try again in a minute');
-    }
-    if (underWay >= concurrency) throw new ChainloopError('RATE_LIMITED', 'exchange: too many at once; try again in a moment');
-    underWay++;
-    try {
-      return await exchange();
-    } catch (error) {
-      // What this side or the issuer failed to do is nobody's fault.
-      if (options.limitByAddress && isChainloopError(error) && error.code !== 'CONTROL_PLANE_UNREACHABLE') count(address, now);
-      throw error;
-    } finally {
-      underWay--;
-    }
+  return {
+    async counted(address, exchange) {
+      const now = options.now().getTime();
+      const window = failures.get(address);
+      if (window !== undefined && window.count >= limits.failedExchangesPerMinute && now - window.since < windowMs) {
+        throw new ChainloopError('RATE_LIMITED', 'exchange: too many tokens of this address were refused; try again in a minute');
+      }
+      try {
+        return await exchange();
+      } catch (error) {
+        if (options.limitByAddress && isChainloopError(error) && error.code !== 'RATE_LIMITED') count(address, now);
+        throw error;
+      }
+    },
+    async inPlace(work) {
+      if (underWay >= concurrency) throw new ChainloopError('RATE_LIMITED', 'exchange: too many at once; try again in a moment');
+      underWay++;
+      try {
+        return await work();
+      } finally {
+        underWay--;
+      }
+    },
   };
 }

@@ -19,6 +19,7 @@ const maxInstant = 253_402_300_799;
 const Registered = z.object({
   aud: z.union([z.string(), z.array(z.string())]),
   exp: z.number().max(maxInstant),
+  iat: z.number(),
   jti: z.string().min(1).max(1024),
 });
 
@@ -28,15 +29,14 @@ const readers: Readonly<Record<Issuer['kind'], (issuer: Issuer, payload: unknown
   gitlab: gitlabClaims,
 };
 
+/** Whose key a token says to be signed with: of an issuer that is trusted. Nothing is verified so far. */
+export type Claimed = { readonly token: string; readonly issuer: Issuer; readonly key: Parameters<typeof jwtVerify>[1] };
+
 /**
- * Verifies the token that a CI system gave a job: OpenID Connect Core 1.0, section 3.1.3.7, and RFC 8725. Throws UNAUTHENTICATED,
- * TOKEN_EXPIRED, NO_BINDING for the pipeline of a fork, LIMIT_EXCEEDED, CONTROL_PLANE_UNREACHABLE when the issuer has to be asked and
- * does not answer. No message has the token, or a part of it.
+ * Finds the key for the token that a CI system gave a job; the one part that may wait for its issuer. Throws UNAUTHENTICATED,
+ * LIMIT_EXCEEDED, RATE_LIMITED, CONTROL_PLANE_UNREACHABLE when the issuer does not answer. No message has the token, or a part of it.
  */
-export async function verifySubject(
-  deps: { readonly issuers: Issuers; readonly keys: KeySource; readonly now: Date; readonly audience: string },
-  token: string,
-): Promise<Subject> {
+export async function findKey(deps: { readonly issuers: Issuers; readonly keys: KeySource }, token: string): Promise<Claimed> {
   if (token.length > limits.subjectTokenSizeBytes) {
     throw new ChainloopError('LIMIT_EXCEEDED', `token: longer than ${limits.subjectTokenSizeBytes} bytes`);
   }
@@ -53,16 +53,34 @@ export async function verifySubject(
   if (header.kid === undefined || header.kid.length > 256) throw refused('its header names no key');
   const key = await deps.keys(issuer, header.kid);
   if (key === undefined) throw refused('its key is not one of its issuer; if that has just changed its keys, try again in a minute');
+  return { token, issuer, key };
+}
+
+/**
+ * Verifies the token that a CI system gave a job: OpenID Connect Core 1.0, section 3.1.3.7, and RFC 8725. Throws UNAUTHENTICATED,
+ * TOKEN_EXPIRED, NO_BINDING for the pipeline of a fork. No message has the token, or a part of it.
+ */
+export async function verifySubject(
+  { token, issuer, key }: Claimed,
+  { now, audience }: { readonly now: Date; readonly audience: string },
+): Promise<Subject> {
   // 3. Signature and times, by the one clock of this request.
-  const payload = await verified(token, key, issuer, deps.now);
+  const payload = await verified(token, key, issuer, now);
   // 4. For us, and for nobody else.
-  const { aud, exp, jti } = parsed(() => Registered.parse(payload));
+  const { aud, exp, iat, jti } = parsed(() => Registered.parse(payload));
   const audiences = [aud].flat();
-  if (audiences.length !== 1) throw refused(`it has ${audiences.length} audiences; it must have one, ${deps.audience}`);
-  if (audiences[0] !== deps.audience) throw refused(`its audience is ${shown(audiences[0] ?? '')}; it must be ${deps.audience}`);
-  // 5. What it says.
+  if (audiences.length !== 1) throw refused(`it has ${audiences.length} audiences; it must have one, ${audience}`);
+  if (audiences[0] !== audience) throw refused(`its audience is ${shown(audiences[0] ?? '')}; it must be ${audience}`);
+  // 5. Not for ever: it is remembered until it expires.
+  if ((exp - iat) * 1000 > limits.subjectTokenLifetimeMs) {
+    const hours = limits.subjectTokenLifetimeMs / 3_600_000;
+    throw refused(`it is good for more than ${hours} hours; give the job a timeout below that, which is how long its token is good`);
+  }
+  // 6. What it says.
   const claims = parsed(() => readers[issuer.kind](issuer, payload));
-  return { claims, use: digestOf(JSON.stringify([issuer.issuer, jti])), expiresAt: new Date(exp * 1000 + limits.clockToleranceMs) };
+  // Another server, whose clock is behind the one that forgets, must not take it again.
+  const expiresAt = new Date(exp * 1000 + 2 * limits.clockToleranceMs);
+  return { claims, use: digestOf(JSON.stringify([issuer.issuer, jti])), expiresAt };
 }
 
 function peek(token: string) {

@@ -1,4 +1,5 @@
 import type { Digest } from '../../core/digest.ts';
+import { type ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { DistributionError } from './errors.ts';
 import { digestIn, type Exchange, send, sendBody } from './exchange.ts';
 
@@ -13,7 +14,9 @@ export async function answerBlob(exchange: Exchange, digestText: string): Promis
     return send(exchange, 200, { ...headers, 'content-length': String(stat.sizeBytes) });
   }
   const range = await rangeOf(exchange, digest);
-  const reader = await storage.fetch(digest, range);
+  const reader = await storage.fetch(digest, range).catch((error: unknown) => {
+    throw isChainloopError(error, 'DIGEST_MISMATCH') ? changedInStorage(error) : error;
+  });
   if (reader === undefined) throw blobUnknown(digest);
   const length = range?.length ?? reader.sizeBytes;
   if (range === undefined) {
@@ -24,6 +27,11 @@ export async function answerBlob(exchange: Exchange, digestText: string): Promis
     response.writeHead(206, { ...headers, 'content-length': String(length), 'content-range': contentRange });
   }
   await sendBody(exchange, reader.body);
+}
+
+/** Not the fault of the client, as a wrong digest of what it sends would be. */
+function changedInStorage(cause: ChainloopError): DistributionError {
+  return new DistributionError('UNKNOWN', cause.message, { detail: { code: cause.code }, failure: cause.code, cause });
 }
 
 function blobUnknown(digest: Digest): DistributionError {

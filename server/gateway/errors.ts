@@ -1,4 +1,4 @@
-import { type ChainloopError, errorTable, isChainloopError } from '../../core/errors.ts';
+import { type ChainloopError, type ErrorCode, errorTable, isChainloopError } from '../../core/errors.ts';
 
 /** The codes of the OCI distribution specification 1.1, "Error Codes", and the status that we answer them with. */
 const codes = {
@@ -28,11 +28,13 @@ export class DistributionError extends Error {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly detail: unknown;
+  /** Our own code of what failed, in the header x-chainloop-error. */
+  readonly failure: ErrorCode | undefined;
 
   constructor(
     code: DistributionCode,
     message: string,
-    options: { status?: number; headers?: Readonly<Record<string, string>>; detail?: unknown; cause?: unknown } = {},
+    options: { status?: number; headers?: Readonly<Record<string, string>>; detail?: unknown; failure?: ErrorCode; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'DistributionError';
@@ -40,6 +42,7 @@ export class DistributionError extends Error {
     this.status = options.status ?? codes[code];
     this.headers = options.headers ?? {};
     this.detail = options.detail;
+    this.failure = options.failure;
   }
 
   /** The body (distribution specification, "Error Codes"). */
@@ -59,7 +62,12 @@ export function distributionErrorOf(error: unknown): DistributionError | undefin
   if (!isChainloopError(error)) return undefined;
   const code = codeOf(error);
   if (code === undefined) return undefined;
-  return new DistributionError(code, error.message, { ...answerOf(error, code), detail: { code: error.code }, cause: error });
+  return new DistributionError(code, error.message, {
+    ...answerOf(error, code),
+    detail: { code: error.code },
+    failure: error.code,
+    cause: error,
+  });
 }
 
 function answerOf(error: ChainloopError, code: DistributionCode): { status: number; headers?: Readonly<Record<string, string>> } {

@@ -222,7 +222,22 @@ test('the same bytes under another name later do not change what a material tag 
   assert.equal(second.answer.status, 201);
   assert.equal((await gateway.storage.getManifest(`material-${hexOf(digest)}`))?.digest, digestOf(first.manifest));
   assert.equal((await gateway.storage.getManifest(digestOf(second.manifest)))?.digest, digestOf(second.manifest));
-  assert.equal(gateway.evidence.at(-1)?.manifestDigest, digestOf(first.manifest));
+  const third = materialManifest({ digest, sizeBytes: bytes.byteLength, mediaType: 'text/evil', fileName: 'third.bin' });
+  const options = { body: third, headers: { 'content-type': mediaTypes.manifest } };
+  assert.equal((await as('PUT', `/v2/acme/manifests/${digestOf(third)}`, options)).status, 201);
+  assert.equal((await gateway.storage.getManifest(digestOf(third)))?.digest, digestOf(third));
+  for (const { manifestDigest, fileName, mediaType } of gateway.evidence.slice(-2)) {
+    assert.deepEqual([manifestDigest, fileName, mediaType], [digestOf(first.manifest), 'first.bin', 'application/octet-stream']);
+  }
+});
+
+test('a material may have another tag too, by whoever may give one', async () => {
+  await using gateway = await startGateway();
+  const as = callerOf(gateway);
+  const { manifest } = await pushMaterial(as, bytes);
+  const options = { body: manifest, headers: { 'content-type': mediaTypes.manifest } };
+  assert.equal((await as('PUT', '/v2/acme/manifests/v1', options)).status, 201);
+  assert.equal((await gateway.storage.getManifest('v1'))?.digest, digestOf(manifest));
 });
 
 test('manifests that are wrong are refused', async (t) => {

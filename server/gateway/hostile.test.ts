@@ -172,7 +172,10 @@ test('bytes that were changed on disk are never sent as a whole blob', async () 
   const changed = Buffer.from(bytes);
   changed[999_999] = (changed[999_999] ?? 0) ^ 1;
   await writeFile(join(gateway.directory, 'blobs', 'sha256', hexOf(digest)), changed);
-  await assert.rejects(call(gateway.origin, 'GET', `/v2/acme/blobs/${digest}`, { token }));
+  const answer = await call(gateway.origin, 'GET', `/v2/acme/blobs/${digest}`, { token });
+  assert.deepEqual([answer.status, answer.headers['x-chainloop-error']], [500, 'DIGEST_MISMATCH']);
+  assert.match(answer.body.toString(), /changed on disk/);
+  assert.equal((await call(gateway.origin, 'HEAD', `/v2/acme/blobs/${digest}`, { token })).status, 404);
 });
 
 test('failures of the storage are answers with their own status and code, and a defect shows nothing', async (t) => {

@@ -80,7 +80,12 @@ export function createGateway(dependencies: GatewayDependencies): Gateway {
     } catch (error) {
       const refusal = distributionErrorOf(error);
       const gone = response.socket === null || response.socket.destroyed;
-      if (refusal === undefined && !gone) dependencies.log.error({ error, requestId, route: route?.type }, 'gateway: internal error');
+      // What fails after the head of an answer can be told to nobody else.
+      const cutOff = response.headersSent && error !== request.errored;
+      if (!gone && (refusal === undefined || cutOff)) {
+        const what = refusal === undefined ? 'gateway: internal error' : 'gateway: an answer was cut off';
+        dependencies.log.error({ error, requestId, route: route?.type }, what);
+      }
       await refuse(request, response, refusal ?? new DistributionError('UNKNOWN', `internal error; request id ${requestId}`));
     } finally {
       dependencies.metrics?.request({

@@ -1,4 +1,5 @@
 import { type Digest, digestOf, hexOf, isDigest } from '../../core/digest.ts';
+import { isFileName } from '../../core/file-name.ts';
 import { limits } from '../../core/limits.ts';
 import { isTag } from '../../core/reference.ts';
 import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPrefixes, titleAnnotation } from '../storage/manifest.ts';
@@ -43,8 +44,8 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
   }
   await assertComplete(exchange, content);
 
-  const evidenceManifest = await store(exchange, reference, mediaType, bytes);
-  if (material !== undefined) await exchange.record({ ...material, manifestDigest: evidenceManifest });
+  if (material === undefined) await exchange.storage.putManifest(reference, mediaType, bytes);
+  else await exchange.record(await store(exchange, reference, mediaType, bytes, material));
   send(exchange, 201, {
     location: `/v2/${organization.name}/manifests/${reference}`,
     'docker-content-digest': digest,
@@ -59,16 +60,22 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
 }
 
 /**
- * A material's tag stays with the first manifest that it named: a later job with the same bytes under another file name cannot change
- * what earlier attestations refer to. Its own manifest is kept by digest. Answers the manifest that stands for the material.
+ * A material's tag stays with the first manifest that it named: a later job with the same bytes under another file name, whether it pushes
+ * the tag or the digest, cannot change what earlier attestations refer to, nor what the material is called. Its own manifest is kept by
+ * digest. Answers what stands for the material.
  */
-async function store({ storage }: Exchange, reference: string, mediaType: string, bytes: Buffer): Promise<Digest> {
-  const first = reference.startsWith(tagPrefixes.material) ? await storage.getManifest(reference) : undefined;
-  if (first === undefined) return storage.putManifest(reference, mediaType, bytes);
+async function store({ storage }: Exchange, reference: string, mediaType: string, bytes: Buffer, material: Material): Promise<Standing> {
+  const tag = `${tagPrefixes.material}${hexOf(material.digest)}`;
+  const first = await storage.getManifest(tag);
   const digest = digestOf(bytes);
-  if (first.digest !== digest) await storage.putManifest(digest, mediaType, bytes);
-  return first.digest;
+  const isThere = reference === tag && first?.digest === digest;
+  if (!isThere) await storage.putManifest(reference === tag && first !== undefined ? digest : reference, mediaType, bytes);
+  const content = first && parseManifest(first.bytes);
+  return { ...((content && materialOf(content)) ?? material), manifestDigest: first?.digest ?? digest };
 }
+
+type Material = NonNullable<ReturnType<typeof materialOf>>;
+type Standing = Material & { readonly manifestDigest: Digest };
 
 /** The evidence that a material's manifest describes, or undefined: it is another manifest. MANIFEST_INVALID when it is a bad one. */
 function materialOf({ artifactType, layers, subject }: ManifestContent) {
@@ -76,16 +83,10 @@ function materialOf({ artifactType, layers, subject }: ManifestContent) {
   const [layer, ...more] = layers ?? [];
   if (layer === undefined || more.length > 0 || subject !== undefined) throw invalid('a material has exactly one layer, and no subject');
   const fileName = layer.annotations?.[titleAnnotation];
-  if (fileName === undefined || !isBaseName(fileName)) {
+  if (fileName === undefined || !isFileName(fileName)) {
     throw invalid(`the layer of a material needs the annotation ${titleAnnotation}, a file name without a folder`);
   }
   return { digest: layer.digest, sizeBytes: layer.size, fileName, mediaType: layer.mediaType };
-}
-
-/** Tools write files of that name: no folder, no control or text-direction character, nothing hidden in it. */
-function isBaseName(text: string): boolean {
-  if (text === '.' || text === '..' || Buffer.byteLength(text) > limits.fileNameLength) return false;
-  return /^[^/\\\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+$/u.test(text);
 }
 
 /** Everything that the manifest refers to is here, with that size. A subject may come later (distribution specification, "Pushing manifests with subject"). */

@@ -14,6 +14,8 @@ export async function refuse(request: IncomingMessage, response: ServerResponse,
   const lingers = isSendingMuch(request);
   response.writeHead(refusal.status, {
     ...refusal.headers,
+    // An answer to HEAD has no body to say it in.
+    ...(refusal.failure === undefined ? {} : { 'x-chainloop-error': refusal.failure }),
     'content-type': 'application/json',
     'content-length': String(body.byteLength),
     ...(lingers ? { connection: 'close' } : {}),

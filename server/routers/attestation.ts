@@ -11,7 +11,7 @@ import { type Actor, isJob } from '../actor.ts';
 import { runnerOf, runOfJob } from '../federation/run.ts';
 import { answer, runOf } from '../job-runs.ts';
 import { push } from '../referee.ts';
-import { expired, finished, runNotFound } from '../run-refusals.ts';
+import { assertOpen, expired, finished, runNotFound } from '../run-refusals.ts';
 import { job, router } from '../trpc.ts';
 import { collecting } from './collecting.ts';
 
@@ -50,8 +50,7 @@ export const attestations = router({
     const expiresAt = new Date(now.getTime() + limits.runLifetimeMs);
     const run = await openRun(scope, { workflowId: workflow.id, contractRevision: revision, runner, idempotencyKey, expiresAt, identity });
     if (run.naturalKey !== null) throw new ChainloopError('CONFLICT', 'attestation: this idempotency key is of the run of another job');
-    if (run.state === 'expired' || run.expiresAt <= now) throw expired(run.id);
-    if (run.state !== 'initialized') throw finished(run.id, run.state);
+    assertOpen(run, now);
     return answer(run);
   }),
 

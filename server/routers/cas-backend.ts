@@ -6,6 +6,7 @@ import {
   listCasBackends,
   recordCheck,
   removeCasBackend,
+  replaceCredentials,
   setDefaultCasBackend,
 } from '../../db/cas-backends.ts';
 import { operator, router } from '../trpc.ts';
@@ -24,7 +25,13 @@ export const casBackends = router({
   /** Writes and reads back, and keeps the outcome. */
   check: operator.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
     const problem = await services.storages.check(await describeCasBackend(scope, input));
-    return view(await recordCheck(scope, input.name, problem, services.now()));
+    const checked = view(await recordCheck(scope, input.name, problem?.message ?? null, services.now()));
+    return problem === null ? checked : { ...checked, problemCode: problem.code };
+  }),
+  /** Other credentials; kept only if evidence can be written and read back with them. */
+  update: operator.input(wire.casBackendUpdate).mutation(async ({ ctx: { scope, services }, input: { name, ...login } }) => {
+    const credentials = await services.storages.prove(await describeCasBackend(scope, { name }), login);
+    return view(await replaceCredentials(scope, name, credentials, services.now()));
   }),
   remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name))),
 });

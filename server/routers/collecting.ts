@@ -1,4 +1,5 @@
 import { wrongAnnotations } from '../../core/annotations.ts';
+import { notSatisfied, surplusVariables, unstartable } from '../../core/completeness.ts';
 import type { CraftedMaterial, CraftingStart } from '../../core/crafting.ts';
 import { materialValue } from '../../core/crafting.ts';
 import { ChainloopError } from '../../core/errors.ts';
@@ -9,12 +10,15 @@ import { type Collected, collect, keepStart, listCollected, sharedRun, startOf }
 import type { RunContext } from '../../db/runs.ts';
 import type { Actor } from '../actor.ts';
 import { answer, runOf } from '../job-runs.ts';
-import { expired, finished } from '../run-refusals.ts';
+import { assertOpen } from '../run-refusals.ts';
 import { job } from '../trpc.ts';
 
 /** What several jobs do to one run: its materials are rows, so nothing has to be passed between them. */
 export const collecting = {
-  /** Keeps what `init` fixed; the first job that says so decides for all. False when one did before. */
+  /**
+   * Keeps what `init` fixed; the first job that says so decides for all. False when one did before. CONTRACT_NOT_SATISFIED for variables
+   * and annotations that are not of the pinned contract, LIMIT_EXCEEDED beyond `limits.stateSizeBytes`.
+   */
   begin: job.input(wire.attestationBegin).mutation(async ({ ctx: { scope, services, caller }, input }) => {
     const run = await runOf(caller, scope, input.runId);
     assertOpen(run, services.now());
@@ -29,6 +33,7 @@ export const collecting = {
       controlPlane: services.origin(),
       ...input.start,
     };
+    assertStart(start);
     return { kept: await keepStart(scope, runId, start) };
   }),
 
@@ -81,9 +86,13 @@ async function ownRun(caller: Actor, scope: Parameters<typeof runOf>[1]): Promis
   throw new ChainloopError('NOT_FOUND', 'attestation: no job of this CI run has begun one; begin it with: chainloop attestation init');
 }
 
-function assertOpen(run: RunContext, now: Date): void {
-  if (run.state === 'expired' || (run.state === 'initialized' && run.expiresAt <= now)) throw expired(run.id);
-  if (run.state !== 'initialized') throw finished(run.id, run.state);
+/** As the job checks it before it begins: a job's word is not enough. */
+function assertStart(start: CraftingStart): void {
+  const problems = [...unstartable(start.contract, start), ...surplusVariables(start.contract, start)];
+  if (problems.length > 0) throw notSatisfied(start.contract, start, problems);
+  const sizeBytes = Buffer.byteLength(JSON.stringify(start));
+  if (sizeBytes <= limits.stateSizeBytes) return;
+  throw new ChainloopError('LIMIT_EXCEEDED', `attestation: what init fixes has ${sizeBytes} bytes; the limit is ${limits.stateSizeBytes}`);
 }
 
 /** The contract bounds what a run can hold: one row for each of its materials. */

@@ -136,6 +136,26 @@ test('POST /tsa stamps for any RFC 3161 client, and refuses what is none', async
   for (const [refused, status] of refusals) assert.equal((await refused).status, status);
 });
 
+test('a flood of open timestamps is turned away, and keeps no job from its own', async () => {
+  let at = Date.now();
+  await using flooded = await startControlPlane({ now: () => new Date(at) });
+  const { api } = await flooded.createOrganization('acme');
+  const request = Buffer.from(`303e020101302f300b06096086480165030402010420${'ab'.repeat(32)}02084142434445464748`, 'hex');
+  const post = async () => {
+    const headers = { 'content-type': 'application/timestamp-query' };
+    const response = await fetch(`${flooded.url}/tsa`, { method: 'POST', headers, body: new Uint8Array(request) });
+    await response.arrayBuffer();
+    return response;
+  };
+  const statuses = (await Promise.all(Array.from({ length: limits.openTimestampsPerSecond + 5 }, post))).map(({ status }) => status);
+  assert.equal(statuses.filter((status) => status === 200).length, limits.openTimestampsPerSecond);
+  const late = await post();
+  assert.deepEqual([late.status, late.headers.get('retry-after')], [429, '1']);
+  assert.notEqual((await api.signing.timestamp.query({ request: request.toString('base64') })).response, '');
+  at += 1_000;
+  assert.equal((await post()).status, 200);
+});
+
 test('no private key is in the log, nor in an answer', async () => {
   assert.ok(plane.log.length > 0);
   assert.doesNotMatch(plane.log.join(''), /PRIVATE KEY/);

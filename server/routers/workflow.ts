@@ -5,10 +5,12 @@ import { createWorkflow, describeWorkflow, listWorkflows, removeWorkflow, update
 import { operator, router } from '../trpc.ts';
 
 export const workflows = router({
-  /** A workflow, and its project and contract where they are missing. */
+  /** A workflow, and its project where that is missing. Without a contract it gets an empty one of its own name, which must be free. */
   create: operator.input(wire.workflowCreate).mutation(async ({ ctx: { scope }, input }) => {
     const { name, project, team } = input;
-    return view(await createWorkflow(scope, { name, project, team, contract: input.contract ?? { name, content: emptyContract() } }));
+    return view(
+      await createWorkflow(scope, { name, project, team, contract: input.contract ?? { name, content: emptyContract(), isNew: true } }),
+    );
   }),
   list: operator.input(wire.workflowList).query(async ({ ctx: { scope }, input }) => {
     const { items, nextCursor } = await listWorkflows(scope, input);

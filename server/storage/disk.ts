@@ -34,14 +34,16 @@ export async function writeDurably(
   }
 }
 
-/** Makes a finished file visible under its path, durably, and closes it. */
-export async function publish(file: FileHandle, draft: string, path: string): Promise<void> {
+/** Makes a finished file visible under its path, durably, and closes it. `modifiedAt` is its modification time instead of now. */
+export async function publish(file: FileHandle, draft: string, path: string, modifiedAt?: Date): Promise<void> {
   try {
     await file.sync();
+    await rename(draft, path);
+    // Only now: among the drafts it would be the oldest, and swept.
+    if (modifiedAt !== undefined) await file.utimes(new Date(), modifiedAt);
   } finally {
     await file.close();
   }
-  await rename(draft, path);
   await syncFolder(dirname(path));
 }
 

@@ -1,11 +1,11 @@
 import { createHash, type Hash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { type FileHandle, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, hexOf } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { diskError, ifPresent, publish } from './disk.ts';
+import { sealedAt } from './seal.ts';
 import type { Storage } from './storage.ts';
 import { createTurns, nothing, type Turns } from './turns.ts';
 
@@ -40,7 +40,8 @@ export function createLayoutUploads(options: {
 
   /** The session of that name; from its file, when an earlier process opened it. */
   async function find(id: string): Promise<Session> {
-    const known = sessions.get(id);
+    const known = await sessions.get(id);
+    if (known?.ended === true) throw unknownUpload();
     if (known !== undefined) return known;
     const recovered = recover(folder, id);
     sessions.set(id, recovered);
@@ -50,8 +51,9 @@ export function createLayoutUploads(options: {
 
   async function forget(id: string, session: Session): Promise<void> {
     session.ended = true;
-    sessions.delete(id);
+    // In this order: whoever looks in between must not find a file of an upload that seems unknown.
     await rm(session.path, { force: true });
+    sessions.delete(id);
   }
 
   /** Uploads that nobody continued for that long. Looked for when a new one begins: no timer has to be stopped. */
@@ -112,7 +114,7 @@ export function createLayoutUploads(options: {
         );
       }
       // Also over a blob that is there already: whoever wrote it may not have synced it yet.
-      await publish(await openUpload(session), session.path, blobPath(digest));
+      await publish(await openUpload(session), session.path, blobPath(digest), sealedAt);
     } catch (error) {
       throw diskError(error, `upload: ${digest} cannot be stored`);
     } finally {
@@ -180,8 +182,8 @@ function assertAt(session: Session, offset: number): void {
 async function recover(folder: string, id: string): Promise<Session> {
   if (!/^[A-Za-z0-9_-]{32}$/.test(id)) throw unknownUpload();
   const session = newSession(join(folder, id));
-  await (await openUpload(session)).close();
-  for await (const piece of createReadStream(session.path, { highWaterMark: batchSizeBytes })) {
+  const file = await openUpload(session);
+  for await (const piece of file.createReadStream({ highWaterMark: batchSizeBytes })) {
     session.hash.update(piece);
     session.offset += piece.length;
   }

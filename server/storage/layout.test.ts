@@ -238,3 +238,81 @@ test('skopeo reads the folder itself', async (t) => {
   assert.equal(JSON.parse(raw).layers[0].digest, digestOf('one'));
   await storage.close();
 });
+
+test('a blob that was changed on disk is as good as absent: it is told of, never read, and replaced by the next upload', async (t) => {
+  const directory = await folder(t);
+  const told: unknown[] = [];
+  const storage = await openLayout(directory, { onError: (error) => told.push(error) });
+  const bytes = Buffer.from('the evidence');
+  const digest = digestOf(bytes);
+  const path = join(directory, 'blobs', 'sha256', hexOf(digest));
+  for (const damage of ['evil evidence', 'the_evidence', '']) {
+    await pushBlob(storage, bytes, digest);
+    assert.deepEqual(await storage.stat(digest), { sizeBytes: bytes.byteLength });
+    told.splice(0);
+    await writeFile(path, damage);
+    assert.equal(await storage.stat(digest), undefined);
+    await assert.rejects(storage.fetch(digest), { code: 'DIGEST_MISMATCH' });
+    await assert.rejects(storage.fetch(digest, { offset: 1 }), { code: 'DIGEST_MISMATCH' });
+    assert.equal(told.length, 3);
+  }
+  // As a disk that changes bytes by itself: only reading finds it, and from then on everybody knows.
+  await pushBlob(storage, bytes, digest);
+  const { atime, mtime } = await stat(path);
+  await writeFile(path, 'the_evidence');
+  await utimes(path, atime, mtime);
+  assert.deepEqual(await storage.stat(digest), { sizeBytes: bytes.byteLength });
+  await assert.rejects(async () => Array.fromAsync((await storage.fetch(digest))?.body ?? []), { code: 'DIGEST_MISMATCH' });
+  assert.equal(await storage.stat(digest), undefined);
+  await pushBlob(storage, bytes, digest);
+  assert.deepEqual(await storage.stat(digest), { sizeBytes: bytes.byteLength });
+  await storage.close();
+});
+
+test('a copy of the folder without its times is verified again, once', async (t) => {
+  const directory = await folder(t);
+  const storage = await openLayout(directory);
+  const bytes = Buffer.from('the evidence');
+  const digest = digestOf(bytes);
+  await pushBlob(storage, bytes, digest);
+  const path = join(directory, 'blobs', 'sha256', hexOf(digest));
+  const sealed = (await stat(path)).mtimeMs;
+  await utimes(path, new Date(), new Date());
+  const stats = await Promise.all([storage.stat(digest), storage.stat(digest)]);
+  assert.deepEqual(stats, [{ sizeBytes: bytes.byteLength }, { sizeBytes: bytes.byteLength }]);
+  assert.equal((await stat(path)).mtimeMs, sealed);
+  await storage.close();
+});
+
+test('a manifest that was changed on disk is put again', async (t) => {
+  const directory = await folder(t);
+  const storage = await openLayout(directory);
+  const { tag, manifest } = await pushMaterial(storage, Buffer.from('one'));
+  await writeFile(join(directory, 'blobs', 'sha256', hexOf(manifest)), '{}');
+  assert.equal(await storage.getManifest(tag), undefined);
+  await pushMaterial(storage, Buffer.from('one'));
+  assert.equal((await storage.getManifest(tag))?.digest, manifest);
+  await storage.close();
+});
+
+test('an upload that is given up while its bytes arrive is unknown afterwards, whoever looks when', async (t) => {
+  const directory = await folder(t);
+  const storage = await openLayout(directory);
+  for (let round = 0; round < 20; round++) {
+    const { session } = await storage.beginUpload();
+    const arriving = Promise.withResolvers<void>();
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      for (;;) {
+        yield randomBytes(1000);
+        arriving.resolve();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }
+    const appended = storage.append(session, 0, endless()).catch(() => storage.uploadStatus(session));
+    const rejected = assert.rejects(appended, { code: 'NOT_FOUND' });
+    await arriving.promise;
+    await Promise.all([storage.cancelUpload(session), rejected]);
+    await assert.rejects(storage.uploadStatus(session), { code: 'NOT_FOUND' });
+  }
+  await storage.close();
+});

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { stat as fileStat, mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestOf, hexOf, isDigest, parseDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
@@ -10,7 +10,8 @@ import { diskError, ifPresent, isPresent, sweep, writeDurably } from './disk.ts'
 import { openLayoutIndex } from './layout-index.ts';
 import { createLayoutUploads } from './layout-uploads.ts';
 import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './manifest.ts';
-import type { BlobStat, Descriptor, Manifest, Storage } from './storage.ts';
+import { corrupt, createSeals } from './seal.ts';
+import type { Descriptor, Manifest, Storage } from './storage.ts';
 
 export type LayoutStorage = Storage & {
   /** Brings index.json up to date now; otherwise it follows by itself, about half a second later. */
@@ -25,13 +26,14 @@ const draftLifetimeMs = 10 * 60 * 1000;
  * time: others may read it meanwhile, with any tool.
  *
  *     oci-layout, index.json      as the specification says; index.json follows with a short delay (layout-index.ts)
- *     blobs/sha256/<hex>          blobs and manifests, complete and verified, or not there
+ *     blobs/sha256/<hex>          blobs and manifests, complete and verified, or not there; blobs are sealed (seal.ts)
  *     .chainloop/tags/<tag>       the descriptor that a tag names: the truth about tags
  *     .chainloop/untagged/<hex>   the descriptor of a manifest that was put by digest
  *     .chainloop/referrers/<hex of the subject>/<hex>   empty: this manifest refers to that one
  *     .chainloop/uploads/<session>, .chainloop/drafts/  what is not visible yet
  *
- * A kill at any moment leaves each file old or new; drafts are swept at the next opening.
+ * A kill at any moment leaves each file old or new; drafts are swept at the next opening. What somebody else changed in a blob or manifest
+ * is as good as absent, so that the same content can be put again; only `fetch` says DIGEST_MISMATCH, and `onError` is told.
  */
 export async function openLayout(
   directory: string,
@@ -56,19 +58,58 @@ export async function openLayout(
   const index = await openLayoutIndex({ directory, state, temporary: drafts, onError: options.onError });
   const uploads = createLayoutUploads({ folder: uploadsFolder, blobPath, now });
 
-  async function statBlob(digest: Digest): Promise<BlobStat | undefined> {
-    const found = await ifPresent(stat(blobPath(digest)));
-    return found?.isFile() === true ? { sizeBytes: found.size } : undefined;
-  }
+  const seals = createSeals(blobPath);
+  const report = (error: ChainloopError): ChainloopError => {
+    options.onError?.(error);
+    return error;
+  };
+
+  const stat: Storage['stat'] = async (digest) => {
+    const found = await seals.look(digest);
+    if (found !== 'corrupt') return found;
+    report(corrupt(digest));
+    return undefined;
+  };
 
   async function writeBlob(digest: Digest, bytes: Uint8Array): Promise<void> {
-    if ((await statBlob(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
+    if ((await stat(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
   }
 
   async function writeReferrer(subject: Digest, manifest: Digest): Promise<void> {
     const folder = join(state, 'referrers', hexOf(subject));
     await mkdir(folder, { recursive: true });
     await writeDurably(join(folder, hexOf(manifest)), '', drafts);
+  }
+
+  /** The manifest, or undefined: there is nothing, what is there is no manifest, or it was changed. */
+  async function readManifest(digest: Digest): Promise<Manifest | undefined> {
+    const path = blobPath(digest);
+    const found = await ifPresent(fileStat(path));
+    if (found === undefined || !found.isFile() || found.size > limits.manifestSizeBytes) return undefined;
+    const bytes = await readFile(path);
+    if (digestOf(bytes) !== digest) {
+      await seals.breakSeal(digest);
+      report(corrupt(digest));
+      return undefined;
+    }
+    const content = parseManifest(bytes);
+    return content === undefined ? undefined : { digest, mediaType: mediaTypeOf(content), bytes };
+  }
+
+  /** Holds each piece back until the next one is there, and the last one until the digest is right. */
+  async function* readVerified(digest: Digest): AsyncGenerator<Uint8Array> {
+    const hash = createHash('sha256');
+    let held: Uint8Array | undefined;
+    for await (const piece of createReadStream(blobPath(digest), { highWaterMark: pieceSizeBytes })) {
+      if (held !== undefined) yield held;
+      hash.update(piece);
+      held = piece;
+    }
+    if (hash.digest('hex') !== hexOf(digest)) {
+      await seals.breakSeal(digest);
+      throw report(corrupt(digest));
+    }
+    if (held !== undefined) yield held;
   }
 
   async function digestOfTag(tag: string): Promise<Digest | undefined> {
@@ -80,14 +121,15 @@ export async function openLayout(
   return {
     type: 'layout',
     ...uploads,
-    stat: statBlob,
+    stat,
     async fetch(digest, { offset = 0, length } = {}) {
-      const found = await statBlob(digest);
+      const found = await seals.look(digest);
       if (found === undefined) return undefined;
+      if (found === 'corrupt') throw report(corrupt(digest));
       const { sizeBytes } = found;
       const isWhole = offset === 0 && (length === undefined || length >= sizeBytes);
       const end = length === undefined ? sizeBytes : Math.min(sizeBytes, offset + length);
-      const body = isWhole ? readVerified(blobPath(digest), digest) : readRange(blobPath(digest), offset, end);
+      const body = isWhole ? readVerified(digest) : readRange(blobPath(digest), offset, end);
       return { sizeBytes, verified: isWhole, body };
     },
     async putManifest(reference, mediaType, bytes) {
@@ -109,7 +151,7 @@ export async function openLayout(
     async getManifest(reference) {
       assertReference(reference);
       const digest = isDigest(reference) ? reference : await digestOfTag(reference);
-      return digest === undefined ? undefined : readManifest(blobPath(digest), digest);
+      return digest === undefined ? undefined : readManifest(digest);
     },
     async tags({ n, last } = {}) {
       const names = (await readdir(join(state, 'tags'))).filter(isTag).sort();
@@ -121,7 +163,7 @@ export async function openLayout(
       const found: Descriptor[] = [];
       for (const name of ((await ifPresent(readdir(folder))) ?? []).sort()) {
         const digest = parseDigest(`sha256:${name}`);
-        const manifest = await readManifest(blobPath(digest), digest);
+        const manifest = await readManifest(digest);
         const content = manifest && parseManifest(manifest.bytes);
         if (manifest !== undefined && content !== undefined) found.push(descriptorOf(content, manifest.bytes));
       }
@@ -132,35 +174,8 @@ export async function openLayout(
   };
 }
 
-/** The manifest, or undefined: there is nothing, or what is there is no manifest. DIGEST_MISMATCH when the file was changed. */
-async function readManifest(path: string, digest: Digest): Promise<Manifest | undefined> {
-  const found = await ifPresent(stat(path));
-  if (found === undefined || !found.isFile() || found.size > limits.manifestSizeBytes) return undefined;
-  const bytes = await readFile(path);
-  if (digestOf(bytes) !== digest) throw corrupt(digest);
-  const content = parseManifest(bytes);
-  return content === undefined ? undefined : { digest, mediaType: mediaTypeOf(content), bytes };
-}
-
 const pieceSizeBytes = 512 * 1024;
 
 async function* readRange(path: string, start: number, end: number): AsyncGenerator<Uint8Array> {
   if (end > start) yield* createReadStream(path, { start, end: end - 1, highWaterMark: pieceSizeBytes });
-}
-
-/** Holds each piece back until the next one is there, and the last one until the digest is right. */
-async function* readVerified(path: string, digest: Digest): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256');
-  let held: Uint8Array | undefined;
-  for await (const piece of createReadStream(path, { highWaterMark: pieceSizeBytes })) {
-    if (held !== undefined) yield held;
-    hash.update(piece);
-    held = piece;
-  }
-  if (hash.digest('hex') !== hexOf(digest)) throw corrupt(digest);
-  if (held !== undefined) yield held;
-}
-
-function corrupt(digest: Digest): ChainloopError {
-  return new ChainloopError('DIGEST_MISMATCH', `storage: ${digest} was changed on disk; restore it from a backup, or upload it again`);
 }

@@ -98,6 +98,7 @@ test('an add after the push says that it was pushed, and where', async () => {
   const late = await adding(run, 'binary', 'late', 'late');
   assert.equal(late.status, 'failure', late.log);
   assert.match(text(late), new RegExp(pushed.steps[0]?.outputs['attestation-id'] ?? 'none'));
+  assert.match(late.log, new RegExp(pushed.steps[0]?.outputs.url ?? 'none'));
 });
 
 test('a re-run of failed jobs goes on with the same open run', async () => {

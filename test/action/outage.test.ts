@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { mkdtempDisposable } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { createApi } from '../../client/api.ts';
 import { type FaultProxy, startFaultProxy } from '../fakes/fault-proxy.ts';
-import { materials, type Scene, startScene } from './scene.ts';
+import { startKillableServer } from '../fakes/killable-server.ts';
+import { contract, materials, type Scene, startScene } from './scene.ts';
 
 // Acceptance list of the Action: row 9: the control plane is away, for a while or for good.
 
@@ -36,7 +41,7 @@ const attest = (more: Readonly<Record<string, string>> = {}) => ({
   with: { ...scene.inputs, 'control-plane': proxy.origin, materials, ...more },
 });
 /** Nobody listens there. */
-const nowhere = { 'control-plane': `http://127.0.0.1:${await freePort()}`, 'retry-timeout': '2s' };
+const nowhere = { 'control-plane': 'http://127.0.0.1:2', 'retry-timeout': '2s' };
 
 test('a control plane that is not there fails the step, after it was tried for as long as allowed', async () => {
   const { steps, posts, status } = await scene.job([attest(nowhere)]);
@@ -122,4 +127,35 @@ test('an outage at the end of the job does not fail it: the run expires by itsel
   assert.equal(post?.outcome, 'success', post?.log);
   assert.ok((post?.durationMs ?? 99_999) < 7_000, `${post?.durationMs} ms`);
   assert.match(post?.log ?? '', /not recorded.*expires/);
+});
+
+test('a control plane that is killed while the step is at work, and comes back: one attestation', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-killed-'));
+  const dataDir = join(folder.path, 'data');
+  await using first = await startKillableServer({ dataDir });
+  const owner = (organization?: string) =>
+    createApi({ url: first.url, token: first.ownerToken, organization, version: 'test', retryBudgetMs: 2_000 });
+  await owner().organization.create.mutate({ name: 'acme' });
+  const api = owner('acme');
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: contract });
+  await api.workflow.create.mutate({ name: 'release', project: 'bedrock', contract: 'release' });
+  const { token } = await api.serviceAccount.create.mutate({ name: 'ci', workflow: 'release', project: 'bedrock' });
+  await using stack = new AsyncDisposableStack();
+  let again: Promise<void> | undefined;
+  const restart = async (): Promise<void> => {
+    await first.stop('SIGKILL');
+    stack.use(await startKillableServer({ dataDir, listen: new URL(first.url).host }));
+  };
+  const job = await scene.job([{ uses, with: { 'control-plane': first.url, materials, token, auth: 'token' } }], {
+    onLine(line) {
+      if (line.startsWith('##[group]Materials')) again = restart();
+    },
+  });
+  await again;
+  assert.equal(job.status, 'success', job.log);
+  const { items } = await owner('acme').run.list.query({ workflow: 'release', project: 'bedrock' });
+  assert.deepEqual(
+    items.map(({ state }) => state),
+    ['success'],
+  );
 });

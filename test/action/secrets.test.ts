@@ -74,7 +74,7 @@ test('a key and its password, an API token, a registry password: never seen, whe
   const failures = [
     { env: { ...env, CHAINLOOP_SIGNING_PASSWORD: 'wrong' } },
     { with: { ...given, token: `\${{ secrets.TOKEN }}x` } },
-    { with: { ...given, 'control-plane': 'http://127.0.0.1:49999', 'retry-timeout': '1s' } },
+    { with: { ...given, 'control-plane': 'http://127.0.0.1:2', 'retry-timeout': '1s' } },
     { with: { ...given, materials: 'binary=dist/nothing' } },
     { with: { ...given, 'signing-key': '${{ secrets.KEY }}' } },
   ];

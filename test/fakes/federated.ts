@@ -25,14 +25,17 @@ export type FederatedPlane = {
 /** The one contract of these tests. */
 const contract = 'schemaVersion: v1\nmaterials:\n  - { type: STRING, name: commit }\n';
 
-export async function startFederatedPlane(options: ControlPlaneOptions = {}): Promise<FederatedPlane> {
+/** `others`: more issuers for the file, as it has them. */
+export async function startFederatedPlane(options: ControlPlaneOptions = {}, others: readonly object[] = []): Promise<FederatedPlane> {
   await using stack = new AsyncDisposableStack();
   const issuerOptions = options.now === undefined ? {} : { now: options.now };
   const [github, gitlab] = [stack.use(await startIssuer(issuerOptions)), stack.use(await startIssuer(issuerOptions))];
   const folder = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-issuers-')));
   const file = join(folder.path, 'issuers.json');
-  const entry = (issuer: Issuer, kind: string) => ({ issuer: issuer.issuer, kind, allowInsecure: true });
-  await writeFile(file, JSON.stringify({ issuers: [entry(github, 'github'), entry(gitlab, 'gitlab')] }));
+  const entry = (issuer: Issuer, kind: 'github' | 'gitlab') => ({
+    ...{ issuer: issuer.issuer, kind, serverUrl: `https://${kind}.com`, allowInsecure: true },
+  });
+  await writeFile(file, JSON.stringify({ issuers: [entry(github, 'github'), entry(gitlab, 'gitlab'), ...others] }));
   const plane = stack.use(await startControlPlane({ ...options, options: { ...options.options, issuers: file } }));
   const { api } = await plane.createOrganization('acme');
   await api.contract.create.mutate({ name: 'release', format: 'yaml', body: contract });

@@ -37,6 +37,8 @@ export type Issuer = {
   setDiscovery(document: unknown): void;
   /** The paths that were asked for, in order. */
   readonly requests: readonly string[];
+  /** Every token that it gave out. */
+  readonly minted: readonly string[];
   [Symbol.asyncDispose](): Promise<void>;
 };
 
@@ -104,6 +106,7 @@ export async function startIssuer(options: { readonly audience?: string; readonl
   const { audience = 'nobody', now = () => new Date() } = options;
   const requestToken = `request-${randomUUID()}`;
   const requests: string[] = [];
+  const minted: string[] = [];
   let keys = [await newKey()];
   let failing = { times: 0, status: 503 };
   let discovery: unknown;
@@ -154,9 +157,11 @@ export async function startIssuer(options: { readonly audience?: string; readonl
       exp: at + lifetimeS,
       jti: randomUUID(),
     };
-    return new SignJWT({ ...claims, ...registered, ...mintOptions.claims })
+    const token = await new SignJWT({ ...claims, ...registered, ...mintOptions.claims })
       .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid: key.jwk.kid ?? '', ...header })
       .sign(key.privateKey);
+    minted.push(token);
+    return token;
   }
 
   return {
@@ -191,6 +196,7 @@ export async function startIssuer(options: { readonly audience?: string; readonl
       discovery = document;
     },
     requests,
+    minted,
     [Symbol.asyncDispose]: () => listening[Symbol.asyncDispose](),
   };
 }

@@ -5,7 +5,7 @@ import { listen } from './listen.ts';
 export type TinyRegistry = {
   readonly host: string;
   readonly origin: string;
-  readonly blobs: ReadonlyMap<string, Buffer>;
+  readonly blobs: Map<string, Buffer>;
   /** How many tokens were sold, and what was shown for each. */
   readonly tokenRequests: readonly (string | undefined)[];
   /** From now on every token that was sold so far is refused. */

@@ -42,13 +42,13 @@ async function begin(): Promise<string> {
 }
 
 const keys: readonly (readonly [what: string, env: NodeJS.ProcessEnv, code: number, says: readonly RegExp[]])[] = [
-  ['no key', { CHAINLOOP_SIGNING_KEY: '' }, 2, [/no key to sign with/, /--key/, /chainloop key generate/]],
+  ['no key', { CHAINLOOP_SIGNING_KEY: '' }, 2, [/--signing key: there is none/, /--key/, /chainloop key generate/]],
   ['a key that does not exist', { CHAINLOOP_SIGNING_KEY: 'absent.key' }, 2, [/absent\.key/]],
   [
     'a variable that is not set',
     { CHAINLOOP_SIGNING_KEY: 'env://NO_SUCH_KEY' },
     2,
-    [/env:\/\/ must name an environment variable that is set/],
+    [/env:\/\/ must name an environment variable that is set, and NO_SUCH_KEY is not/],
   ],
   ['a file that is no key', { CHAINLOOP_SIGNING_KEY: 'nonsense.pem' }, 2, [/nonsense\.pem/, /key/]],
   ['the public key', { CHAINLOOP_SIGNING_KEY: 'release.pub' }, 2, [/release\.pub/, /public|private/]],
@@ -66,7 +66,7 @@ test('push with a wrong key is refused, and with the right one the same attestat
   const before = await state();
   for (const [what, env, code, says] of keys) {
     await t.test(`${what}: ${code}`, async () => {
-      refused(await job(push, env), code, ...says);
+      refused(await job([...push, '--signing', 'key'], env), code, ...says);
       assert.deepEqual(await state(), before, what);
       assert.deepEqual(await states(), ['initialized']);
     });

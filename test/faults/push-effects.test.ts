@@ -54,8 +54,8 @@ function breaking(storages: Storages, scope: OrgScope, fault: Fault | undefined)
     storages: {
       ...storages,
       default: async (of: OrgScope) => {
-        const { id, storage } = await storages.default(of);
-        return { id, storage: wrapped(storage) };
+        const backend = await storages.default(of);
+        return { ...backend, storage: wrapped(backend.storage) };
       },
     } satisfies Storages,
     scope: {

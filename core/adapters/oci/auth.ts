@@ -96,7 +96,7 @@ export function createAuthorizer(options: {
     const host = realm === null ? 'an address that is no URL' : redactUrl(realm);
     throw new RegistryError(
       'REGISTRY_UNAUTHORIZED',
-      `registry ${subject.host}: it names ${host} as its token server, which is not known to belong to it; nothing was sent there. If it does, allow it with CHAINLOOP_REGISTRY_TOKEN_HOSTS`,
+      `${subject.name}: it names ${host} as its token server, which is not known to belong to it; nothing was sent there. If it does, allow it with CHAINLOOP_REGISTRY_TOKEN_HOSTS`,
     );
   }
 
@@ -149,7 +149,7 @@ export function createAuthorizer(options: {
     if (answer.status !== 200) throw await answerError(answer, about);
     const parsed = TokenAnswer.safeParse(parseJson(await answer.bytes(limits.errorBodySizeBytes)));
     const bought = parsed.data?.token ?? parsed.data?.access_token;
-    if (bought === undefined) throw new RegistryError('REGISTRY_ERROR', `registry ${subject.host}: its token server gave no token`);
+    if (bought === undefined) throw new RegistryError('REGISTRY_ERROR', `${subject.name}: its token server gave no token`);
     // "If not specified, this will default to 60 seconds"; a fifth of it is kept as a margin, because the token travels.
     const lifetimeMs = (parsed.data?.expires_in ?? 60) * 1000;
     return { header: `Bearer ${bought}`, expiresAtMs: startedMs + Math.max(lifetimeMs * 0.8, lifetimeMs - 30_000) };

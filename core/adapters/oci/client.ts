@@ -51,6 +51,8 @@ export type RegistryClientOptions = {
   readonly repository: string;
   readonly credentials?: Credentials | undefined;
   readonly userAgent?: string | undefined;
+  /** What it is to the user, for messages. Default: registry. */
+  readonly noun?: 'registry' | 'control plane' | undefined;
   readonly fetchPolicy?: Partial<FetchPolicy> | undefined;
   /** Asked about the resolved address of every connection; default: all but link-local ones (metadata services). */
   readonly allowAddress?: ((address: string) => boolean) | undefined;
@@ -73,7 +75,8 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
   if (origin === null || !/^https?:$/.test(origin.protocol) || origin.href !== `${origin.origin}/`)
     throw new ChainloopError('USAGE', 'registry: its origin must be https://host[:port], without path, user or query');
   const { repository } = options;
-  if (!isRepository(repository)) throw new ChainloopError('USAGE', `registry ${origin.host}: '${repository}' is not a repository name`);
+  const name = `${options.noun ?? 'registry'} ${origin.host}`;
+  if (!isRepository(repository)) throw new ChainloopError('USAGE', `${name}: '${repository}' is not a repository name`);
 
   const allowAddress = options.allowAddress ?? ((address: string) => addressKind(address) !== 'linkLocal');
   const http = createHttp({ allowAddress });
@@ -90,12 +93,13 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     repository,
     credentials: options.credentials ?? { type: 'anonymous' },
     tokenHosts: options.tokenHosts ?? [],
-    subject: { host: origin.host, what: 'log in', advice },
+    subject: { name, what: 'log in', advice },
   });
   const session = createSession({
     http,
     foreignHttp,
     origin,
+    name,
     repository,
     authorizer,
     userAgent: options.userAgent ?? 'chainloop',

@@ -23,9 +23,9 @@ export type DownloadOptions = { readonly offset?: number; readonly signal?: Abor
 export async function fetchBlob(session: Session, digest: Digest, options: DownloadOptions = {}): Promise<Download> {
   const start = options.offset ?? 0;
   const what = `download of ${digest}`;
-  const subject = { host: session.host, what, advice: '' };
+  const subject = { name: session.name, what, advice: '' };
   const broken = (problem: string) =>
-    new RegistryError('DIGEST_MISMATCH', `registry ${session.host}: ${what} failed: ${problem}; what was read is not used`);
+    new RegistryError('DIGEST_MISMATCH', `${session.name}: ${what} failed: ${problem}; what was read is not used`);
 
   async function open(offset: number): Promise<HttpResponse> {
     const answer = await session.send({
@@ -39,14 +39,14 @@ export async function fetchBlob(session: Session, digest: Digest, options: Downl
     });
     if (answer.status !== 404) return answer;
     answer.discard();
-    throw new ChainloopError('NOT_FOUND', `registry ${session.host}: it has no blob ${digest}`);
+    throw new ChainloopError('NOT_FOUND', `${session.name}: it has no blob ${digest}`);
   }
 
   const first = await open(start);
   const announced = totalSize(first);
   if (announced === undefined) {
     first.discard();
-    throw new RegistryError('REGISTRY_ERROR', `registry ${session.host}: ${what} failed: it does not say how large the blob is`);
+    throw new RegistryError('REGISTRY_ERROR', `${session.name}: ${what} failed: it does not say how large the blob is`);
   }
 
   const sizeBytes = announced;

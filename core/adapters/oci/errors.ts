@@ -38,13 +38,13 @@ export function judgeRegistry(error: unknown): Verdict {
   return { retry: error.temporary, afterMs: error.afterMs };
 }
 
-/** Whom an error speaks of: `what` was attempted at `host`; `advice` says how to log in there. */
-export type Subject = { readonly host: string; readonly what: string; readonly advice: string };
+/** Whom an error speaks of: `what` was attempted at `name` (`registry ghcr.io`); `advice` says how to log in there. */
+export type Subject = { readonly name: string; readonly what: string; readonly advice: string };
 
 /** The error of a connection that failed. Anything that is no HttpFailure is returned as it is. */
 export function failureError(error: unknown, subject: Subject): unknown {
   if (!(error instanceof HttpFailure)) return error;
-  const where = `registry ${subject.host}: ${subject.what} failed`;
+  const where = `${subject.name}: ${subject.what} failed`;
   const details = { cause: error };
   switch (error.reason) {
     case 'address':
@@ -69,7 +69,8 @@ const temporaryStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 /** The error of an answer that was not expected; reads (the beginning of) its body. */
 export async function answerError(response: HttpResponse, subject: Subject): Promise<RegistryError> {
   const text = await response.excerpt(limits.errorBodySizeBytes);
-  const { codes, message, behind } = parseErrors(text);
+  const { codes, message } = parseErrors(text);
+  const behind = behindOf(response);
   const { status } = response;
   const afterMs = retryAfterMs(response.header('retry-after'));
   const said = [String(status), ...codes.slice(0, 3)].join(' ') + (message === '' ? '' : `: ${message}`);
@@ -77,7 +78,7 @@ export async function answerError(response: HttpResponse, subject: Subject): Pro
     behind === undefined
       ? meaningOf(status, codes, text, subject, afterMs)
       : { code: behind, advice: 'that is the storage behind it: its operator has to mend it', final: true };
-  return new RegistryError(code, `registry ${subject.host}: ${subject.what} failed (${said}); ${advice}`, {
+  return new RegistryError(code, `${subject.name}: ${subject.what} failed (${said}); ${advice}`, {
     status,
     registryCodes: codes,
     temporary: temporaryStatuses.has(status) && final !== true,
@@ -99,23 +100,22 @@ function meaningOf(
     };
   // ENOSPC is 28; docker-registry answers 500 with the error of its file system inside.
   if (status === 507 || (status >= 500 && /no space left|"Err":28\b|disk quota/i.test(text)))
-    return { code: 'DISK_FULL', advice: 'the registry has no space left: make room there and try again', final: true };
+    return { code: 'DISK_FULL', advice: 'it has no space left: make room there and try again', final: true };
   if (status === 401) return { code: 'REGISTRY_UNAUTHORIZED', advice: subject.advice };
   if (status === 403) return { code: 'REGISTRY_UNAUTHORIZED', advice: `the account may not do this; ${subject.advice}` };
-  if (status === 413)
-    return { code: 'REGISTRY_ERROR', advice: 'the registry, or a proxy before it, limits the size of a request: raise that limit' };
+  if (status === 413) return { code: 'REGISTRY_ERROR', advice: 'it, or a proxy before it, limits the size of a request: raise that limit' };
   if (status === 429) {
     const when = afterMs === undefined ? 'later' : `in ${Math.ceil(afterMs / 1000)} s`;
     return { code: 'RATE_LIMITED', advice: `too many requests: try again ${when}` };
   }
   if (status === 404) return { code: 'REGISTRY_ERROR', advice: 'check the name of the repository, and that the account may see it' };
-  if (temporaryStatuses.has(status)) return { code: 'REGISTRY_UNAVAILABLE', advice: 'the registry is in trouble: try again later' };
+  if (temporaryStatuses.has(status)) return { code: 'REGISTRY_UNAVAILABLE', advice: 'it is in trouble: try again later' };
   if (status >= 300 && status < 400) return { code: 'REGISTRY_ERROR', advice: 'redirects are not followed here' };
-  return { code: 'REGISTRY_ERROR', advice: 'the log of the registry says more' };
+  return { code: 'REGISTRY_ERROR', advice: 'its log says more' };
 }
 
 /** The body `{"errors":[{"code","message"}]}`; anything else is ignored. Control characters never reach a terminal. */
-function parseErrors(text: string): { codes: string[]; message: string; behind?: ErrorCode | undefined } {
+function parseErrors(text: string): { codes: string[]; message: string } {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -133,13 +133,14 @@ function parseErrors(text: string): { codes: string[]; message: string; behind?:
         ]
       : [],
   );
-  return { codes, message: messages[0] ?? '', behind: errors.map(({ detail }) => behindOf(detail)).find((code) => code !== undefined) };
+  return { codes, message: messages[0] ?? '' };
 }
 
-/** Our gateway says what its own registry said (server/gateway/errors.ts): that another try cannot help. */
-function behindOf(detail: unknown): ErrorCode | undefined {
-  const code = isRecord(detail) ? detail.code : undefined;
-  return code === 'REGISTRY_UNAUTHORIZED' || code === 'REGISTRY_ERROR' ? code : undefined;
+/** Our gateway says what is wrong with the storage behind it (server/gateway/refusal.ts): that another try cannot help. */
+function behindOf(response: HttpResponse): ErrorCode | undefined {
+  const code = response.header('x-chainloop-error');
+  if (response.status < 500) return undefined;
+  return code === 'REGISTRY_UNAUTHORIZED' || code === 'REGISTRY_ERROR' || code === 'DIGEST_MISMATCH' ? code : undefined;
 }
 
 /** A registry may repeat what it was asked: signed queries, a user in a URL, an authorization. Not in our messages. */

@@ -69,7 +69,7 @@ export async function getManifest(
   const digest = digestOf(bytes);
   const promised = [reference, answer.header('docker-content-digest')].filter(isDigest);
   if (promised.some((one) => one !== digest))
-    throw new RegistryError('DIGEST_MISMATCH', `registry ${session.host}: manifest ${reference} is not what its digest says (${digest})`);
+    throw new RegistryError('DIGEST_MISMATCH', `${session.name}: manifest ${reference} is not what its digest says (${digest})`);
   return { digest, mediaType: mediaTypeOf(answer), bytes };
 }
 
@@ -96,7 +96,7 @@ export async function putManifestOnly(
   answer.discard();
   const stored = answer.header('docker-content-digest');
   if (stored !== undefined && stored !== digest)
-    throw new RegistryError('DIGEST_MISMATCH', `registry ${session.host}: it stored manifest ${reference} as ${stored}, not ${digest}`);
+    throw new RegistryError('DIGEST_MISMATCH', `${session.name}: it stored manifest ${reference} as ${stored}, not ${digest}`);
   return { digest, subjectKnown: answer.header('oci-subject') !== undefined };
 }
 
@@ -142,10 +142,7 @@ export function parseAs<T>(session: Session, bytes: Uint8Array, schema: z.ZodTyp
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new RegistryError(
-    'REGISTRY_ERROR',
-    `registry ${session.host}: ${what} failed: the answer is not what the distribution specification says`,
-  );
+  throw new RegistryError('REGISTRY_ERROR', `${session.name}: ${what} failed: the answer is not what the distribution specification says`);
 }
 
 function request(session: Session, method: 'GET' | 'HEAD', reference: string, accept: readonly string[]): Promise<HttpResponse> {

@@ -92,7 +92,7 @@ async function mergeIntoFallback(session: Session, subject: Digest, entry: Descr
     const after = await readFallback(session, subject);
     if (after.manifests.some(({ digest }) => digest === entry.digest)) return;
     if (!(await pauses.wait()))
-      throw new RegistryError('REGISTRY_ERROR', `registry ${session.host}: others keep overwriting the referrers of ${subject}; try again`);
+      throw new RegistryError('REGISTRY_ERROR', `${session.name}: others keep overwriting the referrers of ${subject}; try again`);
   }
 }
 

@@ -28,7 +28,8 @@ type RegistryRequest = {
 
 /** Requests to one repository of one registry, with authentication. */
 export type Session = {
-  readonly host: string;
+  /** `registry ghcr.io`, for messages. */
+  readonly name: string;
   readonly policy: FetchPolicy;
   /** The URL of a path below `/v2/<repository>/`. */
   url(path: string): URL;
@@ -50,14 +51,15 @@ export function createSession(options: {
   /** For hosts that the registry names: refuses the addresses that only we may choose to call. */
   readonly foreignHttp: Http;
   readonly origin: URL;
+  readonly name: string;
   readonly repository: string;
   readonly authorizer: Authorizer;
   readonly userAgent: string;
   readonly advice: string;
   readonly policy: FetchPolicy;
 }): Session {
-  const { origin, authorizer, policy } = options;
-  const subjectOf = (what: string): Subject => ({ host: origin.host, what, advice: options.advice });
+  const { origin, name, authorizer, policy } = options;
+  const subjectOf = (what: string): Subject => ({ name, what, advice: options.advice });
 
   async function exchange(request: RegistryRequest, url: URL, authorization: string | undefined): Promise<HttpResponse> {
     try {
@@ -104,10 +106,7 @@ export function createSession(options: {
       const next = location === undefined ? null : URL.parse(location, url.href);
       response.discard();
       const refuse = (problem: string) =>
-        new RegistryError(
-          'REGISTRY_ERROR',
-          `registry ${origin.host}: ${request.what} failed: it redirects ${problem}; nothing was sent there`,
-        );
+        new RegistryError('REGISTRY_ERROR', `${name}: ${request.what} failed: it redirects ${problem}; nothing was sent there`);
       if (next === null) throw refuse('without saying where to');
       if (count === limits.redirects) throw refuse(`more than ${limits.redirects} times`);
       if (next.username !== '' || next.password !== '') throw refuse('to an address with credentials');
@@ -120,7 +119,7 @@ export function createSession(options: {
   }
 
   return {
-    host: origin.host,
+    name,
     policy,
     url: (path) => new URL(`/v2/${options.repository}/${path}`, origin),
     send: (request) => retry(() => sendOnce(request), judgeRegistry, { policy, signal: request.signal }),
@@ -138,7 +137,7 @@ export function createSession(options: {
       const where = url === null ? 'nowhere' : redactUrl(url);
       throw new RegistryError(
         'REGISTRY_ERROR',
-        `registry ${origin.host}: ${what} failed: it points to ${where}, which is not itself; nothing was sent there. Check its external URL (X-Forwarded-Proto, X-Forwarded-Host)`,
+        `${name}: ${what} failed: it points to ${where}, which is not itself; nothing was sent there. Check its external URL (X-Forwarded-Proto, X-Forwarded-Host)`,
       );
     },
   };

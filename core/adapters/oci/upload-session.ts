@@ -121,10 +121,7 @@ export function createUploadSteps(session: Session): UploadSteps {
       answer.discard();
       const stored = answer.header('docker-content-digest');
       if (stored === undefined || stored === digest) return;
-      throw new RegistryError(
-        'DIGEST_MISMATCH',
-        `registry ${session.host}: ${what} failed: it stored other bytes than were sent (${digest})`,
-      );
+      throw new RegistryError('DIGEST_MISMATCH', `${session.name}: ${what} failed: it stored other bytes than were sent (${digest})`);
     },
 
     async cancel(upload) {

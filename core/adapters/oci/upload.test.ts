@@ -34,6 +34,16 @@ test('what was uploaded can be read, by digest, and is not sent again', async (t
   assert.equal(await client.headBlob(digestOf('nobody has this')), undefined);
 });
 
+test('a blob that the registry has with another size is sent again', async () => {
+  await using registry = await startTinyRegistry();
+  await using proxy = await startFaultProxy({ target: registry.origin });
+  const client = createRegistryClient({ origin: proxy.origin, repository: 'acme' });
+  await client.uploadBlob(blobOf(small));
+  registry.blobs.set(digestOf(small), Buffer.from('evil\n'));
+  assert.equal((await client.uploadBlob(blobOf(small))).existed, false);
+  assert.ok(registry.blobs.get(digestOf(small))?.equals(small));
+});
+
 test('eight uploads of one blob at once all succeed', async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();

@@ -43,7 +43,9 @@ export async function uploadBlob(
   const small = source.sizeBytes <= limits.singleRequestUploadSizeBytes ? await readAll(source) : undefined;
   const known = small === undefined ? options.expected : digestOf(small);
   if (options.expected !== undefined && known !== options.expected) throw mismatch(source, options.expected);
-  if (known !== undefined && (await headBlob(known)) !== undefined) return { digest: known, sizeBytes: source.sizeBytes, existed: true };
+  const isThere = async (digest: Digest): Promise<boolean> => (await headBlob(digest))?.sizeBytes === source.sizeBytes;
+  // Under another size it is damaged there: what is sent now replaces it.
+  if (known !== undefined && (await isThere(known))) return { digest: known, sizeBytes: source.sizeBytes, existed: true };
 
   const hash = createSourceHash(source, options.expected);
   const what = `upload of ${source.fileName ?? 'a blob'}`;
@@ -69,8 +71,7 @@ export async function uploadBlob(
           { sizeBytes: source.sizeBytes - from, read: () => hash.reading(from, options.onProgress) },
           step,
         );
-        if (upload.offset <= from)
-          throw new RegistryError('REGISTRY_ERROR', `registry ${session.host}: ${what} failed: it keeps none of the bytes`);
+        if (upload.offset <= from) throw new RegistryError('REGISTRY_ERROR', `${session.name}: ${what} failed: it keeps none of the bytes`);
       }
       const digest = hash.digest();
       await steps.commit(upload, digest, step);
@@ -88,7 +89,7 @@ export async function uploadBlob(
       if (!renewed && !(await pauses.wait(verdict.afterMs))) throw error;
       // The answer to a commit may be all that was lost.
       const digest = known ?? hash.complete();
-      if (digest !== undefined && (await headBlob(digest)) !== undefined) return { digest, sizeBytes: source.sizeBytes, existed: false };
+      if (digest !== undefined && (await isThere(digest))) return { digest, sizeBytes: source.sizeBytes, existed: false };
       upload = lost || small !== undefined ? undefined : await steps.status(upload, step);
       if (upload !== undefined && upload.offset > source.sizeBytes) upload = undefined;
       resumed = upload !== undefined;
