@@ -14,8 +14,9 @@ import type { ControlPlaneOptions } from '../fakes/control-plane.ts';
 import { type FederatedPlane, startFederatedPlane } from '../fakes/federated.ts';
 import { listen } from '../fakes/listen.ts';
 
-// GitLab without GitLab: gitlab-ci-local reads the pipeline of a project and runs its jobs in a shell, one folder for each. What a runner and
-// the server of GitLab add is here: id tokens, the id of the pipeline, and npm's registry, whose package is this checkout.
+// GitLab without GitLab: gitlab-ci-local reads the pipeline of a project and runs its jobs in a shell, all in one folder (with one for each, it
+// would empty it before after_script). What a runner and the server of GitLab add is here: id tokens, the id of the pipeline, and npm's registry, whose
+// package is this checkout.
 
 export const root = join(import.meta.dirname, '..', '..');
 const program = createRequire(import.meta.url).resolve('gitlab-ci-local');
@@ -59,10 +60,6 @@ export type JobEnd = {
   /** Failed with an exit code that is allowed. */
   readonly allowed: boolean;
   readonly log: string;
-  /** The folder in which it ran. */
-  readonly folder: string;
-  /** A file that it left in that folder; empty when there is none. */
-  file(path: string): Promise<string>;
 };
 
 export type Pipeline = {
@@ -70,6 +67,10 @@ export type Pipeline = {
   /** Everything that was said, by gitlab-ci-local and by the jobs. */
   readonly output: string;
   readonly jobs: Readonly<Record<string, JobEnd>>;
+  /** The checkout, as the jobs have left it. */
+  readonly folder: string;
+  /** A file in it; empty when there is none. */
+  file(path: string): Promise<string>;
 };
 
 export type PipelineOptions = {
@@ -91,8 +92,8 @@ export type Scene = FederatedPlane & {
   readonly folder: string;
   /** Runs the pipeline of a project that has these files, committed. */
   pipeline(yaml: string, options?: PipelineOptions): Promise<Pipeline>;
-  /** What gitlab-ci-local says of a pipeline that is not valid. */
-  refusal(yaml: string, options?: PipelineOptions): Promise<string>;
+  /** What gitlab-ci-local says of pipelines that are not valid. */
+  refusals(yamls: readonly string[]): Promise<readonly string[]>;
   runs(): Promise<Awaited<ReturnType<Api['run']['list']['query']>>['items']>;
   describe(id: string): Promise<Awaited<ReturnType<Api['run']['describe']['query']>>>;
 };
@@ -127,7 +128,7 @@ export async function startScene(
     const child = spawn(
       process.execPath,
       [
-        ...[program, '--cwd', '.', '--force-shell-executor', '--shell-isolation', '--no-artifacts-to-source', '--no-cleanup'],
+        ...[program, '--cwd', '.', '--force-shell-executor', '--no-cleanup'],
         // GitLab takes an empty list of tags; its schema for editors does not.
         ...['--ignore-schema-paths', '#/definitions/tags/minItems'],
         ...['--ignore-predefined-vars', Object.keys(given).join(',')],
@@ -148,12 +149,19 @@ export async function startScene(
     async pipeline(yaml, change = {}) {
       const cwd = await prepare(yaml, change);
       const { output, id } = await start(cwd, change);
-      return { id, output, jobs: await endsOf(output, join(cwd, '.gitlab-ci-local')) };
+      const file = (path: string): Promise<string> => readFile(join(cwd, path), 'utf8').catch(() => '');
+      return { id, output, jobs: await endsOf(output, join(cwd, '.gitlab-ci-local')), folder: cwd, file };
     },
-    async refusal(yaml, change = {}) {
-      const { output } = await start(await prepare(yaml, change), change);
-      assert.doesNotMatch(output, / starting /, 'a job was started');
-      return output;
+    async refusals(yamls) {
+      const cwd = await prepare('', {});
+      const said: string[] = [];
+      for (const yaml of yamls) {
+        await put(cwd, '.gitlab-ci.yml', yaml);
+        const { output } = await start(cwd, {});
+        assert.doesNotMatch(output, / starting /, `a job was started:\n${output}`);
+        said.push(output);
+      }
+      return said;
     },
     runs: async () => (await federated.api.run.list.query({ workflow: 'release', project: 'bedrock' })).items,
     describe: (id) => federated.api.run.describe.query({ id }),
@@ -262,13 +270,13 @@ async function endsOf(output: string, state: string): Promise<Readonly<Record<st
     /^(\S.*?) +finished in [^\n]*?(?: (FAIL|WARN) (\d+) *(after_script)?)?$/gm,
   )) {
     // Of a failed job this is said twice, the second time of its after_script.
-    if (after === undefined) ends.set(name, { exitCode: Number(code), allowed: word === 'WARN' });
+    if (after === undefined && !['pipeline', 'parsing and downloads'].includes(name))
+      ends.set(name, { exitCode: Number(code), allowed: word === 'WARN' });
   }
   const jobs = Array.from(ends, async ([name, end]): Promise<readonly [string, JobEnd]> => {
     const safeName = name.replaceAll(/[^\w-]+/g, (part) => Buffer.from(part).toString('base64url'));
-    const folder = join(state, 'builds', safeName);
     const log = await readFile(join(state, 'output', `${safeName}.log`), 'utf8').catch(() => '');
-    return [name, { ...end, log, folder, file: (path) => readFile(join(folder, path), 'utf8').catch(() => '') }];
+    return [name, { ...end, log }];
   });
   return Object.fromEntries(await Promise.all(jobs));
 }
