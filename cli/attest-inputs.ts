@@ -32,7 +32,11 @@ export const attestFlags = {
 
 export type Given = { readonly [K in keyof typeof attestFlags]: ReturnType<(typeof attestFlags)[K]['read']> };
 
-/** Flags before variables before the configuration file. Throws USAGE with every problem of every input. */
+/**
+ * Flags before variables before the configuration file. CHAINLOOP_INPUT_URL is read before CHAINLOOP_URL, and so with all: at GitLab a
+ * variable of the project comes before that of a job, and none can be set to itself. Throws USAGE with every
+ * problem of every input.
+ */
 export async function readAttestInputs({ env, globals }: Context, given: Partial<Given>): Promise<Inputs> {
   const config = await readConfig(env);
   const flags: Readonly<Record<string, string>> = Object.fromEntries(
@@ -51,7 +55,7 @@ export async function readAttestInputs({ env, globals }: Context, given: Partial
   };
   const read = (name: string): string => {
     const own = name === 'control-plane' ? 'url' : name;
-    return flags[own] ?? (env[variableOf(own)] || (kept[own] ?? ''));
+    return flags[own] ?? (env[variableOf(`input-${own}`)] || env[variableOf(own)] || (kept[own] ?? ''));
   };
   return readInputs(read, {
     env,
@@ -63,7 +67,7 @@ export async function readAttestInputs({ env, globals }: Context, given: Partial
 
 /** The folder for what the CI system shows of it. GitLab takes its artifacts from the checkout. */
 export function readReports({ env }: Pick<Context, 'env'>, { reports }: Pick<Given, 'reports'>): string | undefined {
-  const asked = reports ?? (env.CHAINLOOP_REPORTS || undefined);
+  const asked = reports ?? (env.CHAINLOOP_INPUT_REPORTS || env.CHAINLOOP_REPORTS || undefined);
   if (asked !== undefined) return resolve(asked);
   return env.GITLAB_CI === 'true' ? jobWorkspace(env) : undefined;
 }

@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../core/adapters/files.ts';
 import { junitOf } from '../plugin/junit.ts';
@@ -21,6 +22,7 @@ export async function writeReports(folder: string, outcome: Outcome, answer: Att
     [reportFiles.variables]: variablesOf(answer),
   };
   const failures: string[] = [];
+  await mkdir(folder, { recursive: true }).catch(() => undefined);
   for (const [name, text] of Object.entries(texts)) {
     await writeFileAtomically(join(folder, name), Buffer.from(text), 0o644).catch((error: unknown) => {
       failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
