@@ -8,6 +8,7 @@ import type { JobResult, Run } from '../fakes/actions-runner/job.ts';
 import { runWorkflow } from '../fakes/actions-runner/workflow.ts';
 import { commandLine } from '../fakes/command-line.ts';
 import { startRegistry } from '../fakes/docker-registry.ts';
+import { fakeDocker, tool } from '../fakes/tools.ts';
 import { needs } from '../needs.ts';
 import { cycloneDx, put, root, type Scene, spdx, standIns, startScene } from './scene.ts';
 
@@ -197,38 +198,4 @@ test('release-gate.yml: what verifies is deployed; whatever else happens, nothin
 /** `npx --yes chainloop@VERSION …`, with the command line of this checkout. */
 async function fakeNpx(folder: string): Promise<string> {
   return tool(folder, 'npx', `shift 2\nexec '${process.execPath}' '${join(root, 'bin', 'chainloop.js')}' "$@"\n`);
-}
-
-/** `docker login`, and `docker buildx build` that pushes an image without layers to the registry and writes its metadata. */
-async function fakeDocker(folder: string): Promise<string> {
-  const program = `
-const { createHash } = require('node:crypto');
-const { writeFileSync } = require('node:fs');
-const args = process.argv.slice(2);
-const option = (name) => args[args.indexOf(name) + 1];
-const digest = (bytes) => 'sha256:' + createHash('sha256').update(bytes).digest('hex');
-(async () => {
-  if (args[0] === 'login') return;
-  const [, host, repository, tag] = /^([^/]+)\\/(.+):([^:]+)$/.exec(option('--tag'));
-  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers', diff_ids: [] } }));
-  const begun = await fetch('http://' + host + '/v2/' + repository + '/blobs/uploads/', { method: 'POST' });
-  const place = new URL(begun.headers.get('location'), 'http://' + host);
-  place.searchParams.set('digest', digest(config));
-  await fetch(place, { method: 'PUT', body: config, headers: { 'content-type': 'application/octet-stream' } });
-  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = JSON.stringify({ schemaVersion: 2, mediaType, config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest(config), size: config.length }, layers: [] });
-  const put = await fetch('http://' + host + '/v2/' + repository + '/manifests/' + tag, { method: 'PUT', body: manifest, headers: { 'content-type': mediaType } });
-  if (!put.ok) throw new Error('push failed with ' + put.status);
-  writeFileSync(option('--metadata-file'), JSON.stringify({ 'containerimage.digest': digest(manifest) }));
-})();
-`;
-  await put(folder, 'docker.cjs', program);
-  return tool(folder, 'docker', `exec '${process.execPath}' '${join(folder, 'docker.cjs')}' "$@"\n`);
-}
-
-async function tool(folder: string, name: string, text: string): Promise<string> {
-  const tools = join(folder, 'tools');
-  await put(tools, name, `#!/bin/sh\n${text}`);
-  await chmod(join(tools, name), 0o755);
-  return tools;
 }

@@ -30,7 +30,7 @@ const build = `build:
 
 const shared = `stages: [build, test]
 include:
-${component('init')}${component('add', '      needs: [chainloop-init]\n      materials: commit=$CI_COMMIT_SHA\n')}${component('push', '      needs: [build, chainloop-add]\n')}
+${component('init')}${component('add', '      needs: [chainloop-init]\n      stage: build\n      materials: commit=$CI_COMMIT_SHA\n')}${component('push', '      needs: [build, chainloop-add]\n')}
 ${build}`;
 
 const builds = { 'build.sh': 'set -e\nmkdir -p dist\necho "hello from $1" > "dist/app-$1"\n' };

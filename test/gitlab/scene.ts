@@ -10,6 +10,7 @@ import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import type { Api } from '../../client/api.ts';
+import { cycloneDx } from '../action/scene.ts';
 import type { ControlPlaneOptions } from '../fakes/control-plane.ts';
 import { type FederatedPlane, startFederatedPlane } from '../fakes/federated.ts';
 import { listen } from '../fakes/listen.ts';
@@ -30,13 +31,6 @@ materials:
   - { type: SBOM_CYCLONEDX_JSON, name: sbom }
   - { type: STRING, name: commit }
 `;
-
-export const cycloneDx = JSON.stringify({
-  bomFormat: 'CycloneDX',
-  specVersion: '1.5',
-  version: 1,
-  components: [{ type: 'library', name: 'left-pad', version: '1.3.0' }],
-});
 
 /** A job that builds, as most pipelines begin. */
 export const build = `build:
@@ -283,5 +277,5 @@ async function endsOf(output: string, state: string): Promise<Readonly<Record<st
 
 export async function put(folder: string, path: string, content: string): Promise<void> {
   await mkdir(dirname(join(folder, path)), { recursive: true });
-  await writeFile(join(folder, path), content);
+  await writeFile(join(folder, path), content, { mode: path.endsWith('.sh') ? 0o755 : 0o644 });
 }

@@ -78,6 +78,28 @@ test('an image or index is resolved by tag, by digest, or by latest, with the cr
   await assert.rejects(half.resolve(repository), { code: 'USAGE' });
 });
 
+test('a job of GitLab has the credentials of its own registry, and shows them to no other', async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  await using registry = await startRegistry({ auth: 'basic' });
+  await using home = await folder();
+  const { username, password, host } = registry;
+  const client = createRegistryClient({
+    origin: registry.origin,
+    repository: 'acme/app',
+    credentials: { type: 'basic', username, password },
+  });
+  await client.uploadBlob(blobOf(config));
+  await client.putManifest('latest', imageManifestType, manifest);
+  const job = { DOCKER_CONFIG: home.path, GITLAB_CI: 'true', CI_REGISTRY_USER: username, CI_REGISTRY_PASSWORD: password };
+  const resolve = (env: Readonly<Record<string, string>>) => createImageResolver({ env, fetchPolicy: fast }).resolve(`${host}/acme/app`);
+  assert.equal((await resolve({ ...job, CI_REGISTRY: host })).digest, digest);
+  for (const env of [
+    { ...job, CI_REGISTRY: 'registry.gitlab.com' },
+    { ...job, CI_REGISTRY: host, GITLAB_CI: '' },
+  ])
+    await assert.rejects(resolve(env), (error) => isChainloopError(error, 'REGISTRY_UNAUTHORIZED'));
+});
+
 test('a host that no machine can have is USAGE', async () => {
   const resolver = createImageResolver({ env: { HOME: '/nonexistent' }, fetchPolicy: fast });
   for (const host of ['256.1.1.1', 'localhost:99999', '[:::::]'])

@@ -22,7 +22,7 @@ export type ImageResolverOptions = {
 const dockerHubHost = 'registry-1.docker.io';
 
 /**
- * Resolves references in registries, with the credentials that Docker has, and in OCI layout folders (`oci:DIR[:TAG]`, or a path).
+ * Resolves references in registries, with the credentials that Docker has, or GitLab gave to the job, and in OCI layout folders (`oci:DIR[:TAG]`, or a path).
  * What a reference with a digest says must exist. Registries on this machine speak http, all others https. IMAGE_NOT_FOUND, USAGE,
  * REGISTRY_UNAUTHORIZED and the other errors of the registry client.
  */
@@ -59,17 +59,29 @@ async function clientFor(reference: Reference, options: ImageResolverOptions): P
     repository,
     credentials: await credentialsFor(registry, options),
     fetchPolicy: options.fetchPolicy,
-    tokenHosts: tokenHostsOf(options.env),
+    tokenHosts: [...tokenHostsOf(options.env), ...(gitlabRegistry(registry, options.env)?.tokenHosts ?? [])],
     advice: `log in with: docker login ${registry}, or give --registry-username and --registry-password`,
   });
 }
 
 async function credentialsFor(registry: string, options: ImageResolverOptions): Promise<Credentials> {
   const { registryUsername: username, registryPassword: password } = options;
-  if (username === undefined && password === undefined) return dockerCredentials(registry, options.env);
+  if (username === undefined && password === undefined) {
+    const found = await dockerCredentials(registry, options.env);
+    return found.type === 'anonymous' ? (gitlabRegistry(registry, options.env)?.credentials ?? found) : found;
+  }
   if (username === undefined || password === undefined)
     throw new ChainloopError('USAGE', 'registry credentials: --registry-username and --registry-password belong together; give both');
   return { type: 'basic', username, password };
+}
+
+/** What a job of GitLab is given for the registry of its project, and who issues its tokens (GitLab, "Predefined CI/CD variables reference"). */
+function gitlabRegistry(
+  registry: string,
+  { GITLAB_CI, CI_REGISTRY, CI_REGISTRY_USER: username, CI_REGISTRY_PASSWORD: password, CI_SERVER_HOST }: ImageResolverOptions['env'],
+): { readonly credentials: Credentials; readonly tokenHosts: readonly string[] } | undefined {
+  if (GITLAB_CI !== 'true' || registry !== CI_REGISTRY || !username || !password) return undefined;
+  return { credentials: { type: 'basic', username, password }, tokenHosts: CI_SERVER_HOST ? [CI_SERVER_HOST] : [] };
 }
 
 /**
