@@ -1,5 +1,6 @@
 import type { ContractMaterial } from '../core/contract.ts';
 import { materialValue } from '../core/crafting.ts';
+import { withoutSecrets } from '../core/redact.ts';
 import { contractLabel, jobText, missing, type Outcome } from './outcome.ts';
 import { messageOf, titleOf } from './words.ts';
 
@@ -81,7 +82,7 @@ function caseText({ name, result, output }: Case, label: string): string {
 const noCharacter = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu;
 
 function xml(text: string): string {
-  return text
+  return withoutSecrets(text)
     .replace(noCharacter, '\ufffd')
     .replace(/[<>&"']/g, (character) => `&#${character.charCodeAt(0)};`)
     .replace(/[\n\r\t]/g, (character) => `&#${character.charCodeAt(0)};`);

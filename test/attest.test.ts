@@ -198,3 +198,30 @@ test('without GitLab: a service account, and report files where they are asked f
     'chainloop.env',
   ]);
 });
+
+/** Every file below a folder, with its text. */
+async function textsOf(folder: string): Promise<readonly (readonly [string, string])[]> {
+  const entries = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+  return Promise.all(entries.map(async ({ parentPath, name }) => [name, await readFile(join(parentPath, name), 'utf8')] as const));
+}
+
+test('what the job is given is in no output and no file of its checkout, and after its end in no file at all', async () => {
+  await using job = await gitlab({ CHAINLOOP_MATERIALS: 'commit=abc\nbinary=app\nsecret=x', CI_JOB_STATUS: 'success' });
+  await writeFile(join(job.checkout, 'app'), 'built');
+  const secrets = [job.env.CHAINLOOP_ID_TOKEN ?? '', 'chl_'];
+  const [unknown, passed] = [await job.run('attest'), await job.run('attest', '--materials', 'commit=abc\nbinary=app', '--output', 'json')];
+  assert.equal(unknown.code, 3);
+  succeeded(passed);
+  const said = [unknown, passed].flatMap(({ stdout, stderr }) => [stdout, stderr]);
+  const credentials = (await textsOf(job.state)).filter(([, text]) => text.includes('chl_'));
+  assert.deepEqual(
+    credentials.map(([name]) => name),
+    ['credential.json'],
+  );
+  for (const secret of secrets) {
+    for (const text of said) assert.ok(!text.includes(secret));
+    for (const [name, text] of await textsOf(job.checkout)) assert.ok(!text.includes(secret), name);
+  }
+  succeeded(await job.run('ci-finish'));
+  for (const [name, text] of await textsOf(job.folder)) for (const secret of secrets) assert.ok(!text.includes(secret), name);
+});
