@@ -73,10 +73,7 @@ for (const { name, inputs, jobs } of templates) {
     for (const input of Object.keys(inputs).filter((one) => !ofJobs.includes(one))) {
       const variable = input.toUpperCase().replaceAll('-', '_');
       if (name === 'verify') assert.equal(given[input], `CHAINLOOP_VERIFY_${variable}`);
-      // What may come from a variable of the same name cannot be a variable of that name.
-      else if (input === 'control-plane') assert.equal(given[input], 'CHAINLOOP_INPUT_URL');
-      else if (input === 'organization') assert.equal(given[input], 'CHAINLOOP_INPUT_ORGANIZATION');
-      else assert.equal(given[input], `CHAINLOOP_${variable}`);
+      else assert.equal(given[input], `CHAINLOOP_INPUT_${input === 'control-plane' ? 'URL' : variable}`);
       if (!['control-plane', 'organization', 'artifacts', 'bundle'].includes(input))
         assert.ok(known.includes(input), `${input} is no option of the command`);
     }
