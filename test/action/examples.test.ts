@@ -8,7 +8,7 @@ import type { JobResult, Run } from '../fakes/actions-runner/job.ts';
 import { runWorkflow } from '../fakes/actions-runner/workflow.ts';
 import { commandLine } from '../fakes/command-line.ts';
 import { startRegistry } from '../fakes/docker-registry.ts';
-import { fakeDocker, tool } from '../fakes/tools.ts';
+import { fakeDocker, fakeNpx } from '../fakes/tools.ts';
 import { needs } from '../needs.ts';
 import { cycloneDx, put, root, type Scene, spdx, standIns, startScene } from './scene.ts';
 
@@ -194,8 +194,3 @@ test('release-gate.yml: what verifies is deployed; whatever else happens, nothin
     assert.equal(deployed, false, `${what} was deployed\n${logs(jobs)}`);
   }
 });
-
-/** `npx --yes chainloop@VERSION …`, with the command line of this checkout. */
-async function fakeNpx(folder: string): Promise<string> {
-  return tool(folder, 'npx', `shift 2\nexec '${process.execPath}' '${join(root, 'bin', 'chainloop.js')}' "$@"\n`);
-}

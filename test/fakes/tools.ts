@@ -1,8 +1,10 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+const program = join(import.meta.dirname, '..', '..', 'bin', 'chainloop.js');
+
 /** Writes a program for the shell into a folder of tools; the answer is that folder, for PATH. */
-export async function tool(folder: string, name: string, text: string): Promise<string> {
+async function tool(folder: string, name: string, text: string): Promise<string> {
   const tools = join(folder, 'tools');
   await mkdir(tools, { recursive: true });
   await writeFile(join(tools, name), `#!/bin/sh\n${text}`);
@@ -13,7 +15,7 @@ export async function tool(folder: string, name: string, text: string): Promise<
 /** `docker login`, and `docker buildx build` that pushes an image without layers to the registry and writes its metadata. */
 export async function fakeDocker(folder: string, credentials?: { readonly username: string; readonly password: string }): Promise<string> {
   const basic = credentials && `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
-  const program = `
+  const script = `
 const authorization = ${JSON.stringify(basic === undefined ? {} : { authorization: basic })};
 const { createHash } = require('node:crypto');
 const { writeFileSync } = require('node:fs');
@@ -35,6 +37,11 @@ const digest = (bytes) => 'sha256:' + createHash('sha256').update(bytes).digest(
   writeFileSync(option('--metadata-file'), JSON.stringify({ 'containerimage.digest': digest(manifest) }));
 })();
 `;
-  await writeFile(join(folder, 'docker.cjs'), program);
+  await writeFile(join(folder, 'docker.cjs'), script);
   return tool(folder, 'docker', `exec '${process.execPath}' '${join(folder, 'docker.cjs')}' "$@"\n`);
+}
+
+/** `npx --yes chainloop@VERSION …`, with the command line of this checkout. */
+export async function fakeNpx(folder: string): Promise<string> {
+  return tool(folder, 'npx', `shift 2\nexec '${process.execPath}' '${program}' "$@"\n`);
 }
