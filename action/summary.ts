@@ -1,7 +1,7 @@
 import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
 import { code, document, escaped, shortDigest, table } from './markdown.ts';
-import { contractLabel, jobText, missing, type Outcome, subjects, unbrought } from './outcome.ts';
-import { inputTerms, otherProblems, problemLine } from './words.ts';
+import { contractLabel, jobText, missing, type Outcome, subjects } from './outcome.ts';
+import { inputTerms, lacking, otherProblems, problemLine } from './words.ts';
 
 /** What the page of the run on GitHub shows of a step, in Markdown. Everything that somebody else wrote is text in it. */
 export function summaryOf(outcome: Outcome, url: string | undefined): string {
@@ -125,7 +125,8 @@ function verification({ found }: Outcome, crafting: Crafting): string {
   return ['<details><summary>Verify</summary>', '', '```bash', ...commands, '```', '', '</details>'].join('\n');
 }
 
-function checklist({ found }: Outcome, crafting: Crafting): string {
+function checklist({ found, error }: Outcome, crafting: Crafting): string {
+  const asked = lacking(error, found).length > 0;
   const there = new Map(crafting.materials.map((material) => [material.name, material]));
   const absent = new Set(missing(crafting).map(({ name }) => name));
   const rows = crafting.start.contract.materials.map(({ name, optional, group }) => {
@@ -139,8 +140,10 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
           : absent.has(name)
             ? found.given.includes(name)
               ? 'given, not recorded'
-              : '❌ missing'
-            : 'not there';
+              : asked
+                ? '❌ missing'
+                : 'not there yet'
+            : 'left out';
     const job = found.jobs.get(name);
     return [
       escaped(name),
@@ -159,7 +162,8 @@ function problems({ error, found }: Outcome): string {
   const yaml = lines.indexOf('') === -1 ? [] : lines.slice(lines.indexOf('') + 1);
   const said = lines.slice(0, lines.length - (yaml.length === 0 ? 0 : yaml.length + 1)).join(' ');
   const block = yaml.length === 0 ? [] : ['', '```yaml', ...yaml, '```'];
-  if (error.code === 'CONTRACT_NOT_SATISFIED') return others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`).join('\n');
+  if (error.code === 'CONTRACT_NOT_SATISFIED' && (others.length > 0 || lacking(error, found).length > 0))
+    return others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`).join('\n');
   if (error.code === 'NO_BINDING' && others.length > 0) {
     return [
       escaped(said, 2000),
@@ -174,12 +178,13 @@ function problems({ error, found }: Outcome): string {
 }
 
 /** The lines that are missing in the step, to be pasted. */
-function remedy({ found }: Outcome, crafting: Crafting): string {
-  const absent = unbrought(found).filter(({ name }) => !found.wrong.has(name));
+function remedy({ command, error, found }: Outcome, crafting: Crafting): string {
+  const absent = lacking(error, found).filter(({ name }) => !found.wrong.has(name));
   if (absent.length === 0) return '';
   const lines = absent.map(({ name, type }) => `${name}=<${placeholder(type)}>`);
   const label = `Contract ${code(contractLabel(crafting))}`;
-  return [`${label} asks for more. Add to <code>materials</code> of the step:`, '', '```', ...lines, '```'].join('\n');
+  const step = command === 'attest' ? 'the step' : 'a step with <code>command: add</code>';
+  return [`${label} asks for more. Add to <code>materials</code> of ${step}:`, '', '```', ...lines, '```'].join('\n');
 }
 
 function placeholder(type: string): string {
@@ -197,10 +202,12 @@ function placeholder(type: string): string {
   }
 }
 
-function consequence({ command, found }: Outcome): string {
-  if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was recorded.';
+function consequence({ command, error, found }: Outcome): string {
+  if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was pushed.';
   const bundle = found.bundlePath === undefined ? '' : ` The signed bundle is at ${code(found.bundlePath, 500)} until the job ends.`;
   const run = `run ${code(found.crafting.start.identity.runId)}`;
+  if (error?.code === 'RUN_ALREADY_FINISHED' || error?.code === 'RUN_EXPIRED') return `Nothing was pushed; ${run} is over.${bundle}`;
   if (command === 'attest') return `Nothing was pushed; ${run} is recorded as *failed* when the job ends.${bundle}`;
+  if (command === 'init') return `Nothing was pushed; ${run} is recorded as *failed* if this fails the job, and stays open otherwise.`;
   return `Nothing was pushed; ${run} stays open, and re-running this job goes on with it.${bundle}`;
 }

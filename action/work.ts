@@ -12,7 +12,7 @@ import type { Crafting } from '../core/crafting.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ControlPlane, CraftingStore } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
-import { builderId, controlPlaneOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
+import { builderId, controlPlaneOf, imagesOf, openEvidence, openStore, signerOf } from './crafting.ts';
 import { type Evidence, inTurns, understand } from './evidence.ts';
 import { directoryOf, type Inputs } from './inputs.ts';
 import { group, say, timed } from './log.ts';
@@ -163,7 +163,8 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   async function record(crafting: Crafting, evidence: readonly Evidence[]): Promise<void> {
     // While materials are added, what was fixed before does not change.
     const still = { ...store, load: async () => crafting };
-    using storage = evidenceOf(options, crafting.start.identity.organization);
+    const { organization } = crafting.start.identity;
+    using storage = await openEvidence(options, { organization, budgetMs: inputs.retryTimeoutMs });
     await group(`Materials (${evidence.length})`, async () => {
       const failures = await inTurns(evidence, ({ wanted, value, source }) => {
         const path = source === 'file' ? resolve(directory, value) : value;
