@@ -13,7 +13,7 @@ function heading({ status, command, found }: Outcome): string {
   const title = `Chainloop attestation${name === undefined || name === '' ? '' : `: ${escaped(name)}`}`;
   switch (status) {
     case 'passed':
-      return `✅ ${title}`;
+      return `✅ ${title}, passed`;
     case 'violations':
       return `❌ ${title}, contract not satisfied`;
     case 'failed':
@@ -69,12 +69,12 @@ function body(outcome: Outcome, url: string | undefined): readonly string[] {
 
 function materialsTable({ found }: Outcome, crafting: Crafting): string {
   const outputs = new Set(subjects(crafting).map(({ name }) => name));
-  const rows = crafting.materials.map((material) => [
-    escaped(material.name),
-    material.type,
-    shownValue(material, found.summaries.get(material.name)),
-    outputs.has(material.name) ? '●' : '',
-  ]);
+  const there = new Map(crafting.materials.map((material) => [material.name, material]));
+  const rows = crafting.start.contract.materials.flatMap(({ name }) => {
+    const material = there.get(name);
+    if (material === undefined) return [];
+    return [[escaped(name), material.type, shownValue(material, found.summaries.get(name)), outputs.has(name) ? 'yes' : '']];
+  });
   return table(['Material', 'Kind', 'Value', 'Subject'], rows);
 }
 
@@ -86,13 +86,13 @@ function shownValue(
   if (type === 'CONTAINER_IMAGE') return code(`${fileName}${tag === undefined ? '' : `:${tag}`}@${shortDigest(digest)}`, 300);
   const components = summary['chainloop.material.sbom.components'];
   const size = sizeBytes === undefined ? '' : ` (${sizeText(sizeBytes)})`;
-  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)} component${components === '1' ? '' : 's'}`}`;
+  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)}&nbsp;component${components === '1' ? '' : 's'}`}`;
 }
 
 function sizeText(sizeBytes: number): string {
   const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
   const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, sizeBytes)) / 3));
-  return `${step === 0 ? sizeBytes : (sizeBytes / 1000 ** step).toFixed(1)} ${units[step]}`;
+  return `${step === 0 ? sizeBytes : (sizeBytes / 1000 ** step).toFixed(1)}&nbsp;${units[step]}`;
 }
 
 function satisfied({ found }: Outcome, crafting: Crafting, url: string | undefined): string {
@@ -115,12 +115,18 @@ function verification({ found }: Outcome, crafting: Crafting): string {
   const { runId } = crafting.start.identity;
   const artifact = subjects(crafting).flatMap(({ name }) => found.paths.get(name) ?? [])[0];
   const file = artifact !== undefined && /^[\w./@+-]+$/.test(artifact) ? artifact : '<artifact>';
-  const { signer } = found;
-  const keyless = signer !== undefined && !signer.startsWith('key ') && /^[\x21-\x26\x28-\x7e]+$/.test(signer);
+  const { signer, repository = '' } = found;
+  const plain = (text: string): boolean => /^[\x21-\x26\x28-\x7e]+$/.test(text);
+  const keyless = signer !== undefined && !signer.startsWith('key ') && plain(signer) && plain(repository);
+  // One option on a line: a long line would have to be scrolled.
   const commands = [
-    `chainloop workflow run describe --id ${runId} --output attestation > attestation.sigstore.json`,
+    ...['chainloop workflow run describe \\', `  --id ${runId} \\`, '  --output attestation > attestation.sigstore.json'],
     ...(keyless ? ['chainloop trust-root export --output trusted-root.json'] : []),
-    `chainloop attestation verify --bundle attestation.sigstore.json ${keyless ? `--trust-root trusted-root.json --identity '${signer}'` : '--key <public key>'} ${file}`,
+    ...['chainloop attestation verify \\', '  --bundle attestation.sigstore.json \\'],
+    ...(keyless
+      ? ['  --trust-root trusted-root.json \\', `  --identity '${signer}' \\`, `  --source-repository '${repository}' \\`]
+      : ['  --key <public key> \\']),
+    `  ${file}`,
   ];
   return ['<details><summary>Verify</summary>', '', '```bash', ...commands, '```', '', '</details>'].join('\n');
 }
@@ -134,7 +140,7 @@ function checklist({ found, error }: Outcome, crafting: Crafting): string {
     const wrong = found.wrong.get(name);
     const state =
       wrong !== undefined
-        ? `⚠️ ${escaped(wrong, 500)}`
+        ? `⚠️ ${escaped(wrong.replaceAll(/sha256:[0-9a-f]{64}/g, shortDigest), 500)}`
         : material !== undefined
           ? `✅ ${material.digest === undefined ? code(material.value ?? '', 60) : code(shortDigest(material.digest))}`
           : absent.has(name)
@@ -143,12 +149,12 @@ function checklist({ found, error }: Outcome, crafting: Crafting): string {
               : asked
                 ? '❌ missing'
                 : 'not there yet'
-            : 'left out';
+            : 'not there';
     const job = found.jobs.get(name);
     return [
       escaped(name),
       group === undefined ? (optional ? 'no' : 'yes') : `one of ${escaped(group)}`,
-      `${state}${job === undefined ? '' : `, by ${escaped(jobText(job))}`}`,
+      `${state}${job === undefined || wrong !== undefined ? '' : `, by ${escaped(jobText(job))}`}`,
     ];
   });
   return table(['Material', 'Required', 'State'], rows);
@@ -203,7 +209,8 @@ function placeholder(type: string): string {
 }
 
 function consequence({ command, error, found }: Outcome): string {
-  if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was pushed.';
+  if (found.crafting === undefined || found.crafting.start.identity.runId === '')
+    return /nothing was (?:uploaded|sent)/.test(error?.message ?? '') ? '' : 'Nothing was pushed.';
   const bundle = found.bundlePath === undefined ? '' : ` The signed bundle is at ${code(found.bundlePath, 500)} until the job ends.`;
   const run = `run ${code(found.crafting.start.identity.runId)}`;
   if (error?.code === 'RUN_ALREADY_FINISHED' || error?.code === 'RUN_EXPIRED') return `Nothing was pushed; ${run} is over.${bundle}`;

@@ -15,6 +15,7 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/leave --contract-revision out/g, 'leave the input contract-revision out'],
   [/; to record text use --kind STRING \(([^)]*)\)/g, ' ($1)'],
   [/(start|begin) (one|it) with: chainloop attestation init/g, '$1 $2 with command: init, or with command: attest'],
+  [/start a new one with: chainloop attestation init/g, 'run the workflow again for a new one'],
   [/; forget it here with: chainloop attestation reset/g, ''],
   [/sign with --key/g, 'sign with signing: key'],
   [/correct CHAINLOOP_URL/g, 'correct control-plane'],

@@ -39,6 +39,7 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   const choice = await chosen(inputs, session, env);
   const store = watched(await openStore(env, inputs, session), remember);
   found.controlPlane = new URL(inputs.controlPlane).origin;
+  found.repository = `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}`;
 
   switch (inputs.command) {
     case 'init': {

@@ -98,6 +98,17 @@ test('one step, no secret: evidence in an OCI registry, a keyless bundle that ve
     });
   const verified = await verify('--identity', identity, join(job.workspace, 'dist/app'));
   assert.equal(verified.code, 0, verified.stderr);
+  // As the summary says it.
+  const [, shown = ''] = /```bash\n([\s\S]*?)```/.exec(step?.summary ?? '') ?? [];
+  const commands = shown.replaceAll(' \\\n', '').trim().split('\n');
+  assert.equal(commands.length, 3, shown);
+  const last = (commands[2]?.match(/[^\s']+/g) ?? []).slice(1);
+  assert.ok(last.includes('--source-repository'), shown);
+  const inSummary = await line.run(
+    last.map((word) => ({ 'attestation.sigstore.json': bundle, 'trusted-root.json': root })[word] ?? word),
+    { cwd: job.workspace },
+  );
+  assert.equal(inSummary.code, 0, `${shown}\n${inSummary.stderr}`);
   const other = await verify('--identity', `${identity}-evil`, join(job.workspace, 'dist/app'));
   assert.notEqual(other.code, 0);
 });
