@@ -16,6 +16,6 @@ export function withoutCredentials({ eventName, actor, payload }: Event, env: En
   const head = own(own(pullRequest, 'head'), 'repo');
   const base = own(own(pullRequest, 'base'), 'repo') ?? own(payload, 'repository');
   // The repository of a fork may be gone by now.
-  if (pullRequest !== undefined && id(head) !== id(base)) return 'this is a pull request from a fork';
-  return actor === 'dependabot[bot]' ? 'this is a pull request of Dependabot' : undefined;
+  if (pullRequest !== undefined && id(head) !== id(base)) return 'This is a pull request from a fork';
+  return actor === 'dependabot[bot]' ? 'This is a pull request of Dependabot' : undefined;
 }

@@ -75,6 +75,14 @@ test('no problem repeats a token or a key', () => {
   assert.ok(!said.includes(secret));
 });
 
+test('the organization is that of the input, else of CHAINLOOP_ORGANIZATION; none of them is a name that cannot be', () => {
+  const env = { CHAINLOOP_ORGANIZATION: ' acme ' };
+  assert.equal(read(plane, env).organization, 'acme');
+  assert.equal(read({ ...plane, organization: 'other' }, env).organization, 'other');
+  assert.equal(read(plane, { CHAINLOOP_ORGANIZATION: '' }).organization, undefined);
+  assert.match(problems(plane, { CHAINLOOP_ORGANIZATION: 'A/b' })[0] ?? '', /^organization: 'A\/b' is no name/);
+});
+
 test('times are seconds, or say what they are', () => {
   const of = (text: string) => read({ ...plane, 'retry-timeout': text }).retryTimeoutMs;
   assert.deepEqual(['0', '5', '5s', '500ms', '3m', '60m'].map(of), [0, 5000, 5000, 500, 180_000, 3_600_000]);

@@ -19,6 +19,7 @@ export function github(env: Env = process.env): Platform {
     version,
     builderId,
     bundlePath: join(env.RUNNER_TEMP ?? '.', 'chainloop', `bundle-${randomUUID()}.json`),
+    repository: `${env.GITHUB_SERVER_URL}/${env.GITHUB_REPOSITORY}`,
     project: repositoryName(env),
     workflow: workflowFileName(env),
     withoutToken,

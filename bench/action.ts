@@ -39,7 +39,10 @@ export const action: Group = async function* ({ installed, home, runs }) {
 
   await using issuer = await startIssuer();
   const issuers = join(home, 'issuers.json');
-  await writeFile(issuers, JSON.stringify({ issuers: [{ issuer: issuer.issuer, kind: 'github', allowInsecure: true }] }));
+  await writeFile(
+    issuers,
+    JSON.stringify({ issuers: [{ issuer: issuer.issuer, kind: 'github', serverUrl: 'https://github.com', allowInsecure: true }] }),
+  );
   await using server = await startInstalledServer({ bin: installed.bin, args: ['--issuers', issuers] });
   const operator = createApi({ url: server.url, token: server.env.CHAINLOOP_TOKEN ?? '', organization: 'acme' });
   const contract = `schemaVersion: v1\nmaterials:\n${files.map((name) => `  - { type: ARTIFACT, name: ${name}, output: true }\n`).join('')}`;

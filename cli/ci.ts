@@ -18,6 +18,7 @@ export function ciPlatform({ env, log, stderr }: Context, place: { readonly bund
     version,
     builderId,
     bundlePath: place.bundlePath,
+    repository: env.GITLAB_CI === 'true' ? `${env.CI_SERVER_URL}/${env.CI_PROJECT_PATH}` : undefined,
     project: asName(env.CI_PROJECT_NAME),
     workflow: undefined,
     withoutToken: ({ url }) => withoutToken(env, url),
@@ -39,7 +40,7 @@ export function ciPlatform({ env, log, stderr }: Context, place: { readonly bund
  */
 export function forkOf(env: Context['env']): string | undefined {
   const { CI_MERGE_REQUEST_PROJECT_ID: target, CI_MERGE_REQUEST_SOURCE_PROJECT_ID: from } = env;
-  return target && from && target !== from ? 'this is a merge request from a fork, and its jobs are not those of the project' : undefined;
+  return target && from && target !== from ? 'This is a merge request from a fork, and its jobs are not those of the project' : undefined;
 }
 
 function withoutToken(env: Context['env'], url: string): ChainloopError {

@@ -4,7 +4,7 @@ import { createSharedCraftingStore } from '../client/crafting-store.ts';
 import { createKeylessPorts } from '../client/signing.ts';
 import { craftingDirectory, createCraftingStore } from '../core/adapters/crafting-store.ts';
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
-import { createRegistryClient, type RegistryClient } from '../core/adapters/oci/client.ts';
+import { createRegistryClient } from '../core/adapters/oci/client.ts';
 import { createEvidenceStore } from '../core/adapters/oci/evidence-store.ts';
 import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
@@ -31,32 +31,28 @@ export function controlPlaneOf(options: () => Promise<Connected>): ControlPlane 
   };
 }
 
-/** The evidence storage behind the gateway. Its connections are kept from file to file; close it afterwards. */
-export function evidenceOf(
+/** A control plane that starts again is there again in seconds. */
+const longestPauseMs = 2_000;
+
+/**
+ * The evidence storage behind the gateway; one that is away is waited for as long as calls are. Its connections are kept from file to file;
+ * close it afterwards.
+ */
+export async function openEvidence(
   { program, version }: Platform,
   options: () => Promise<Connected>,
-  organization: string,
-): EvidenceStore & Disposable {
-  const clients = new Map<string, RegistryClient>();
-  return {
-    async upload(file) {
-      const { url, token } = await options();
-      // A credential that is renewed meanwhile brings another client.
-      const client =
-        clients.get(token) ??
-        createRegistryClient({
-          origin: new URL(url).origin,
-          repository: organization,
-          credentials: { type: 'bearer', token },
-          userAgent: `chainloop-${program}/${version}`,
-        });
-      clients.set(token, client);
-      return createEvidenceStore({ client }).upload(file);
-    },
-    [Symbol.dispose]() {
-      for (const client of clients.values()) client.close();
-    },
-  };
+  { organization, budgetMs }: { readonly organization: string; readonly budgetMs: number },
+): Promise<EvidenceStore & Disposable> {
+  const client = createRegistryClient({
+    origin: (await options()).url,
+    repository: organization,
+    credentials: { type: 'bearer', token: async () => (await options()).token },
+    userAgent: `chainloop-${program}/${version}`,
+    noun: 'control plane',
+    fetchPolicy: { attempts: Number.POSITIVE_INFINITY, maxDelayMs: longestPauseMs, budgetMs },
+    advice: 'check who may attest here',
+  });
+  return { ...createEvidenceStore({ client }), [Symbol.dispose]: () => client.close() };
 }
 
 /** Asks a registry once for each image: what was looked at is what is recorded. */

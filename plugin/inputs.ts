@@ -81,8 +81,8 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     return false;
   }
 
-  function named(name: string): string | undefined {
-    const given = text(name);
+  function named(name: string, fallback?: string): string | undefined {
+    const given = text(name) ?? (fallback?.trim() || undefined);
     if (given === undefined || (given.length <= limits.nameLength && nameRule.test(given))) return given;
     wrong(name, `'${printable(given)}' is no name: at most ${limits.nameLength} lower-case letters, digits and dashes`);
     return undefined;
@@ -94,7 +94,7 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     command,
     dryRun,
     controlPlane: controlPlane(text('control-plane') ?? env.CHAINLOOP_URL?.trim() ?? ''),
-    organization: named('organization'),
+    organization: named('organization', env.CHAINLOOP_ORGANIZATION),
     project: named('project'),
     workflow: named('workflow'),
     contractRevision: revision(text('contract-revision')),

@@ -23,10 +23,10 @@ export function shortDigest(digest: string): string {
   return digest.length > 19 ? `${digest.slice(0, 19)}…` : digest;
 }
 
-/** A table. Cells are Markdown already. */
+/** A table. Cells are Markdown already. Its heads stand where their columns do: GitHub would centre them. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
+  return [line(header), line(header.map(() => ':--')), ...rows.map(line)].join('\n');
 }
 
 /** GitHub takes 1 MiB for each step, and shows nothing of what is larger. */

@@ -38,6 +38,8 @@ export type Found = {
   /** The paths that were given, by the name of their material. */
   readonly paths: Map<string, string>;
   signer?: string;
+  /** Where the repository of this CI run is: a reusable workflow signs for others too. */
+  repository?: string;
   digest?: Digest;
   bundlePath?: string;
 };

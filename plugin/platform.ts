@@ -14,6 +14,8 @@ export type Platform = {
   builderId(): Promise<string>;
   /** Where the bundle is written unless somebody says otherwise; undefined: nowhere. */
   readonly bundlePath: string | undefined;
+  /** The address of the repository, as certificates for its jobs say it. */
+  readonly repository: string | undefined;
   /** What project and workflow are called unless somebody says otherwise. */
   readonly project: string | undefined;
   readonly workflow: string | undefined;

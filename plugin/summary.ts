@@ -1,7 +1,7 @@
 import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
 import { code, document, escaped, shortDigest, table } from './markdown.ts';
-import { contractLabel, jobText, missing, type Outcome, subjects, unbrought } from './outcome.ts';
-import { inputTerms, otherProblems, problemLine } from './words.ts';
+import { contractLabel, jobText, missing, type Outcome, subjects } from './outcome.ts';
+import { inputTerms, lacking, otherProblems, problemLine } from './words.ts';
 
 /** Whether the bundle outlives the job. */
 export type SummaryOptions = { readonly bundleLasts: boolean };
@@ -16,7 +16,7 @@ function heading({ status, command, found }: Outcome): string {
   const title = `Chainloop attestation${name === undefined || name === '' ? '' : `: ${escaped(name)}`}`;
   switch (status) {
     case 'passed':
-      return `✅ ${title}`;
+      return `✅ ${title}, passed`;
     case 'violations':
       return `❌ ${title}, contract not satisfied`;
     case 'failed':
@@ -72,12 +72,12 @@ function body(outcome: Outcome, url: string | undefined, { bundleLasts }: Summar
 
 function materialsTable({ found }: Outcome, crafting: Crafting): string {
   const outputs = new Set(subjects(crafting).map(({ name }) => name));
-  const rows = crafting.materials.map((material) => [
-    escaped(material.name),
-    material.type,
-    shownValue(material, found.summaries.get(material.name)),
-    outputs.has(material.name) ? '●' : '',
-  ]);
+  const there = new Map(crafting.materials.map((material) => [material.name, material]));
+  const rows = crafting.start.contract.materials.flatMap(({ name }) => {
+    const material = there.get(name);
+    if (material === undefined) return [];
+    return [[escaped(name), material.type, shownValue(material, found.summaries.get(name)), outputs.has(name) ? 'yes' : '']];
+  });
   return table(['Material', 'Kind', 'Value', 'Subject'], rows);
 }
 
@@ -89,13 +89,13 @@ function shownValue(
   if (type === 'CONTAINER_IMAGE') return code(`${fileName}${tag === undefined ? '' : `:${tag}`}@${shortDigest(digest)}`, 300);
   const components = summary['chainloop.material.sbom.components'];
   const size = sizeBytes === undefined ? '' : ` (${sizeText(sizeBytes)})`;
-  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)} component${components === '1' ? '' : 's'}`}`;
+  return `${code(fileName ?? '')} ${code(shortDigest(digest))}${size}${components === undefined ? '' : `, ${escaped(components)}&nbsp;component${components === '1' ? '' : 's'}`}`;
 }
 
 function sizeText(sizeBytes: number): string {
   const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
   const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, sizeBytes)) / 3));
-  return `${step === 0 ? sizeBytes : (sizeBytes / 1000 ** step).toFixed(1)} ${units[step]}`;
+  return `${step === 0 ? sizeBytes : (sizeBytes / 1000 ** step).toFixed(1)}&nbsp;${units[step]}`;
 }
 
 function satisfied({ found }: Outcome, crafting: Crafting, url: string | undefined): string {
@@ -118,17 +118,28 @@ function verification({ found }: Outcome, crafting: Crafting): string {
   const { runId } = crafting.start.identity;
   const artifact = subjects(crafting).flatMap(({ name }) => found.paths.get(name) ?? [])[0];
   const file = artifact !== undefined && /^[\w./@+-]+$/.test(artifact) ? artifact : '<artifact>';
-  const { signer } = found;
-  const keyless = signer !== undefined && !signer.startsWith('key ') && /^[\x21-\x26\x28-\x7e]+$/.test(signer);
+  const { signer, repository = '' } = found;
+  const plain = (text: string): boolean => /^[\x21-\x26\x28-\x7e]+$/.test(text);
+  const keyless = signer !== undefined && !signer.startsWith('key ') && plain(signer);
+  // One option on a line: a long line would have to be scrolled.
   const commands = [
-    `chainloop workflow run describe --id ${runId} --output attestation > attestation.sigstore.json`,
+    ...['chainloop workflow run describe \\', `  --id ${runId} \\`, '  --output attestation > attestation.sigstore.json'],
     ...(keyless ? ['chainloop trust-root export --output trusted-root.json'] : []),
-    `chainloop attestation verify --bundle attestation.sigstore.json ${keyless ? `--trust-root trusted-root.json --identity '${signer}'` : '--key <public key>'} ${file}`,
+    ...['chainloop attestation verify \\', '  --bundle attestation.sigstore.json \\'],
+    ...(keyless
+      ? [
+          '  --trust-root trusted-root.json \\',
+          `  --identity '${signer}' \\`,
+          ...(plain(repository) ? [`  --source-repository '${repository}' \\`] : []),
+        ]
+      : ['  --key <public key> \\']),
+    `  ${file}`,
   ];
   return ['<details><summary>Verify</summary>', '', '```bash', ...commands, '```', '', '</details>'].join('\n');
 }
 
-function checklist({ found }: Outcome, crafting: Crafting): string {
+function checklist({ found, error }: Outcome, crafting: Crafting): string {
+  const asked = lacking(error, found).length > 0;
   const there = new Map(crafting.materials.map((material) => [material.name, material]));
   const absent = new Set(missing(crafting).map(({ name }) => name));
   const rows = crafting.start.contract.materials.map(({ name, optional, group }) => {
@@ -136,19 +147,21 @@ function checklist({ found }: Outcome, crafting: Crafting): string {
     const wrong = found.wrong.get(name);
     const state =
       wrong !== undefined
-        ? `⚠️ ${escaped(wrong, 500)}`
+        ? `⚠️ ${escaped(wrong.replaceAll(/sha256:[0-9a-f]{64}/g, shortDigest), 500)}`
         : material !== undefined
           ? `✅ ${material.digest === undefined ? code(material.value ?? '', 60) : code(shortDigest(material.digest))}`
           : absent.has(name)
             ? found.given.includes(name)
               ? 'given, not recorded'
-              : '❌ missing'
+              : asked
+                ? '❌ missing'
+                : 'not there yet'
             : 'not there';
     const job = found.jobs.get(name);
     return [
       escaped(name),
       group === undefined ? (optional ? 'no' : 'yes') : `one of ${escaped(group)}`,
-      `${state}${job === undefined ? '' : `, by ${escaped(jobText(job))}`}`,
+      `${state}${job === undefined || wrong !== undefined ? '' : `, by ${escaped(jobText(job))}`}`,
     ];
   });
   return table(['Material', 'Required', 'State'], rows);
@@ -162,7 +175,8 @@ function problems({ error, found }: Outcome): string {
   const yaml = lines.indexOf('') === -1 ? [] : lines.slice(lines.indexOf('') + 1);
   const said = lines.slice(0, lines.length - (yaml.length === 0 ? 0 : yaml.length + 1)).join(' ');
   const block = yaml.length === 0 ? [] : ['', '```yaml', ...yaml, '```'];
-  if (error.code === 'CONTRACT_NOT_SATISFIED') return others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`).join('\n');
+  if (error.code === 'CONTRACT_NOT_SATISFIED' && (others.length > 0 || lacking(error, found).length > 0))
+    return others.map((problem) => `- ${escaped(problemLine(problem), 1000)}`).join('\n');
   if (error.code === 'NO_BINDING' && others.length > 0) {
     return [
       escaped(said, 2000),
@@ -177,12 +191,13 @@ function problems({ error, found }: Outcome): string {
 }
 
 /** The lines that are missing in the step, to be pasted. */
-function remedy({ found }: Outcome, crafting: Crafting): string {
-  const absent = unbrought(found).filter(({ name }) => !found.wrong.has(name));
+function remedy({ command, error, found }: Outcome, crafting: Crafting): string {
+  const absent = lacking(error, found).filter(({ name }) => !found.wrong.has(name));
   if (absent.length === 0) return '';
   const lines = absent.map(({ name, type }) => `${name}=<${placeholder(type)}>`);
   const label = `Contract ${code(contractLabel(crafting))}`;
-  return [`${label} asks for more. Add to <code>materials</code> of the step:`, '', '```', ...lines, '```'].join('\n');
+  const step = command === 'attest' ? 'the step' : 'a step with <code>command: add</code>';
+  return [`${label} asks for more. Add to <code>materials</code> of ${step}:`, '', '```', ...lines, '```'].join('\n');
 }
 
 function placeholder(type: string): string {
@@ -200,13 +215,16 @@ function placeholder(type: string): string {
   }
 }
 
-function consequence({ command, found }: Outcome, bundleLasts: boolean): string {
-  if (found.crafting === undefined || found.crafting.start.identity.runId === '') return 'Nothing was recorded.';
+function consequence({ command, error, found }: Outcome, bundleLasts: boolean): string {
+  if (found.crafting === undefined || found.crafting.start.identity.runId === '')
+    return /nothing was (?:uploaded|sent)/.test(error?.message ?? '') ? '' : 'Nothing was pushed.';
   const bundle =
     found.bundlePath === undefined
       ? ''
       : ` The signed bundle is at ${code(found.bundlePath, 500)}${bundleLasts ? '' : ' until the job ends'}.`;
   const run = `run ${code(found.crafting.start.identity.runId)}`;
+  if (error?.code === 'RUN_ALREADY_FINISHED' || error?.code === 'RUN_EXPIRED') return `Nothing was pushed; ${run} is over.${bundle}`;
   if (command === 'attest') return `Nothing was pushed; ${run} is recorded as *failed* when the job ends.${bundle}`;
+  if (command === 'init') return `Nothing was pushed; ${run} is recorded as *failed* if this fails the job, and stays open otherwise.`;
   return `Nothing was pushed; ${run} stays open, and re-running this job goes on with it.${bundle}`;
 }

@@ -15,6 +15,7 @@ const replacements: readonly (readonly [RegExp, string])[] = [
   [/leave --contract-revision out/g, 'leave the input contract-revision out'],
   [/; to record text use --kind STRING \(([^)]*)\)/g, ' ($1)'],
   [/(start|begin) (one|it) with: chainloop attestation init/g, '$1 $2 with command: init, or with command: attest'],
+  [/start a new one with: chainloop attestation init/g, 'run the workflow again for a new one'],
   [/; forget it here with: chainloop attestation reset/g, ''],
   [/sign with --key/g, 'sign with signing: key'],
   [/correct CHAINLOOP_URL/g, 'correct control-plane'],
@@ -46,7 +47,8 @@ const titles: Partial<Record<ErrorCode, string>> = {
   RUN_EXPIRED: 'the run has expired',
   CONTROL_PLANE_UNREACHABLE: 'control plane unreachable',
   STORAGE_UNAVAILABLE: 'evidence storage unavailable',
-  REGISTRY_UNAVAILABLE: 'registry unavailable',
+  REGISTRY_UNAVAILABLE: 'registry or evidence storage unavailable',
+  STATEMENT_MISMATCH: 'this is not about the CI run',
   RATE_LIMITED: 'too many requests',
   POLICY_NOT_SATISFIED: 'a policy refused the run',
   NO_CRAFTING: 'nothing to attest',
@@ -62,7 +64,7 @@ export function titleOf(error: ChainloopError, contract: string | undefined): st
 
 /** The message and every problem, one under the other; what is missing of a contract comes first, and once. */
 export function messageOf(error: ChainloopError, found: Found): string {
-  const absent = absentFor(error, found);
+  const absent = lacking(error, found);
   const first =
     absent.length === 0 ? inputTerms(error.message) : `missing: ${absent.map(({ name, type }) => `${name} (${type})`).join(', ')}`;
   return [first, ...otherProblems(error, found).map(problemLine)].join('\n');
@@ -70,17 +72,14 @@ export function messageOf(error: ChainloopError, found: Found): string {
 
 /** The problems that neither the message of the error nor the list of what is missing says already. */
 export function otherProblems(error: ChainloopError, found: Found): readonly Problem[] {
-  const said = absentFor(error, found).flatMap(({ name, group }) => [
-    `material '${name}' is required`,
-    ...(group === undefined ? [] : [`(group '${group}') is required`]),
-  ]);
+  const said = lacking(error, found).flatMap(inProblems);
   const first = said.length === 0 ? error.message : '';
   return error.problems.filter(({ message }) => !first.includes(message) && !said.some((words) => message.includes(words)));
 }
 
 /** Why a run failed, in one line. */
 export function reasonOf(error: ChainloopError, found: Found): string {
-  const absent = absentFor(error, found);
+  const absent = lacking(error, found);
   if (absent.length > 0) return `missing ${absent.map(({ name }) => name).join(', ')}`;
   const [problem, ...others] = otherProblems(error, found);
   return problem === undefined
@@ -88,6 +87,15 @@ export function reasonOf(error: ChainloopError, found: Found): string {
     : `${problemLine(problem)}${others.length === 0 ? '' : `, and ${others.length} more`}`;
 }
 
-function absentFor(error: ChainloopError, found: Found): readonly ContractMaterial[] {
-  return error.code === 'CONTRACT_NOT_SATISFIED' ? unbrought(found) : [];
+/** What the contract asks for and nobody brought, when that is what is wrong: what is fixed at the beginning is judged before anything comes. */
+export function lacking(error: ChainloopError | undefined, found: Found): readonly ContractMaterial[] {
+  if (error?.code !== 'CONTRACT_NOT_SATISFIED') return [];
+  const absent = unbrought(found);
+  const words = absent.flatMap(inProblems);
+  return error.problems.some(({ message }) => words.some((said) => message.includes(said))) ? absent : [];
+}
+
+/** How core/completeness.ts says that a material is not there. */
+function inProblems({ name, group }: ContractMaterial): readonly string[] {
+  return [`material '${name}' is required`, ...(group === undefined ? [] : [`(group '${group}') is required`])];
 }

@@ -11,7 +11,7 @@ import { Contract } from '../core/contract.ts';
 import type { Crafting } from '../core/crafting.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ControlPlane, CraftingStore } from '../core/ports.ts';
-import { controlPlaneOf, evidenceOf, imagesOf, openStore, signerOf } from './crafting.ts';
+import { controlPlaneOf, imagesOf, openEvidence, openStore, signerOf } from './crafting.ts';
 import { type Evidence, inTurns, understand } from './evidence.ts';
 import type { Inputs } from './inputs.ts';
 import { contractLabel, type Found, jobText, type Status } from './outcome.ts';
@@ -38,6 +38,7 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   const choice = await chosen(inputs, session, platform);
   const store = watched(await openStore(platform, inputs, session), remember);
   found.controlPlane = new URL(inputs.controlPlane).origin;
+  if (platform.repository !== undefined) found.repository = platform.repository;
 
   switch (inputs.command) {
     case 'init': {
@@ -162,7 +163,8 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   async function record(crafting: Crafting, evidence: readonly Evidence[]): Promise<void> {
     // While materials are added, what was fixed before does not change.
     const still = { ...store, load: async () => crafting };
-    using storage = evidenceOf(platform, options, crafting.start.identity.organization);
+    const { organization } = crafting.start.identity;
+    using storage = await openEvidence(platform, options, { organization, budgetMs: inputs.retryTimeoutMs });
     await group(`Materials (${evidence.length})`, async () => {
       const failures = await inTurns(evidence, ({ wanted, value, source }) => {
         const path = source === 'file' ? resolve(directory, value) : value;

@@ -98,6 +98,17 @@ test('one step, no secret: evidence in an OCI registry, a keyless bundle that ve
     });
   const verified = await verify('--identity', identity, join(job.workspace, 'dist/app'));
   assert.equal(verified.code, 0, verified.stderr);
+  // As the summary says it.
+  const [, shown = ''] = /```bash\n([\s\S]*?)```/.exec(step?.summary ?? '') ?? [];
+  const commands = shown.replaceAll(' \\\n', '').trim().split('\n');
+  assert.equal(commands.length, 3, shown);
+  const last = (commands[2]?.match(/[^\s']+/g) ?? []).slice(1);
+  assert.ok(last.includes('--source-repository'), shown);
+  const inSummary = await line.run(
+    last.map((word) => ({ 'attestation.sigstore.json': bundle, 'trusted-root.json': root })[word] ?? word),
+    { cwd: job.workspace },
+  );
+  assert.equal(inSummary.code, 0, `${shown}\n${inSummary.stderr}`);
   const other = await verify('--identity', `${identity}-evil`, join(job.workspace, 'dist/app'));
   assert.notEqual(other.code, 0);
 });
@@ -212,6 +223,29 @@ test('annotations that the contract asks for are recorded; one that it does not 
   assert.match(message, /sevrity/);
   assert.doesNotMatch(message, /missing: binary/, 'what was brought is not called missing');
   assert.equal((await own.describe(unknown.steps[0])).run.state, 'failed', unknown.posts[0]?.log);
+});
+
+test('what keeps an attestation from beginning is said in the summary too, what was brought is not called missing, and the run is as it says', async () => {
+  await using own = await startScene({ contract: `${contract}envAllowList: [RELEASE_NAME]\n` });
+  const attest = await own.job([{ uses, with: { ...own.inputs, materials } }]);
+  const [step] = attest.steps;
+  assert.match(errorOf(step).message, /^contract: variable 'RELEASE_NAME' is required/);
+  assert.match(step?.summary ?? '', /variable 'RELEASE&#95;NAME' is required/);
+  assert.doesNotMatch(step?.summary ?? '', /missing|asks for more/);
+  assert.match(step?.summary ?? '', /recorded as \*failed\* when the job ends/);
+  assert.equal((await own.describe(step)).run.state, 'failed', attest.posts[0]?.log);
+
+  const init = await own.job([{ uses, with: { ...own.inputs, command: 'init' } }]);
+  assert.match(errorOf(init.steps[0]).message, /^contract: variable 'RELEASE_NAME' is required/);
+  assert.doesNotMatch(init.steps[0]?.summary ?? '', /missing|asks for more/);
+  assert.match(init.steps[0]?.summary ?? '', /recorded as \*failed\* if this fails the job/);
+  assert.equal((await own.describe(init.steps[0])).run.state, 'failed', init.posts[0]?.log);
+
+  // With a token, nobody shares the run: it is given up at once.
+  const { token } = await own.api.serviceAccount.create.mutate({ name: 'ci', workflow: 'release', project: 'bedrock' });
+  const alone = await own.job([{ uses, with: { ...own.inputs, materials, token, auth: 'token' } }]);
+  assert.match(alone.steps[0]?.summary ?? '', /variable 'RELEASE&#95;NAME' is required[\s\S]*^Nothing was pushed\.$/m);
+  assert.equal((await own.runs())[0]?.state, 'cancelled');
 });
 
 test('a dry run validates and renders, and asks nobody', async () => {

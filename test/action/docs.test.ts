@@ -99,6 +99,7 @@ test('what the documents show uses only inputs and outputs that are there', asyn
 test('what the README shows for GitHub works when it is pasted', async () => {
   const [workflow = '', binding = ''] = blocks((await text('README.md')).split(/^## GitHub$/m)[1] ?? '');
   await using scene = await startScene({ bound: false });
+  await scene.plane.createOrganization('other');
   await scene.api.workflow.create.mutate({ name: 'release', project: 'app', contract: 'release' });
   const local = binding.replace(/^issuer: .*$/m, `issuer: ${scene.github.issuer}`);
   await scene.api.binding.create.mutate({ format: 'yaml', body: local });
@@ -108,7 +109,7 @@ test('what the README shows for GitHub works when it is pasted', async () => {
     await checkout(workspace);
     await put(workspace, 'build.sh', '#!/bin/sh\nexit 0\n');
   };
-  const run = scene.newRun({ sources: standIns(project, join(folder.path, 'artifacts')), vars: { CHAINLOOP_URL: scene.plane.url } });
+  const run = scene.newRun({ sources: standIns(project, join(folder.path, 'artifacts')), vars: scene.vars });
   const { status, jobs } = await runWorkflow(run, `on: push\n${workflow.replace('run: ./build.sh', 'run: sh ./build.sh')}`);
   assert.equal(status, 'success', jobs.release?.log);
   assert.equal(jobs.release?.steps.at(-1)?.outputs.status, 'passed');

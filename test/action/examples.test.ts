@@ -47,6 +47,8 @@ async function prepare(options: {
 }): Promise<Stage> {
   await using stack = new AsyncDisposableStack();
   const scene = stack.use(await startScene({ contract: await example(options.contract), bound: false }));
+  // There are others: a job says whom it trusts.
+  await scene.plane.createOrganization('other');
   const folder = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-example-'))).path;
   const artifacts = join(folder, 'artifacts');
   await mkdir(artifacts);
@@ -54,8 +56,7 @@ async function prepare(options: {
   const resources = stack.move();
   return {
     ...{ scene, folder, artifacts },
-    run: (change = {}) =>
-      scene.newRun({ sources: standIns(options.project ?? project, artifacts), vars: { CHAINLOOP_URL: scene.plane.url }, ...change }),
+    run: (change = {}) => scene.newRun({ sources: standIns(options.project ?? project, artifacts), vars: scene.vars, ...change }),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
@@ -102,7 +103,7 @@ test('container-image.yml: the image is bound to its digest in a real registry',
   await stage.scene.api.workflow.create.mutate({ name: 'image', project: 'bedrock', contract: 'release' });
   await stage.scene.bind('github', { workflow: 'bedrock/image' });
   const tools = await fakeDocker(stage.folder);
-  const run = stage.run({ tools: [tools], vars: { CHAINLOOP_URL: stage.scene.plane.url, REGISTRY: registry.host } });
+  const run = stage.run({ tools: [tools], vars: { ...stage.scene.vars, REGISTRY: registry.host } });
   const { status, jobs } = await runWorkflow(run, await example('container-image.yml'));
   assert.equal(status, 'success', logs(jobs));
   const step = jobs.image?.steps.at(-1);

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { cp, mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { JobResult } from '../fakes/actions-runner/job.ts';
@@ -149,32 +152,25 @@ test('names of a matrix, of a job and of a branch are no commands', async () => 
 });
 
 test('a commit of a stranger is no command', async () => {
-  const git = promisify(execFile);
+  await using repository = await mkdtempDisposable(join(tmpdir(), 'chainloop-stranger-'));
+  const git = async (...args: readonly string[]): Promise<string> =>
+    (await promisify(execFile)('git', args, { cwd: repository.path })).stdout.trim();
+  await git('init', '--quiet');
+  const author = ['-c', `user.name=x ${commands}`, '-c', 'user.email=x@example.com'];
+  await git(...author, 'commit', '--quiet', '--allow-empty', '--message', `m\n\n${commands}\n::error::pwned`);
+  await git('remote', 'add', 'origin', 'https://user:canary-password@example.com/acme/app.git');
+  const sha = await git('rev-parse', 'HEAD');
   const job = await scene.job([{ uses, with: { ...scene.inputs, materials } }], {
+    run: scene.newRun({ event: { sha } }),
     async prepare(workspace) {
       await checkout(workspace);
-      const options = { cwd: workspace };
-      await git('git', ['init', '--quiet'], options);
-      await git(
-        'git',
-        [
-          '-c',
-          `user.name=x ${commands}`,
-          '-c',
-          'user.email=x@example.com',
-          'commit',
-          '--quiet',
-          '--allow-empty',
-          '--message',
-          `m\n\n${commands}\n::error::pwned`,
-        ],
-        options,
-      );
-      await git('git', ['remote', 'add', 'origin', 'https://user:canary-password@example.com/acme/app.git'], options);
+      await cp(join(repository.path, '.git'), join(workspace, '.git'), { recursive: true });
     },
   });
   unharmed(job, 'passed');
-  assert.doesNotMatch(JSON.stringify(await scene.describe(job.steps[0])), /canary-password/);
+  const described = JSON.stringify(await scene.describe(job.steps[0]));
+  assert.match(described, new RegExp(`"commit":"${sha}"`));
+  assert.doesNotMatch(described, /canary-password/);
 });
 
 test('what a control plane answers is no command', async () => {

@@ -9,7 +9,7 @@ import { after, before, test } from 'node:test';
 import { createApi } from '../../client/api.ts';
 import { type FaultProxy, startFaultProxy } from '../fakes/fault-proxy.ts';
 import { startKillableServer } from '../fakes/killable-server.ts';
-import { contract, materials, type Scene, startScene } from './scene.ts';
+import { checkout, contract, materials, put, type Scene, startScene } from './scene.ts';
 
 // Acceptance list of the Action: row 9: the control plane is away, for a while or for good.
 
@@ -113,6 +113,26 @@ test('an outage while evidence is uploaded is waited out', async () => {
   proxy.inject({ type: 'status', status: 503, path: /^\/v2\/.*\/blobs\/uploads/, times: 2 });
   const { steps, status } = await scene.job([attest()]);
   assert.equal(status, 'success', steps[0]?.log);
+});
+
+test('uploads are tried for as long as retry-timeout says, and no longer', async () => {
+  // What is stored already is not sent again.
+  const built = (app: string) => async (workspace: string) => {
+    await checkout(workspace);
+    await put(workspace, 'dist/app', app);
+  };
+  const uploads = /^\/v2\/.*\/blobs\/uploads/;
+  // More refusals than a registry is given.
+  proxy.inject({ type: 'status', status: 503, path: uploads, times: 6 });
+  const long = await scene.job([attest({ 'retry-timeout': '60s' })], { prepare: built('first') });
+  assert.equal(long.status, 'success', long.log);
+  proxy.inject({ type: 'status', status: 503, path: uploads, times: 1000 });
+  const short = await scene.job([attest({ 'retry-timeout': '1s', 'on-outage': 'defer' })], { prepare: built('second') });
+  proxy.clear();
+  assert.equal(short.status, 'success', short.log);
+  assert.equal(short.steps[0]?.outputs.status, 'deferred');
+  assert.match(short.steps[0]?.annotations[0]?.message ?? '', new RegExp(`control plane ${new URL(proxy.origin).host}: `));
+  assert.ok((short.steps[0]?.durationMs ?? 99_999) < 6_000, `${short.steps[0]?.durationMs} ms`);
 });
 
 test('an outage at the end of the job does not fail it: the run expires by itself', async () => {

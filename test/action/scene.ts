@@ -34,6 +34,8 @@ export type Scene = FederatedPlane & {
   newRun(change?: Partial<Run> & { readonly event?: GithubContext }): Run;
   /** The inputs that every step needs. */
   readonly inputs: { readonly 'control-plane': string; readonly workflow: string };
+  /** What the repository's settings have for the workflows. */
+  readonly vars: Readonly<Record<string, string>>;
   /** A job on a checkout with dist/app, dist/app.cdx.json and dist/app.spdx.json, in a run of its own unless one is given. */
   job(steps: readonly Step[], options?: JobOptions & { readonly run?: Run; readonly job?: Partial<StepsJob> }): Promise<JobResult>;
   /** The run of the control plane that a step named. */
@@ -66,6 +68,7 @@ export async function startScene(
     ...federated,
     ...{ folder, registry, newRun },
     inputs: { 'control-plane': plane.url, workflow: 'release' },
+    vars: { CHAINLOOP_URL: plane.url, CHAINLOOP_ORGANIZATION: 'acme' },
     job: (steps, { run = newRun(), job, ...jobOptions } = {}) => runJob(run, stepsJob(steps, job), { prepare: checkout, ...jobOptions }),
     async describe(step) {
       const id = step?.outputs['attestation-id'] ?? '';
