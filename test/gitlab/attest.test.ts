@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { needs } from '../needs.ts';
@@ -48,7 +49,7 @@ later:
   needs: [chainloop-attest]
   script: ['echo "run $CHAINLOOP_RUN_ID is $CHAINLOOP_STATUS"']
 `;
-  const { jobs, output, file } = await pipeline(attest(needed + materials, later));
+  const { jobs, output, file, folder } = await pipeline(attest(needed + materials, later));
   assert.equal(jobs['chainloop-attest']?.exitCode, 0, output);
   const runId = (await handedOn(file, 'CHAINLOOP_RUN_ID')) ?? '';
   const { run, attestation } = await describe(runId);
@@ -62,6 +63,10 @@ later:
   const junit = await file('chainloop-junit.xml');
   assert.match(junit, /tests="5" failures="0" errors="0"/);
   for (const name of ['binary', 'sbom', 'commit', 'note', 'attestation']) assert.match(junit, new RegExp(`name="${name}"`));
+  // Whoever reads the log, or takes the artifacts or the checkout, has no credential.
+  const left = await readdir(folder, { recursive: true, withFileTypes: true });
+  const texts = left.filter((entry) => entry.isFile()).map((entry) => readFile(join(entry.parentPath, entry.name), 'latin1'));
+  for (const text of [output, ...(await Promise.all(texts))]) assert.doesNotMatch(text, /chl_[a-z]+_[\w-]{20}|eyJ[\w-]{8,}\.eyJ[\w-]+\./);
 });
 
 claim('a material that is missing: exit code 3, a red test case, and the run has failed', async ({ pipeline, describe }) => {

@@ -118,7 +118,7 @@ test('the pipeline of the components tests them, and its release has one version
     globSync('gitlab-component/**/*.{md,yml}', { cwd: root }).map((file) => [file.replace('gitlab-component/', ''), text(file)]),
   );
   const yaml = text('gitlab-component/.gitlab-ci.yml');
-  const release = (tag: string) => scene.pipeline(yaml, { files, path: 'chainloop/attest', variables: { CI_COMMIT_TAG: tag } });
+  const release = (tag: string) => scene.pipeline(yaml, { files, path: 'chainloop/components', variables: { CI_COMMIT_TAG: tag } });
   const good = await release(version);
   assert.deepEqual(Object.fromEntries(Object.entries(good.jobs).map(([name, { exitCode }]) => [name, exitCode])), {
     'chainloop-attest': 0,
