@@ -135,7 +135,7 @@ test('what is no id is said so, and where ids are shown', () => {
         return (
           error instanceof ChainloopError &&
           error.code === 'USAGE' &&
-          /--id: .* is not an id .*chainloop workflow run ls/.test(error.message)
+          /--id takes an id such as .*chainloop workflow run ls/.test(error.message)
         );
       },
     );

@@ -47,11 +47,11 @@ export function id(about: string, shownBy: string): Flag<string | undefined> {
   return { ...text('<id>', about), read };
 }
 
-/** What the control plane takes for an id (RFC 9562). */
+/** What the control plane takes for an id (RFC 9562). What else was given may be a secret, and is not repeated. */
 function idOf(value: string, long: string, shownBy: string): string {
   if (/^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i.test(value)) return value;
   const example = 'ca6d9718-fa49-4a20-9db9-a82080e79632';
-  throw new ChainloopError('USAGE', `--${long}: '${value}' is not an id such as ${example}; they are shown, whole, by: ${shownBy}`);
+  throw new ChainloopError('USAGE', `--${long} takes an id such as ${example}; they are shown, whole, by: ${shownBy}`);
 }
 
 /** An option that may be given several times. */

@@ -99,7 +99,7 @@ test('which run is meant is said by its id or by being the latest, and not by bo
     [[], /either --id <id> or --latest/],
     [['--id', runId, '--latest'], /either --id <id> or --latest/],
     [['--id', runId, '--project', 'bedrock'], /give --latest with them/],
-    [['--id', 'nope'], /'nope' is not an id .*chainloop workflow run ls/],
+    [['--id', 'nope'], /--id takes an id such as .*chainloop workflow run ls/],
     [['--latest', '--project', ''], /--project <name> is empty/],
   ] as const) {
     const ended = await operator(...describe, ...args);

@@ -2,6 +2,6 @@
 
 export { type Added, type AddOptions, type AddPorts, add } from './attestation/add.ts';
 export { reset } from './attestation/end.ts';
-export { type Begun, type InitOptions, type InitPorts, init, openShared } from './attestation/init.ts';
+export { type InitOptions, type InitPorts, init, openShared } from './attestation/init.ts';
 export { type Pushed, type PushOptions, type PushPorts, push } from './attestation/push.ts';
 export { type Status, status } from './attestation/status.ts';

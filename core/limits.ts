@@ -50,8 +50,15 @@ export const limits = {
   certificateSizeBytes: 64 * 1024,
   /** One RFC 3161 response of a bundle: with its chain some 5 kB. */
   timestampSizeBytes: 64 * 1024,
-  /** A trusted root: the one of public Sigstore is 7 kB. */
-  trustRootSizeBytes: 512 * 1024,
+  /** A trusted root: the one of public Sigstore is 7 kB, ours 3 kB for each generation of its authorities. */
+  trustRootSizeBytes: 8 * 1024 * 1024,
+  /** Authorities, or logs, of one kind in a trusted root, and so generations of ours: one a month for 85 years. */
+  trustRootAuthorities: 1_024,
+  /** Identities that an organization trusts: a push looks at all of them. */
+  identities: 200,
+  /** Of these, with a trusted root of their own, and the size of each: reading one takes a millisecond for each kB. */
+  ownRoots: 20,
+  ownRootSizeBytes: 128 * 1024,
   /** A manifest or index from a registry (distribution specification, "Pushing Manifests": at least 4 MiB). */
   manifestSizeBytes: 4 * 1024 * 1024,
   /** An error answer of a registry or server, the part that is read at all. */

@@ -18,7 +18,7 @@ import {
 } from './statement/schema.ts';
 import { byName, expectedSubjects, present } from './statement/subjects.ts';
 
-export { Statement, type Subject } from './statement/schema.ts';
+export { Statement } from './statement/schema.ts';
 export { expectedSubjects } from './statement/subjects.ts';
 
 /**

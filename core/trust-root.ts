@@ -79,10 +79,10 @@ export const TrustRootText = z.looseObject({
     [trustRootMediaType, 'application/vnd.dev.sigstore.trustedroot.v0.1+json', 'application/vnd.dev.sigstore.trustedroot.v0.2+json'],
     `is not ${trustRootMediaType}`,
   ),
-  tlogs: z.array(LogInstance).max(64).default([]),
-  certificateAuthorities: z.array(Authority).max(64).default([]),
-  ctlogs: z.array(LogInstance).max(64).default([]),
-  timestampAuthorities: z.array(Authority).max(64).default([]),
+  tlogs: z.array(LogInstance).max(limits.trustRootAuthorities).default([]),
+  certificateAuthorities: z.array(Authority).max(limits.trustRootAuthorities).default([]),
+  ctlogs: z.array(LogInstance).max(limits.trustRootAuthorities).default([]),
+  timestampAuthorities: z.array(Authority).max(limits.trustRootAuthorities).default([]),
 });
 export type TrustRootText = z.infer<typeof TrustRootText>;
 

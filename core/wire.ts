@@ -256,7 +256,7 @@ export const wire = {
     issuer: IdentityText,
     identity: z.union([z.strictObject({ exact: IdentityText }), z.strictObject({ prefix: IdentityText })]),
     /** A Sigstore trusted root, JSON. */
-    trustRoot: z.string().max(limits.trustRootSizeBytes).optional(),
+    trustRoot: z.string().max(limits.ownRootSizeBytes).optional(),
   }),
   casBackendAdd: z.strictObject({
     name: Name,

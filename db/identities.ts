@@ -1,5 +1,6 @@
-import { and, desc, eq } from 'drizzle-orm';
+import { and, count, desc, eq } from 'drizzle-orm';
 import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -8,7 +9,10 @@ import { found, refusing } from './violation.ts';
 
 export type TrustedIdentityRow = typeof trustedIdentities.$inferSelect;
 
-/** Trusts whoever has a certificate of this identity. Throws ALREADY_EXISTS for a name that is taken. */
+/**
+ * Trusts whoever has a certificate of this identity. Throws ALREADY_EXISTS for a name that is taken, LIMIT_EXCEEDED beyond
+ * `limits.identities` and `limits.ownRoots`; those that are made at the same moment may go beyond it by a few.
+ */
 export async function createIdentity(
   scope: OrgScope,
   identity: Pick<TrustedIdentityRow, 'name' | 'issuer' | 'san' | 'match' | 'trustedRoot'>,
@@ -18,12 +22,19 @@ export async function createIdentity(
     {
       trusted_identities_name_key: () => new ChainloopError('ALREADY_EXISTS', `identity '${name}' exists already; choose another name`),
     },
-    scope.run((tx) =>
-      tx
+    scope.run(async (tx) => {
+      const [there] = await tx
+        .select({ all: count(), ownRoots: count(trustedIdentities.trustedRoot) })
+        .from(trustedIdentities)
+        .where(eq(trustedIdentities.organizationId, scope.organizationId));
+      const { all = 0, ownRoots = 0 } = there ?? {};
+      if (all >= limits.identities) throw tooMany(`${limits.identities} trusted identities`);
+      if (identity.trustedRoot !== null && ownRoots >= limits.ownRoots) throw tooMany(`${limits.ownRoots} with trusted roots of their own`);
+      return tx
         .insert(trustedIdentities)
         .values({ ...identity, organizationId: scope.organizationId })
-        .returning(),
-    ),
+        .returning();
+    }),
   );
   return found(row, `identity '${name}'`);
 }
@@ -55,4 +66,11 @@ export async function removeIdentity(scope: OrgScope, name: string): Promise<Tru
       .returning(),
   );
   return found(row, `identity '${name}'`);
+}
+
+function tooMany(what: string): ChainloopError {
+  return new ChainloopError(
+    'LIMIT_EXCEEDED',
+    `identity: the organization has ${what} already; remove one that signs no more with: chainloop identity rm`,
+  );
 }

@@ -22,7 +22,7 @@ export async function openPglite(options: { readonly dataDir?: string; readonly 
   await migratePglite(client);
   // The user is PGlite's own; what the environment says of a PostgreSQL is not meant for it.
   const session = { user: 'postgres', password: 'any', database: 'postgres', host: 'localhost', ssl: false };
-  const pool = new pg.Pool({ ...session, stream: () => connectionTo(client), pipeline: true, max: 1, idleTimeoutMillis: 0 });
+  const pool = new pg.Pool({ ...session, stream: socketsTo(client), pipeline: true, max: 1, idleTimeoutMillis: 0 });
   pool.on('error', () => {});
   pool.on('connect', (connection) => connection.on('error', () => {}));
   cleanup.defer(() => pool.end());
@@ -30,38 +30,62 @@ export async function openPglite(options: { readonly dataDir?: string; readonly 
   return { kind: 'pglite', ...driverOf(pool), close: () => open.disposeAsync() };
 }
 
-/** What pg takes for a socket: what is written to it is a message to PGlite, which answers at once. */
-function connectionTo(client: PGlite): Duplex {
-  async function send(message: Uint8Array): Promise<void> {
-    const answer: Buffer[] = [];
-    await client.execProtocolRawStream(message, { onRawData: (bytes) => answer.push(Buffer.from(bytes)) });
-    stream.push(Buffer.concat(answer));
+/**
+ * What pg takes for sockets: what is written to one is a message to PGlite, which answers at once. PGlite has one session, so the newest
+ * connection has it alone: it finds nothing of an earlier one in it, and of that one nothing is heard any more, not even what it had sent.
+ */
+export function socketsTo(client: PGlite): () => Duplex {
+  let owner: Duplex | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+  /** One after the other. Who owns the session is looked at when it is their turn. */
+  function inTurn<T>(fn: () => Promise<T>): Promise<T> {
+    const turn = last.then(fn);
+    last = turn.catch(() => {});
+    return turn;
   }
-  const stream = new Duplex({
-    read() {},
-    write(message: Uint8Array, _encoding, done) {
-      send(message).then(() => done(), done);
-    },
-    // The messages of one query come together, and are answered together.
-    writev(messages, done) {
-      send(Buffer.concat(messages.map(({ chunk }) => chunk))).then(() => done(), done);
-    },
-    final(done) {
-      stream.push(null);
-      done();
-    },
-  });
-  // There is one session: what an earlier connection left in it must not reach this one.
-  async function begin(): Promise<void> {
-    await client.exec('rollback');
-    await client.exec('discard all');
-    stream.emit('connect');
+
+  function connection(): Duplex {
+    const send = (message: Uint8Array): Promise<void> =>
+      inTurn(async () => {
+        if (owner !== stream) throw new Error('Connection terminated: it is no longer the one to PGlite');
+        const answer: Buffer[] = [];
+        await client.execProtocolRawStream(message, { onRawData: (bytes) => answer.push(Buffer.from(bytes)) });
+        stream.push(Buffer.concat(answer));
+      });
+    const begin = (): Promise<void> =>
+      inTurn(async () => {
+        await client.exec('rollback');
+        await client.exec('discard all');
+        stream.emit('connect');
+      });
+    const stream = new Duplex({
+      read() {},
+      write(message: Uint8Array, _encoding, done) {
+        send(message).then(() => done(), done);
+      },
+      // The messages of one query come together, and are answered together.
+      writev(messages, done) {
+        send(Buffer.concat(messages.map(({ chunk }) => chunk))).then(() => done(), done);
+      },
+      final(done) {
+        stream.push(null);
+        done();
+      },
+      destroy(error, done) {
+        if (owner === stream) owner = undefined;
+        done(error);
+      },
+    });
+    return Object.assign(stream, {
+      connect() {
+        owner = stream;
+        begin().catch((error: Error) => stream.destroy(error));
+      },
+      setNoDelay() {},
+      setKeepAlive() {},
+      ref() {},
+      unref() {},
+    });
   }
-  return Object.assign(stream, {
-    connect: () => void begin().catch((error: Error) => stream.destroy(error)),
-    setNoDelay() {},
-    setKeepAlive() {},
-    ref() {},
-    unref() {},
-  });
+  return connection;
 }

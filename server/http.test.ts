@@ -14,7 +14,7 @@ describe('bodies of any size and shape', () => {
   let plane: ControlPlane;
   let token: string;
   before(async () => {
-    plane = await startControlPlane({ timeouts: { headMs: 400, bodyMs: 400 } });
+    plane = await startControlPlane({ timeouts: { headMs: 400, bodyMs: 2_000 } });
     token = (await plane.createOrganization('acme')).token;
   });
   after(() => plane[Symbol.asyncDispose]());

@@ -160,10 +160,11 @@ export async function serve(
     process.exit(1);
   };
   process.on('unhandledRejection', die).on('uncaughtException', die);
-  const server = await startServer(config, { log, version });
-  ready(server, config);
+  // From the beginning: who reads that the server is ready may end it at that moment.
   const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
   process.once('SIGTERM', stop).once('SIGINT', stop);
+  const server = await startServer(config, { log, version });
+  ready(server, config);
   await stopped;
   // A second signal ends the process at once, as people expect of ^C.
   await server.close();

@@ -11,6 +11,7 @@ import type { OrgScope } from '../db/client.ts';
 import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
 import { type Arrived, findArrived } from './evidence.ts';
+import { otherCommit } from './federation/run.ts';
 import type { KindChecker } from './kind-checker.ts';
 import { assertOpen, expired, finished, runNotFound } from './run-refusals.ts';
 import { type SignerSources, signerPolicy } from './signer-policy.ts';
@@ -71,7 +72,10 @@ export function checkStatement({ payload, payloadType }: Verified): Statement {
   return parseStatement(payload);
 }
 
-/** 5. Organization, project, workflow, run, contract and revision are those of this run. STATEMENT_MISMATCH with every difference. */
+/**
+ * 5. Organization, project, workflow, run, contract and revision are those of this run; so is the commit of a federated one, when there
+ * is one. STATEMENT_MISMATCH with every difference.
+ */
 export function checkIdentity(statement: Statement, run: RunContext): void {
   const { metadata } = statement.predicate;
   const expected = {
@@ -91,6 +95,8 @@ export function checkIdentity(statement: Statement, run: RunContext): void {
       { path: `predicate.metadata.${key}`, message: `is ${found === undefined ? 'missing' : `'${found}'`}; this run has '${value}'` },
     ];
   });
+  const commit = otherCommit(run, headOf(statement));
+  if (commit !== undefined) problems.push({ path: 'subject', message: commit });
   if (problems.length > 0) throw refusal('STATEMENT_MISMATCH', 'it is not about this run', problems);
 }
 

@@ -23,7 +23,7 @@ export async function signerPolicy(
   { signer }: ParsedBundle,
 ): Promise<Policy> {
   if (signer.type === 'publicKey') return { type: 'keys', keys: await trustedKeys(scope) };
-  const builtIn = await deps.trustRoots.load(JSON.stringify(await deps.authority.trustRoot()));
+  const builtIn = await deps.trustRoots.loadBuiltIn(JSON.stringify(await deps.authority.trustRoot()));
   const identities = await allIdentities(scope);
   const trusted = identities.map(async ({ issuer, san, match, trustedRoot }) => {
     const trustRoot = trustedRoot === null ? builtIn : await deps.trustRoots.load(trustedRoot);

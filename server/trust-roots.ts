@@ -1,25 +1,38 @@
+import { limits } from '../core/limits.ts';
 import { loadTrustRoot, type TrustRoot } from '../core/trust-root.ts';
 
 /** Trusted roots that are ready to judge, by their text: reading one takes 10 ms, and every push asks for one. */
-export type TrustRoots = { readonly load: (text: string) => Promise<TrustRoot> };
+export type TrustRoots = {
+  /** The control plane's own. The last one is kept, whatever organizations bring. */
+  readonly loadBuiltIn: (text: string) => Promise<TrustRoot>;
+  /** One that an organization brought. */
+  readonly load: (text: string) => Promise<TrustRoot>;
+};
 
-/** How many are kept. Few organizations have one of their own. */
-const kept = 16;
+/** How much text of theirs is kept: as much as one organization may have. Few have any. */
+const keptSizeBytes = limits.ownRoots * limits.ownRootSizeBytes;
 
 export function createTrustRoots(): TrustRoots {
+  return { loadBuiltIn: createCache(0), load: createCache(keptSizeBytes) };
+}
+
+/** The last one, and those before it as far as they have room. */
+function createCache(room: number): TrustRoots['load'] {
   const loaded = new Map<string, Promise<TrustRoot>>();
-  return {
-    load(text) {
-      const known = loaded.get(text);
-      if (known !== undefined) return known;
-      const root = loadTrustRoot(text);
-      loaded.set(text, root);
-      root.catch(() => loaded.delete(text));
-      for (const oldest of loaded.keys()) {
-        if (loaded.size <= kept) break;
-        loaded.delete(oldest);
-      }
-      return root;
-    },
+  let sizeBytes = 0;
+  const forget = (text: string): void => {
+    if (loaded.delete(text)) sizeBytes -= Buffer.byteLength(text);
+  };
+  return (text) => {
+    const root = loaded.get(text) ?? loadTrustRoot(text);
+    forget(text);
+    loaded.set(text, root);
+    sizeBytes += Buffer.byteLength(text);
+    root.catch(() => forget(text));
+    for (const oldest of loaded.keys()) {
+      if (sizeBytes <= room || loaded.size === 1) break;
+      forget(oldest);
+    }
+    return root;
   };
 }

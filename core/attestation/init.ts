@@ -47,7 +47,7 @@ export type InitPorts = {
 };
 
 /** `joined`: another job that shares the attestation has begun it, and what that one fixed counts. */
-export type Begun = Crafting & { readonly joined: boolean };
+type Begun = Crafting & { readonly joined: boolean };
 
 /**
  * Opens an attestation: the contract from the control plane or a file, the runner, the variables that the contract allows, the commit.

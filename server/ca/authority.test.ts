@@ -11,16 +11,18 @@ import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { createKeylessSigner, type KeylessPorts } from '../../core/adapters/keyless.ts';
 import { statementPayloadType } from '../../core/dsse.ts';
 import { isChainloopError } from '../../core/errors.ts';
+import { limits } from '../../core/limits.ts';
 import { pemText } from '../../core/pem.ts';
 import { loadTrustRoot } from '../../core/trust-root.ts';
 import { verifyBundle } from '../../core/verify.ts';
-import { findSetting } from '../../db/settings.ts';
+import { findSetting, settle } from '../../db/settings.ts';
 import { databaseKinds, openDatabase } from '../../test/databases.ts';
 import { signBundle } from '../../test/fakes/job.ts';
 import { needs } from '../../test/needs.ts';
 import { createSecrets } from '../secrets.ts';
 import { type CertificateAuthority, createAuthority } from './authority.ts';
 import { certificatePem, issuingCertificate, rootCertificate, timestampingCertificate } from './certificate.ts';
+import { makeGeneration } from './generation.ts';
 import type { TrustedRootText } from './trust-root.ts';
 
 const identity = { san: 'https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1', issuer: 'https://token.example' };
@@ -31,10 +33,11 @@ const minuteMs = 60_000;
 async function setUp(options: { readonly caDir?: string } = {}) {
   const database = await openDatabase('pglite');
   const masterKey = randomBytes(32);
+  const secrets = createSecrets(masterKey);
   const clock = { now: new Date('2026-11-23T09:00:00.500Z') };
   const replica = (key = masterKey, caDir = options.caDir) =>
     createAuthority({ database, secrets: createSecrets(key), now: () => clock.now, origin: () => 'https://chainloop.example', caDir });
-  return { database, clock, replica, [Symbol.asyncDispose]: () => database.close() };
+  return { database, clock, replica, secrets, [Symbol.asyncDispose]: () => database.close() };
 }
 
 function portsOf(authority: CertificateAuthority): KeylessPorts {
@@ -230,6 +233,23 @@ test('rotation: what the old authority signed keeps verifying, and what the new 
     }
   }
   assert.deepEqual(await plane.replica().trustRoot(), root);
+});
+
+test('rotation ends before the trusted root has more authorities than a verifier reads, and keyless signing goes on', async () => {
+  await using plane = await setUp();
+  const settled = (number: number, text: string) => settle(plane.database.system, `ca/${number}`, text);
+  const made = (number: number) => makeGeneration(number, plane.clock.now, plane.secrets);
+  const old = await made(1);
+  for (let number = 1; number < limits.trustRootAuthorities - 1; number++) await settled(number, old);
+  await settled(limits.trustRootAuthorities - 1, await made(limits.trustRootAuthorities - 1));
+  const authority = plane.replica();
+  assert.equal((await authority.rotate()).generation, limits.trustRootAuthorities);
+  const full = (error: unknown) => isChainloopError(error, 'LIMIT_EXCEEDED') && /1024 generations, and takes no more/.test(error.message);
+  await assert.rejects(authority.rotate(), full);
+  await assert.rejects(plane.replica().rotate(), full);
+  const trustRoot = await loadTrustRoot(JSON.stringify(await authority.trustRoot()));
+  const policy = { type: 'identity', trustRoot, identity: { exact: identity.san }, issuer: identity.issuer, strict: true } as const;
+  assert.equal(verifyBundle(await sign(authority), policy).signer.name, identity.san);
 });
 
 test('an operator brings authorities in files, replaces them, and old files no longer sign', async () => {

@@ -22,9 +22,12 @@ export type CertificateAuthority = {
   /** Answers an RFC 3161 request, DER to DER. */
   timestamp(request: Uint8Array): Promise<Uint8Array>;
   trustRoot(): Promise<TrustedRootText>;
-  /** Begins a new generation; the ones before keep verifying what they signed. USAGE when the authorities are files. */
+  /**
+   * Begins a new generation; the ones before keep verifying what they signed. USAGE when the authorities are files; LIMIT_EXCEEDED, and
+   * nothing is changed, when no verifier could read the trusted root after it.
+   */
   rotate(): Promise<{ readonly generation: number; readonly createdAt: Date }>;
-  /** Makes or reads the keys now, to learn early whether they can be used. USAGE, STORAGE_UNAVAILABLE. */
+  /** Makes or reads the keys now, to learn early whether they can be used. USAGE, STORAGE_UNAVAILABLE, LIMIT_EXCEEDED as `rotate`. */
   check(): Promise<void>;
 };
 
@@ -64,8 +67,18 @@ export function createAuthority(deps: {
     return rows.map(({ key, value }) => readGeneration(Number(key.slice(prefix.length)), value)).toSorted((a, b) => a.number - b.number);
   }
 
-  const add = async (number: number, text: string): Promise<Generation> =>
-    readGeneration(number, await settle(database.system, `${prefix}${number}`, text));
+  /** Generations are for ever: one with which verifiers refuse the trusted root would end keyless signing. */
+  async function add(known: readonly Generation[], number: number, text: string): Promise<Generation> {
+    const root = JSON.stringify(trustedRoot([...known, readGeneration(number, text)], origin()));
+    // Half of what is read: the origin is in it once for each authority, and may become a longer one.
+    if (number > limits.trustRootAuthorities || Buffer.byteLength(root) > limits.trustRootSizeBytes / 2) {
+      throw new ChainloopError(
+        'LIMIT_EXCEEDED',
+        `certificate authority: its trusted root has ${known.length} generations, and takes no more; go on with the current one`,
+      );
+    }
+    return readGeneration(number, await settle(database.system, `${prefix}${number}`, text));
+  }
 
   async function fromDatabase(): Promise<State> {
     const known = await generations();
@@ -74,7 +87,7 @@ export function createAuthority(deps: {
     if (signers !== undefined) return { generations: known, signers };
     // There is none, or the operator has taken the files away: whichever server is first decides.
     const number = (latest?.number ?? 0) + 1;
-    await add(number, await makeGeneration(number, now(), secrets));
+    await add(known, number, await makeGeneration(number, now(), secrets));
     return fromDatabase();
   }
 
@@ -97,7 +110,7 @@ export function createAuthority(deps: {
     }
     const number = (latest?.number ?? 0) + 1;
     const holders = { issuing: { chain: chains.issuing }, timestamping: { chain: chains.timestamping } };
-    await add(number, JSON.stringify({ version: 1, createdAt: at.toISOString(), ...holders }));
+    await add(known, number, JSON.stringify({ version: 1, createdAt: at.toISOString(), ...holders }));
     return fromFiles(folder);
   }
 
@@ -129,9 +142,9 @@ export function createAuthority(deps: {
       if (caDir !== undefined) {
         throw new ChainloopError('USAGE', 'certificate authority: it is in files of --ca-dir; replace them there, and restart the server');
       }
-      const { generations } = await load();
-      const number = (generations.at(-1)?.number ?? 0) + 1;
-      const { createdAt } = await add(number, await makeGeneration(number, now(), secrets));
+      const { generations: known } = await load();
+      const number = (known.at(-1)?.number ?? 0) + 1;
+      const { createdAt } = await add(known, number, await makeGeneration(number, now(), secrets));
       loaded = undefined;
       return { generation: number, createdAt };
     },

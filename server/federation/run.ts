@@ -1,5 +1,5 @@
 import type { JobClaims } from '../../core/claims.ts';
-import type { RunnerContext } from '../../core/crafting.ts';
+import type { GitHead, RunnerContext } from '../../core/crafting.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { OrgScope } from '../../db/client.ts';
@@ -21,6 +21,15 @@ export function runnerOf(claims: JobClaims): RunnerContext {
     ...(claims.workflowPath !== undefined && { workflowFilePath: claims.workflowPath }),
     authenticated: true,
   };
+}
+
+/**
+ * Why this cannot be the commit of a run, or undefined. Of a federated run it is the one that its CI system proved, which for a pull request
+ * of GitHub is the merge: the commit that was proposed is its second parent. None at all is no lie, and of other runs nothing is proven.
+ */
+export function otherCommit({ claims }: Pick<RunContext, 'claims'>, head: GitHead | undefined): string | undefined {
+  if (claims === null || head === undefined || head.commit === claims.commit) return undefined;
+  return `is at commit ${head.commit}, and the CI run is of commit ${claims.commit}, as its CI system proved`;
 }
 
 /**

@@ -9,6 +9,7 @@ import { wire } from '../../core/wire.ts';
 import { type Collected, collect, keepStart, listCollected, sharedRun, startOf } from '../../db/collected.ts';
 import type { RunContext } from '../../db/runs.ts';
 import type { Actor } from '../actor.ts';
+import { otherCommit } from '../federation/run.ts';
 import { answer, runOf } from '../job-runs.ts';
 import { assertOpen } from '../run-refusals.ts';
 import { job } from '../trpc.ts';
@@ -17,7 +18,8 @@ import { job } from '../trpc.ts';
 export const collecting = {
   /**
    * Keeps what `init` fixed; the first job that says so decides for all. False when one did before. CONTRACT_NOT_SATISFIED for variables
-   * and annotations that are not of the pinned contract, LIMIT_EXCEEDED beyond `limits.stateSizeBytes`.
+   * and annotations that are not of the pinned contract, STATEMENT_MISMATCH for another commit than the one that the CI system proved,
+   * LIMIT_EXCEEDED beyond `limits.stateSizeBytes`.
    */
   begin: job.input(wire.attestationBegin).mutation(async ({ ctx: { scope, services, caller }, input }) => {
     const run = await runOf(caller, scope, input.runId);
@@ -34,6 +36,7 @@ export const collecting = {
       ...input.start,
     };
     assertStart(start);
+    assertCommit(run, start);
     return { kept: await keepStart(scope, runId, start) };
   }),
 
@@ -93,6 +96,16 @@ function assertStart(start: CraftingStart): void {
   const sizeBytes = Buffer.byteLength(JSON.stringify(start));
   if (sizeBytes <= limits.stateSizeBytes) return;
   throw new ChainloopError('LIMIT_EXCEEDED', `attestation: what init fixes has ${sizeBytes} bytes; the limit is ${limits.stateSizeBytes}`);
+}
+
+/** It would be refused at the push, when all jobs have done their work. */
+function assertCommit(run: RunContext, { head }: CraftingStart): void {
+  const problem = otherCommit(run, head);
+  if (problem === undefined) return;
+  throw new ChainloopError(
+    'STATEMENT_MISMATCH',
+    `attestation: the checkout ${problem}; attest from a checkout of that commit, or from a folder that is none`,
+  );
 }
 
 /** The contract bounds what a run can hold: one row for each of its materials. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createKeylessPorts } from '../../client/signing.ts';
 import { createKeylessSigner } from '../../core/adapters/keyless.ts';
+import type { GitHead } from '../../core/crafting.ts';
 import { isChainloopError } from '../../core/errors.ts';
 import type { InitAnswer, Signer } from '../../core/ports.ts';
 import { loadTrustRoot } from '../../core/trust-root.ts';
@@ -11,6 +12,7 @@ import { verifyBundle } from '../../core/verify.ts';
 import { databaseKinds } from '../../test/databases.ts';
 import { acme, certifiedSigner, createFakeAuthority, github as publicGithub } from '../../test/fakes/authority.ts';
 import { startFederatedPlane } from '../../test/fakes/federated.ts';
+import { githubJob } from '../../test/fakes/issuer.ts';
 import { jobContract, startJob, text } from '../../test/fakes/job.ts';
 import { needs } from '../../test/needs.ts';
 
@@ -24,14 +26,15 @@ for (const kind of databaseKinds) {
     await federated.bind('github');
 
     /** A job with nothing but a token of its CI system. */
-    async function newJob(runId: string) {
-      const { token, identity } = await exchange(await github.github({ claims: { run_id: runId } }));
+    async function newJob(runId: string, claims: Record<string, string> = {}) {
+      const { token, identity } = await exchange(await github.github({ claims: { run_id: runId, ...claims } }));
       const job = await startJob({ url: plane.url, organization: 'acme', token });
       const run = await job.init();
       const materials = [text('commit', '9a96775d'), await job.upload('binary', `the binary of ${runId}`)];
       const keyless = createKeylessSigner(createKeylessPorts(plane.api(token)));
-      const bundle = (signer: Signer = keyless, runner = run.runner) => job.bundle(run, materials, { signer, start: { runner } });
-      return { job, run, identity, bundle };
+      const bundle = (signer: Signer = keyless, runner = run.runner, head?: GitHead) =>
+        job.bundle(run, materials, { signer, start: { runner, ...(head !== undefined && { head }) } });
+      return { job, run, identity, bundle, api: plane.api(token) };
     }
     const shown = async ({ runId }: InitAnswer) => (await api.run.describe.query({ id: runId })).attestation;
 
@@ -50,6 +53,45 @@ for (const kind of databaseKinds) {
       assert.equal((await job.push(run, await bundle())).state, 'success');
       const described = (await api.run.describe.query({ id: run.runId })).run;
       assert.deepEqual([described.runnerAuthenticated, described.claims?.runnerEnvironment], [true, 'github-hosted']);
+    });
+
+    await t.test('check 5: a federated job that says that another commit was built is refused, at begin and at the push', async () => {
+      const { job, run, bundle, api: own } = await newJob('101');
+      const at = (commit: string) => ({ commit, remotes: [] });
+      const both = new RegExp(`${'e'.repeat(40)}.*${githubJob.sha}`);
+      for (const commit of ['e'.repeat(40), 'e'.repeat(64)]) {
+        const lie = { env: { CUSTOM_VAR: 'value' }, annotations: { severity: 'low' }, head: at(commit) };
+        const begun = own.attestation.begin.mutate({ runId: run.runId, start: lie });
+        await assert.rejects(begun, {
+          code: 'STATEMENT_MISMATCH',
+          message: new RegExp(`${commit}.*${githubJob.sha}.*checkout of that commit`),
+        });
+        const pushed = job.push(run, await bundle(undefined, undefined, at(commit)));
+        await assert.rejects(pushed, { code: 'STATEMENT_MISMATCH', message: both });
+      }
+      assert.equal((await job.push(run, await bundle(undefined, undefined, at(githubJob.sha)))).state, 'success');
+    });
+
+    await t.test('the commit of a pull request is the merge that GitHub made, with the one that was proposed as its parent', async () => {
+      const ref = 'refs/pull/7/merge';
+      const [merge, base, proposed] = ['d', 'b', 'a'].map((digit) => digit.repeat(40));
+      assert.ok(merge !== undefined && base !== undefined && proposed !== undefined);
+      const id = await federated.bind('github', { refs: [ref], events: ['pull_request'] });
+      const { job, run, bundle } = await newJob('102', {
+        ref,
+        sha: merge,
+        event_name: 'pull_request',
+        base_ref: 'main',
+        head_ref: 'topic',
+      });
+      const proposedAlone = job.push(run, await bundle(undefined, undefined, { commit: proposed, remotes: [] }));
+      await assert.rejects(proposedAlone, { code: 'STATEMENT_MISMATCH' });
+      const head = { commit: merge, parents: [base, proposed], remotes: [] };
+      assert.equal((await job.push(run, await bundle(undefined, undefined, head))).state, 'success');
+      const { run: described, attestation } = await api.run.describe.query({ id: run.runId });
+      assert.equal(described.claims?.commit, merge);
+      assert.match(JSON.stringify(attestation?.statement), new RegExp(`"sha1":"${merge}".*"parents":\\["${base}","${proposed}"\\]`));
+      await api.binding.remove.mutate({ id });
     });
 
     const { job, run, identity, bundle } = await newJob('2');

@@ -23,7 +23,7 @@ export function createRegistryStorage(options: {
   const client = createRegistryClient({
     ...options.client,
     fetchPolicy: { ...fetchPolicy, ...options.client.fetchPolicy },
-    advice: 'set new credentials with: chainloop cas-backend update --name … --username … --password …',
+    advice: 'set new credentials with: chainloop cas-backend update --name <name> --username <name> --password <password>',
   });
   const { organizationId, secrets, now = () => new Date() } = options;
   const uploads = createRegistryUploads({

@@ -35,7 +35,7 @@ test('a pull request from a fork is skipped: green, a notice, status=skipped', a
   const { steps, status } = await scene.job(attest(), { run, job: { permissions: { contents: 'read' } } });
   assert.equal(status, 'success');
   assert.equal(steps[0]?.outputs.status, 'skipped');
-  assert.match(errors(steps[0]), /^notice Chainloop: skipped: this is a pull request from a fork/);
+  assert.match(errors(steps[0]), /^notice Chainloop: skipped: This is a pull request from a fork/);
   assert.match(steps[0]?.summary ?? '', /skipped/);
 });
 

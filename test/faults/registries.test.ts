@@ -36,7 +36,7 @@ const status = (code: number, more: { headers?: Record<string, string>; times?: 
   ({ type: 'status', path: uploads, ...always, status: code, ...more }) as const;
 
 const refusals: readonly { readonly what: string; readonly faults: readonly Fault[]; readonly code: number; readonly says: RegExp }[] = [
-  { what: 'that wants other credentials (401)', faults: [status(401)], code: 5, says: /cas-backend add oci --username/ },
+  { what: 'that wants other credentials (401)', faults: [status(401)], code: 5, says: /cas-backend update --name <name> --username/ },
   { what: 'that allows nothing (403)', faults: [status(403)], code: 5, says: /the account may not do this/ },
   { what: 'without such a repository (404)', faults: [status(404)], code: 1, says: /check the name of the repository/ },
   {
@@ -104,7 +104,7 @@ test('a registry that only stumbles is not noticed: the job goes through, and it
       if (index > 0) succeeded(await work.line.run(['attestation', 'init'], { env: work.job }));
       const before = proxy.requests.length;
       proxy.inject(...faults);
-      succeeded(await work.line.run(add, { env: work.job }));
+      succeeded(await work.line.run(add, { env: { ...work.job, CHAINLOOP_RETRY_SECONDS: '20' } }));
       succeeded(await work.line.run(['attestation', 'push'], { env: work.job }));
       const happened = proxy.requests.slice(before).filter(({ fault }) => fault !== undefined).length;
       assert.ok(happened > 0, 'the fault took place');
