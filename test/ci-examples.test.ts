@@ -109,6 +109,14 @@ const open = (): Promise<ControlPlane> => {
 };
 after(async () => (await opening)?.[Symbol.asyncDispose]());
 
+test('the examples run the released version of this package', async () => {
+  const { version }: { readonly version: string } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  for (const { file } of systems) {
+    const text = await readFile(join(root, 'examples', file), 'utf8');
+    for (const [, named] of text.matchAll(/npx --yes (\S+)/g)) assert.equal(named, `chainloop@${version}`, file);
+  }
+});
+
 for (const [index, ci] of systems.entries()) {
   test(`${ci.file}: a build is attested, and one that fails is a run that has failed`, async () => {
     const plane = await open();

@@ -3,9 +3,9 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, cp, mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
 import * as z from 'zod';
@@ -20,7 +20,7 @@ import { listen } from '../fakes/listen.ts';
 // package is this checkout.
 
 export const root = join(import.meta.dirname, '..', '..');
-const program = createRequire(import.meta.url).resolve('gitlab-ci-local');
+const program = fileURLToPath(import.meta.resolve('gitlab-ci-local'));
 
 /** The version under which projects of the tests include the components. */
 export const componentVersion = '1.0.0';
