@@ -8,6 +8,7 @@ import { commandLine } from './fakes/command-line.ts';
 import { startFederatedPlane } from './fakes/federated.ts';
 import { gitlabJob } from './fakes/issuer.ts';
 import { listen } from './fakes/listen.ts';
+import { run } from './fakes/process.ts';
 import { succeeded } from './fakes/workplace.ts';
 
 /** `chainloop attest` as jobs of GitLab call it: the real command line, as processes, with the variables that a component sets. */
@@ -23,6 +24,7 @@ await federated.api.contract.update.mutate({ name: 'release', format: 'yaml', bo
 await federated.bind('gitlab');
 after(() => federated[Symbol.asyncDispose]());
 
+const program = join(import.meta.dirname, '..', 'bin', 'chainloop.js');
 let pipelines = 1000;
 /** A job of a pipeline of its own, unless `claims` says which. */
 function gitlab(env: Readonly<Record<string, string>>, claims: Readonly<Record<string, string>> = {}): Promise<CiJob> {
@@ -224,4 +226,17 @@ test('what the job is given is in no output and no file of its checkout, and aft
   }
   succeeded(await job.run('ci-finish'));
   for (const [name, text] of await textsOf(job.folder)) for (const secret of secrets) assert.ok(!text.includes(secret), name);
+});
+
+test('the commands of the summary verify what was attested', async () => {
+  await using job = await gitlab({ CHAINLOOP_MATERIALS: 'commit=abc\nbinary=app' });
+  await writeFile(join(job.checkout, 'app'), 'built');
+  succeeded(await job.run('attest'));
+  const [, script = ''] = /```bash\n([\s\S]*?)```/.exec(await report(job, 'chainloop-summary.md')) ?? [];
+  assert.match(script, /--source-repository 'https:\/\/gitlab.com\/acme\/app'/);
+  const { token } = await federated.api.apiToken.create.mutate({ name: 'reader' });
+  const lines = script.replaceAll('\\\n', ' ').replaceAll(/^chainloop /gm, `'${process.execPath}' '${program}' `);
+  await using line = await commandLine({ CHAINLOOP_URL: federated.plane.url, CHAINLOOP_TOKEN: token });
+  const verified = await run({ program: 'sh', args: ['-ec', lines], cwd: job.checkout, env: line.env });
+  assert.match(verified.stdout, /gitlab\.com\/acme\/app/);
 });
