@@ -204,7 +204,7 @@ async function startTokens({ gitlab }: FederatedPlane) {
   let serving: Serving | undefined;
   const given = new Map<string, Promise<string>>();
 
-  async function tokenOf(job: string, jobId: string): Promise<string> {
+  async function tokenOf(job: string, jobId: string, sha: string): Promise<string> {
     if (serving === undefined) throw new Error('no pipeline is running');
     const { cwd, pipelineId, claims, variables } = serving;
     const expanded: unknown = parse(await readFile(join(cwd, '.gitlab-ci-local', 'expanded-gitlab-ci.yml'), 'utf8'));
@@ -212,13 +212,13 @@ async function startTokens({ gitlab }: FederatedPlane) {
     if (!keyword.success) return '';
     const { aud } = keyword.data.id_tokens.CHAINLOOP_ID_TOKEN;
     const audience = aud.replaceAll(/\$\{?(\w+)\}?/g, (_, name: string) => variables[name] ?? '');
-    return gitlab.gitlab({ audience, claims: { pipeline_id: pipelineId, job_id: jobId, ...claims } });
+    return gitlab.gitlab({ audience, claims: { pipeline_id: pipelineId, job_id: jobId, sha, ci_config_sha: sha, ...claims } });
   }
 
   const server = createServer((request, response) => {
     const asked = new URL(request.url ?? '/', 'http://localhost').searchParams;
-    const [job, id] = [asked.get('job') ?? '', asked.get('id') ?? ''];
-    const token = given.get(id) ?? tokenOf(job, id);
+    const [job, id, sha] = [asked.get('job') ?? '', asked.get('id') ?? '', asked.get('sha') ?? ''];
+    const token = given.get(id) ?? tokenOf(job, id, sha);
     given.set(id, token);
     token.then(
       (text) => response.end(text),
@@ -242,8 +242,8 @@ async function writeNpx(folder: string, tokensUrl: string): Promise<string> {
 const { spawn } = require('node:child_process');
 const [yes, name, ...args] = process.argv.slice(2);
 if (yes !== '--yes' || name !== 'chainloop@${version}') throw new Error('npx was asked for ' + name);
-const { CI_JOB_NAME: job = '', CI_JOB_ID: id = '' } = process.env;
-fetch('${tokensUrl}/?' + new URLSearchParams({ job, id })).then(async (answer) => {
+const { CI_JOB_NAME: job = '', CI_JOB_ID: id = '', CI_COMMIT_SHA: sha = '' } = process.env;
+fetch('${tokensUrl}/?' + new URLSearchParams({ job, id, sha })).then(async (answer) => {
   const token = await answer.text();
   if (!answer.ok) throw new Error(token);
   const env = { ...process.env, CI_PROJECT_DIR: process.cwd(), ...(token !== '' && { CHAINLOOP_ID_TOKEN: token }) };
