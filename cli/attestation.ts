@@ -109,7 +109,10 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       else print(context, craftingJson(found), () => []);
       for (const { message } of found.problems) context.log.info(message);
       if (found.sealed) context.log.info('It is signed; send it, the same bytes again, with: chainloop attestation push');
-      else if (found.problems.length === 0) context.log.info('All is there; send it with: chainloop attestation push');
+      else if (found.problems.length === 0) {
+        const key = found.start.contract.signing?.includes('keyless') === false ? ' --key FILE' : '';
+        context.log.info(`All is there; send it with: chainloop attestation push${key}`);
+      }
     },
   }),
   pushCommand,

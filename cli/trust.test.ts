@@ -241,3 +241,15 @@ test('an identity is trusted, exactly or by a prefix, under our authorities or o
   assert.equal(left.items.length, 1);
   assert.equal((await operator('identity', 'rm', '--name', 'prefix')).code, 1);
 });
+
+test('a job is told how the contract wants it signed before it pushes, and no certificate is asked for', async () => {
+  await api.contract.update.mutate({ name: 'release', format: 'yaml', body: `${contract}signing: [key]\n` });
+  await craft();
+  const status = await job('attestation', 'status');
+  assert.match(succeeded(status), /│ Signing +│ key +│/);
+  assert.match(status.stderr, /attestation push --key FILE/);
+  const push = await job('attestation', 'push');
+  refused(push, 3, /the contract accepts only: key; .*--key FILE/);
+  assert.doesNotMatch(push.stderr, /Signing keyless as/);
+  await api.contract.update.mutate({ name: 'release', format: 'yaml', body: contract });
+});

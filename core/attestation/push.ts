@@ -111,6 +111,7 @@ async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafti
         'attestation: there is no key to sign with; give one with --key, or make one: chainloop key generate',
       );
     }
+    refuseOtherWay(crafting, ports.signer);
     const bundle = await signed(buildStatement(complete, { finishedAt: ports.now(), builderId: options.builderId }), ports.signer);
     await ports.store.seal(bundle);
     const now = await ports.store.load();
@@ -119,6 +120,19 @@ async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafti
     crafting = now;
   }
   throw new ChainloopError('CONFLICT', 'attestation: evidence keeps being added while it is signed; push when all of it is there');
+}
+
+/** Said before a key is certified for nothing. The control plane asks again. */
+function refuseOtherWay({ start: { contract } }: Crafting, { way }: Signer): void {
+  if (way === undefined || contract.signing === undefined || contract.signing.includes(way)) return;
+  const [found, advice] =
+    way === 'key'
+      ? ['with a key', 'leave --key and CHAINLOOP_SIGNING_KEY out, or give --signing keyless']
+      : ['keyless', 'give the private key with --key FILE, or CHAINLOOP_SIGNING_KEY'];
+  throw new ChainloopError(
+    'CONTRACT_NOT_SATISFIED',
+    `attestation: this would be signed ${found}, and the contract accepts only: ${contract.signing.join(', ')}; ${advice}`,
+  );
 }
 
 function sealed(crafting: Crafting, options: PushOptions): SealedCrafting {
