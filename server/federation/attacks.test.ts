@@ -408,6 +408,16 @@ test('rotation: a new key works at once, a withdrawn one ends, and made-up key i
   await refused(exchange(await github.github()), 'CONTROL_PLANE_UNREACHABLE', /status 503/);
   minutes += 1;
   await exchange(await github.github());
+
+  // It stumbles just when it rotates: nobody knows whether it has the key, so the job may try again until it is asked again.
+  minutes += 1;
+  await github.rotate({ withdraw: true });
+  github.failNext(1);
+  const early = await github.github();
+  await refused(exchange(early), 'CONTROL_PLANE_UNREACHABLE', /status 503/);
+  await refused(exchange(early), 'CONTROL_PLANE_UNREACHABLE', /did not answer a moment ago/);
+  minutes += 1;
+  await exchange(early);
 });
 
 test('the discovery document of another issuer, and keys at another origin, are refused', async () => {
