@@ -13,6 +13,7 @@ import {
   statementIn,
 } from '../../test/fakes/crafting-job.ts';
 import { push } from '../attestation.ts';
+import { verifyBundle } from '../verify.ts';
 
 test('a required material that is missing stops push, and the attestation goes on', async () => {
   const job = aJob();
@@ -84,6 +85,19 @@ test('a push by a key that nobody trusts is refused, and can be signed again by 
   assert.equal((await job.status()).sealed, false);
   await job.push();
   assert.deepEqual(job.plane.states(), ['success']);
+});
+
+test('where no key is trusted yet, what to do about it is said once', async () => {
+  const job = await ready();
+  const push = async ({ bundle }: { readonly bundle: string }) => {
+    verifyBundle(bundle, { type: 'keys', keys: [] });
+    throw new Error('a bundle was believed');
+  };
+  await fails(
+    job.push({ controlPlane: { ...job.plane.controlPlane, push } }),
+    'SIGNER_UNTRUSTED',
+    /^(?!.*key trust.*key trust).*key trust/,
+  );
 });
 
 test('a push whose evidence has gone from storage can be mended by adding it again', async () => {

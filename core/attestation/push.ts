@@ -82,11 +82,14 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   'CONFLICT',
 ]);
 
+/** Where no key is trusted yet, the verifier has said so. */
+const keyTrust = /chainloop key trust/;
+
 function advised(error: ChainloopError): ChainloopError {
   const advice = endings.has(error.code)
     ? 'forget it here with: chainloop attestation reset'
     : error.code === 'SIGNER_UNTRUSTED'
-      ? 'nothing was recorded; sign with a trusted key, or have this one trusted with: chainloop key trust'
+      ? `nothing was recorded; sign with a trusted key${keyTrust.test(error.message) ? '' : ', or have this one trusted with: chainloop key trust'}`
       : refusals.has(error.code)
         ? 'nothing was recorded; mend it and push again'
         : 'the signed attestation is kept; push again, and the same bytes are sent';
