@@ -45,7 +45,7 @@ nothing and pushes nothing; it needs no control plane, unless the contract is in
         ...{ from, replace, annotations: annotation },
         ...{ env: context.env, directory: currentFolder() },
       });
-      if (joined) context.log.info('Another job of this CI run has begun the attestation; this one joins it');
+      if (joined) context.log.info('The attestation of this CI run has begun already; this job goes on with it');
       for (const [name, value] of Object.entries(annotation)) {
         if (start.annotations[name] !== value)
           context.log.warn(`annotation '${name}' was fixed before; another is taken by attestation push`);

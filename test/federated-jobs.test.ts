@@ -305,6 +305,15 @@ claim('a job is told the identity that it signs as; a command that takes a token
   refused(await mute.run('auth', 'whoami'), 5, /id-token: write/);
 });
 
+claim('a job that says init twice is not told of another job', async (bench) => {
+  await using job = await github(bench, newRun());
+  succeeded(await job.run('attestation', 'init'));
+  const again = await job.run('attestation', 'init');
+  succeeded(again);
+  assert.match(again.stderr, /has begun already; this job goes on with it/);
+  assert.doesNotMatch(again.stderr, /[Aa]nother job/);
+});
+
 claim('what belongs to one job only is refused where jobs share the attestation', async (bench) => {
   await using job = await github(bench, newRun());
   refused(await job.run('attestation', 'init', '--attestation-id', 'second'), 2, /--attestation-id/);
