@@ -88,7 +88,7 @@ export function removeBinding(scope: OrgScope, id: string, now: Date): Promise<B
 export async function bindingsFor(
   system: SystemScope,
   claims: Pick<JobClaims, 'issuer' | 'ownerId' | 'repository'>,
-  asked: { readonly organization: string; readonly project?: string | undefined; readonly workflow?: string | undefined },
+  organization: string,
   now: Date,
 ): Promise<readonly BindingRow[]> {
   const { issuer, ownerId, repository } = claims;
@@ -105,9 +105,7 @@ export async function bindingsFor(
         isNull(bindings.removedAt),
         isNull(workflows.deletedAt),
         or(eq(bindings.ownerId, ownerId), pending),
-        eq(organizations.name, asked.organization),
-        asked.project === undefined ? undefined : eq(projects.name, asked.project),
-        asked.workflow === undefined ? undefined : eq(workflows.name, asked.workflow),
+        eq(organizations.name, organization),
       ),
     )
       // Those with ids first, then the oldest: which one lets a job in does not depend on chance.

@@ -472,6 +472,16 @@ test('several bindings: the job chooses, or is told which there are', async () =
   await bind('github', { workflow: 'acme/bedrock/nightly' });
   await refused(exchange(await github.github()), 'CONFLICT', /\(bedrock\/release, bedrock\/nightly\)/);
   assert.equal((await exchange(await github.github(), { workflow: 'nightly' })).workflow, 'nightly');
+  const mistyped = { workflow: 'othr' };
+  await refused(
+    exchange(await github.github(), mistyped),
+    'NO_BINDING',
+    /for workflow 'othr'; .* into: bedrock\/release, bedrock\/nightly$/,
+  );
+  await refused(exchange(await github.github(), { project: 'x', workflow: 'y' }), 'NO_BINDING', /workflow 'y' of project 'x'; /);
+  // A job that none lets in learns why.
+  const evil = await github.github(second({ ref: 'refs/tags/evil' }));
+  await refused(exchange(evil, mistyped), 'NO_BINDING', /of that owner would have to say otherwise/);
 });
 
 /** Another tenant, that has bound the repository of acme to a workflow of its own. */
