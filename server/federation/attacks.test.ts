@@ -517,13 +517,14 @@ test('starvation: the bindings of a stranger are limited, and hide none of anoth
   await using federated = await startFederatedPlane();
   const { github, exchange, bind } = federated;
   const mallory = await stranger(federated);
-  for (let made = 1; made < limits.bindings; made++) await bind('github', {}, mallory);
-  await refused(bind('github', {}, mallory), 'LIMIT_EXCEEDED', /has 200 already; remove one/);
+  for (let made = 1; made < limits.bindings; made++) await bind('github', { refs: [`refs/heads/${made}`] }, mallory);
+  await refused(bind('github', { refs: ['refs/heads/more'] }, mallory), 'LIMIT_EXCEEDED', /has 200 already; remove one/);
   await bind('github', { repositoryId: undefined, ownerId: undefined });
   assert.equal((await exchange(await github.github(), { organization: 'acme' })).organization, 'acme');
   const [first] = (await mallory.binding.list.query({})).items;
   await mallory.binding.remove.mutate({ id: first?.id ?? '' });
-  await bind('github', {}, mallory);
+  await refused(bind('github', {}, mallory), 'ALREADY_EXISTS', /lets in the same jobs already/);
+  await bind('github', { refs: ['refs/heads/more'] }, mallory);
 });
 
 test('guessing is slowed down: refusals of one address are counted, jobs are not', async () => {
