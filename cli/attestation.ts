@@ -45,7 +45,7 @@ nothing and pushes nothing; it needs no control plane, unless the contract is in
         ...{ from, replace, annotations: annotation },
         ...{ env: context.env, directory: currentFolder() },
       });
-      if (joined) context.log.info('Another job of this CI run has begun the attestation; this one joins it');
+      if (joined) context.log.info('The attestation of this CI run has begun already; this job goes on with it');
       for (const [name, value] of Object.entries(annotation)) {
         if (start.annotations[name] !== value)
           context.log.warn(`annotation '${name}' was fixed before; another is taken by attestation push`);
@@ -109,7 +109,10 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       else print(context, craftingJson(found), () => []);
       for (const { message } of found.problems) context.log.info(message);
       if (found.sealed) context.log.info('It is signed; send it, the same bytes again, with: chainloop attestation push');
-      else if (found.problems.length === 0) context.log.info('All is there; send it with: chainloop attestation push');
+      else if (found.problems.length === 0) {
+        const key = found.start.contract.signing?.includes('keyless') === false ? ' --key FILE' : '';
+        context.log.info(`All is there; send it with: chainloop attestation push${key}`);
+      }
     },
   }),
   pushCommand,

@@ -43,9 +43,12 @@ asked for one answer before it is kept, in a file that only you can read.`,
     name: 'whoami',
     about: 'show what the control plane takes you for, and the identity that a job signs as',
     examples: ['chainloop auth whoami'],
+    details: `In a CI job without a token it is the job itself, as a binding lets it in; where there are bindings for several workflows,
+CHAINLOOP_WORKFLOW and CHAINLOOP_PROJECT say which.`,
     flags: {},
     run: async (context) => {
-      const actor = await (await connect(context)).auth.whoami.query();
+      const { withoutToken } = await import('./job.ts');
+      const actor = await (await connect(await withoutToken(context), { forJobs: true })).auth.whoami.query();
       const { url } = await context.settings();
       print(context, actor, () => [
         {

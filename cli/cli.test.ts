@@ -43,6 +43,21 @@ test('the help of a command shows the options of every command, but for one that
   );
 });
 
+test('run is short for workflow run', async () => {
+  await using cli = await commandLine();
+  const whole = await cli.run(['workflow', 'run', 'describe', '--help']);
+  for (const args of [
+    ['run', 'describe', '--help'],
+    ['help', 'run', 'describe'],
+    ['--output', 'json', 'run', 'describe', '--help'],
+  ]) {
+    assert.deepEqual(await cli.run(args), whole);
+  }
+  const ended = await cli.run(['run', 'describe', '--id', 'x']);
+  assert.equal(ended.code, 2);
+  assert.match(ended.stderr, /--id takes an id/);
+});
+
 test('a word that is no command is answered with the nearest one', async () => {
   await using cli = await commandLine();
   const ended = await cli.run(['wrokflow', 'ls']);

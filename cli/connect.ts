@@ -8,13 +8,15 @@ import type { Settings } from './settings.ts';
 const operatorPatienceMs = 5_000;
 
 /** The settings with a token. Throws UNAUTHENTICATED when there is none. */
-export async function authenticatedSettings(context: Context): Promise<Settings & { readonly token: string }> {
+export async function authenticatedSettings(context: Context, advice = whereFrom(context)): Promise<Settings & { readonly token: string }> {
   const settings = await context.settings();
   if (settings.token === undefined) {
-    throw new ChainloopError('UNAUTHENTICATED', `no token for ${settings.url}: ${whereFrom(context)}`);
+    throw new ChainloopError('UNAUTHENTICATED', `no token for ${settings.url}: ${advice}`);
   }
   return { ...settings, token: settings.token };
 }
+
+const ofOperators = 'set CHAINLOOP_TOKEN, or keep one with: chainloop auth login';
 
 /** How the user of this command comes by a token; a CI job needs none that is kept anywhere. */
 function whereFrom({ env }: Context): string {
@@ -22,12 +24,12 @@ function whereFrom({ env }: Context): string {
     return "give the job the permission 'id-token: write' (jobs for pull requests from forks never have it), or set CHAINLOOP_TOKEN";
   }
   if (env.GITLAB_CI === 'true') return 'give the job id_tokens with CHAINLOOP_ID_TOKEN (docs/federation.md), or set CHAINLOOP_TOKEN';
-  return 'set CHAINLOOP_TOKEN, or keep one with: chainloop auth login';
+  return ofOperators;
 }
 
 /** How to reach the control plane as the user of this command. */
-export async function apiOptions(context: Context, patienceMs?: number): Promise<ApiOptions> {
-  const settings = await authenticatedSettings(context);
+export async function apiOptions(context: Context, patienceMs?: number, advice?: string): Promise<ApiOptions> {
+  const settings = await authenticatedSettings(context, advice);
   // Asked again before each call: the credential of a job is renewed.
   const token = async () => (await authenticatedSettings(context)).token;
   return { ...addressOf(context, settings, patienceMs), token };
@@ -43,9 +45,13 @@ export function addressOf({ env }: Context, { url, organization }: Settings, pat
   return { url, organization, version, retryBudgetMs, insecure: env.CHAINLOOP_INSECURE === '1' };
 }
 
-/** The control plane's procedures. Nothing is sent yet. */
-export async function connect(context: Context): Promise<Api> {
-  const [options, { createApi }] = await Promise.all([apiOptions(context, operatorPatienceMs), import('../client/api.ts')]);
+/**
+ * The control plane's procedures. Nothing is sent yet. What a CI job proves of itself lets it attest, and nothing else: whoever has no
+ * token is told to get one, unless the command is for jobs too.
+ */
+export async function connect(context: Context, { forJobs = false } = {}): Promise<Api> {
+  const advice = forJobs ? undefined : ofOperators;
+  const [options, { createApi }] = await Promise.all([apiOptions(context, operatorPatienceMs, advice), import('../client/api.ts')]);
   return createApi(options);
 }
 

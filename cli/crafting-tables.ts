@@ -19,6 +19,7 @@ export function craftingTables({ start, checklist, materials, sealed }: Status, 
         ['Team', identity.team],
         ['Project', identity.project],
         ['Contract Revision', identity.contractRevision === 0 ? '' : String(identity.contractRevision)],
+        ...(contract.signing === undefined ? [] : [['Signing', contract.signing.join(' or ')]]),
         ...(sealed ? [['Signed', 'Yes']] : []),
       ],
     },
@@ -37,7 +38,7 @@ export function craftingTables({ start, checklist, materials, sealed }: Status, 
 
 /** The same for scripts. */
 export function craftingJson({ start, checklist, problems, sealed }: Status): unknown {
-  const { identity, runner, env, annotations, initializedAt, dryRun, head } = start;
+  const { identity, contract, runner, env, annotations, initializedAt, dryRun, head } = start;
   return {
     ...identity,
     initializedAt,
@@ -48,6 +49,7 @@ export function craftingJson({ start, checklist, problems, sealed }: Status): un
     commit: head?.commit ?? null,
     materials: checklist,
     problems,
+    signing: contract.signing ?? ['key', 'keyless'],
     sealed,
   };
 }

@@ -6,6 +6,7 @@ import { print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
 import { readTrustRoot } from './policy.ts';
 import type { Table } from './terminal/table.ts';
+import { withTrustRoot } from './trust-root.ts';
 
 export const identity = group('identity', 'whose keyless signatures are trusted, besides the job of the run', [
   command({
@@ -30,7 +31,7 @@ prefix ends at a / or @: https://github.com/acme/app is not https://github.com/a
       }
       const identity = san === undefined ? { prefix: sanPrefix ?? '' } : { exact: san };
       const trustRoot = ca === undefined ? undefined : await readTrustRoot(ca);
-      const trusted = await (await connect(context)).identity.trust.mutate({ name, issuer, identity, trustRoot });
+      const trusted = await withTrustRoot(ca, (await connect(context)).identity.trust.mutate({ name, issuer, identity, trustRoot }));
       context.log.info('Identity trusted!');
       print(context, trusted, () => [table([trusted])]);
     },

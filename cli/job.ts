@@ -58,6 +58,13 @@ export async function openJob(context: Context, choice: Choice, { dryRun = false
   };
 }
 
+/** The same command as the job that runs it, where there is no token and the CI system proves what the job is. */
+export async function withoutToken(context: Context): Promise<Context> {
+  const source = (await context.settings()).token === undefined ? await sourceOf(context) : undefined;
+  if (source === undefined) return context;
+  return withCredential(context, source, { workflow: undefined, project: undefined, attestationId: undefined }, currentFolder());
+}
+
 async function sourceOf({ env }: Context): Promise<CiTokenSource | undefined> {
   const { ciTokenSource } = await import('../core/adapters/ci-token.ts');
   return ciTokenSource(env);

@@ -111,7 +111,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     process.stderr.write(`ERR standard output cannot be written (${error.code}); what was printed is not whole\n`);
     process.exit(1);
   });
-  const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
+  const words = expanded(argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv);
   if (words.length === 0) return say(process.stderr, help(), 2);
   if (words.length === 1 && (words[0] === '--help' || words[0] === '-h')) return say(process.stdout, help(), 0);
 
@@ -150,10 +150,20 @@ async function chosenOutput(outputs: readonly OutputFormat[], asked: string | un
   throw new ChainloopError('USAGE', `--output: '${asked}' is not one of ${outputs.join(', ')}`);
 }
 
-/** The first word that is neither an option nor the value of one. */
+/** `chainloop run …` is short for `chainloop workflow run …`. */
+function expanded(words: readonly string[]): readonly string[] {
+  const at = nounIndex(words);
+  return words[at] === 'run' ? words.toSpliced(at, 0, 'workflow') : words;
+}
+
 function nounOf(words: readonly string[]): string | undefined {
+  return words[nounIndex(words)];
+}
+
+/** Where the first word is that is neither an option nor the value of one; -1 when there is none. */
+function nounIndex(words: readonly string[]): number {
   const valued = ['--output', '--url', '--organization'];
-  return words.find((word, index) => !word.startsWith('-') && !valued.includes(words[index - 1] ?? ''));
+  return words.findIndex((word, index) => !word.startsWith('-') && !valued.includes(words[index - 1] ?? ''));
 }
 
 function say(stream: NodeJS.WriteStream, text: string, exitCode: number): number {

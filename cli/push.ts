@@ -16,7 +16,9 @@ export const pushCommand = command({
   ],
   details: `Without a key it signs keyless: the control plane certifies a key of this moment for the job, as the job's own identity; that takes the
 credential of a job, not of a person. The password of an encrypted key is taken from CHAINLOOP_SIGNING_PASSWORD. Prints the signed envelope. A
-push whose answer was lost is repeated with the same bytes.`,
+push whose answer was lost is repeated with the same bytes, from the same machine and folder. Where jobs share the attestation, another job
+has nothing to repeat: once the run has ended, it is told so (exit status 6), and no bundle is written; an operator gets it with:
+chainloop workflow run describe --id RUN --output attestation > FILE`,
   flags: {
     ...signingFlags,
     bundle: text('<path>', 'also write the Sigstore bundle to this file'),

@@ -8,6 +8,7 @@ import { collect, pageFlags } from './paging.ts';
 import { policyFlags, readPolicy } from './policy.ts';
 import { attestationOf, bundleText } from './run-attestation.ts';
 import { describeJson, describeTables, footnote, listTable } from './run-tables.ts';
+import { withTrustRoot } from './trust-root.ts';
 
 export const run = group('run', 'the runs of workflows and their attestations', [
   command({
@@ -55,7 +56,7 @@ what only the job says is called self-reported. --output attestation writes the 
     outputs: ['table', 'json', 'statement', 'attestation'],
     run: async (context, { id, latest, workflow, project, ...trusted }) => {
       refuseAmbiguous({ id, latest, workflow, project });
-      const policy = await readPolicy(trusted);
+      const policy = await withTrustRoot(trusted.trustRoot, readPolicy(trusted));
       const client = await connect(context);
       const description = await client.run.describe.query({ id: id ?? (await latestRun(client, { workflow, project })) });
       const checked = policy === undefined ? undefined : (await import('./run-verify.ts')).verifyRun(description, policy);

@@ -41,6 +41,7 @@ export function signerOf(context: Context, { signing, key }: Choice, { dryRun }:
 
 function keySigner({ env }: Context, reference: string): Signer {
   return {
+    way: 'key',
     async sign(pae) {
       const { loadSigner } = await import('../core/adapters/keys.ts');
       const password = env.CHAINLOOP_SIGNING_PASSWORD ? 'env://CHAINLOOP_SIGNING_PASSWORD' : undefined;
@@ -52,6 +53,7 @@ function keySigner({ env }: Context, reference: string): Signer {
 /** Asks for nothing before there is something to sign. */
 function keylessSigner(context: Context): Signer {
   return {
+    way: 'keyless',
     async sign(pae) {
       const [{ createKeylessSigner }, { createKeylessPorts }, { createApi }] = await Promise.all([
         import('../core/adapters/keyless.ts'),

@@ -1,4 +1,4 @@
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { command, group, text } from './command.ts';
 import { addressOf, connectToInstance } from './connect.ts';
 import { type Context, print, printJson } from './context.ts';
@@ -51,6 +51,16 @@ root: hand it to whoever verifies.`,
     },
   }),
 ]);
+
+/** The same answer; a trusted root that cannot be used is named by its file. */
+export async function withTrustRoot<T>(file: string | undefined, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (file === undefined || !isChainloopError(error, 'TRUST_ROOT_INVALID') || error.message.includes(file)) throw error;
+    throw new ChainloopError(error.code, `${file}: ${error.message}`, { problems: error.problems, cause: error });
+  }
+}
 
 /** As the control plane has it now, and read as a verifier will read it: what cannot be used is not written. */
 async function fetchTrustRoot(context: Context): Promise<unknown> {

@@ -241,3 +241,23 @@ test('an identity is trusted, exactly or by a prefix, under our authorities or o
   assert.equal(left.items.length, 1);
   assert.equal((await operator('identity', 'rm', '--name', 'prefix')).code, 1);
 });
+
+test('a trusted root that cannot be used is named by its file', async () => {
+  await writeFile(join(cli.folder, 'broken.json'), '{"mediaType":"x"}');
+  const given = ['--trust-root', 'broken.json', '--identity', san];
+  refused(await nobody('attestation', 'verify', '--bundle', 'b.json', ...given), 2, /broken\.json: trusted root/);
+  const ca = ['--issuer', plane.url, '--san', san, '--ca', 'broken.json'];
+  refused(await operator('identity', 'trust', '--name', 'broken', ...ca), 2, /broken\.json: trusted root/);
+});
+
+test('a job is told how the contract wants it signed before it pushes, and no certificate is asked for', async () => {
+  await api.contract.update.mutate({ name: 'release', format: 'yaml', body: `${contract}signing: [key]\n` });
+  await craft();
+  const status = await job('attestation', 'status');
+  assert.match(succeeded(status), /│ Signing +│ key +│/);
+  assert.match(status.stderr, /attestation push --key FILE/);
+  const push = await job('attestation', 'push');
+  refused(push, 3, /the contract accepts only: key; .*--key FILE/);
+  assert.doesNotMatch(push.stderr, /Signing keyless as/);
+  await api.contract.update.mutate({ name: 'release', format: 'yaml', body: contract });
+});

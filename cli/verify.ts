@@ -6,6 +6,7 @@ import { print } from './context.ts';
 import { policyFlags, readPolicy } from './policy.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
+import { withTrustRoot } from './trust-root.ts';
 
 export const verify = command({
   name: 'verify',
@@ -23,7 +24,7 @@ one that is not fails the command. Whatever the control plane says plays no part
   flags: { bundle: requiredText('<path>', 'the Sigstore bundle, as written by attestation push --bundle'), ...policyFlags },
   operands: ['[artifact...]'],
   run: async (context, { bundle, ...trusted }, artifacts) => {
-    const policy = await readPolicy(trusted);
+    const policy = await withTrustRoot(trusted.trustRoot, readPolicy(trusted));
     if (policy === undefined) {
       throw new ChainloopError(
         'USAGE',

@@ -10,6 +10,8 @@ const issuers: ReadonlyMap<string, IssuerKind> = new Map([
   ['https://gitlab.com', 'gitlab'],
 ]);
 
+const known = { issuers, organization: 'acme' };
+
 const full = `workflow: acme/app/release
 issuer: https://token.actions.githubusercontent.com
 repository: acme/app
@@ -27,7 +29,7 @@ const minimal = { workflow: 'app/release', issuer: 'https://gitlab.com', reposit
 
 function problemsOf(text: string): readonly string[] {
   try {
-    parseBinding(text, 'yaml', issuers);
+    parseBinding(text, 'yaml', known);
   } catch (error) {
     assert.ok(isChainloopError(error, 'USAGE'), String(error));
     return error.problems.map(({ path, line, message }) => `${line} ${path}: ${message}`);
@@ -36,8 +38,7 @@ function problemsOf(text: string): readonly string[] {
 }
 
 test('every key of a binding is understood', () => {
-  assert.deepEqual(parseBinding(full, 'yaml', issuers), {
-    organization: 'acme',
+  assert.deepEqual(parseBinding(full, 'yaml', known), {
     project: 'app',
     workflow: 'release',
     issuer: 'https://token.actions.githubusercontent.com',
@@ -52,11 +53,17 @@ test('every key of a binding is understood', () => {
   });
 });
 
+test('another organization than the own is refused where it stands', () => {
+  assert.deepEqual(problemsOf(full.replace('acme/app/release', 'other/app/release')), [
+    "1 workflow: names organization 'other'; you work in 'acme'",
+  ]);
+});
+
 test('without events, only those that run what the repository itself says', () => {
-  const { ids, events } = parseBinding(JSON.stringify(minimal), 'json', issuers);
+  const { ids, events } = parseBinding(JSON.stringify(minimal), 'json', known);
   assert.equal(ids, undefined);
   assert.deepEqual(events, ['push', 'web', 'schedule']);
-  const github = parseBinding(full.replace(/^events.*\n/m, ''), 'yaml', issuers);
+  const github = parseBinding(full.replace(/^events.*\n/m, ''), 'yaml', known);
   assert.deepEqual(github.events, ['push', 'release', 'workflow_dispatch', 'schedule']);
 });
 
@@ -105,7 +112,7 @@ test('a star is nowhere but at the end of a ref', () => {
     fc.property(fc.string({ maxLength: 20 }), fc.string({ minLength: 1, maxLength: 20 }), (before, after) => {
       const refs = [`refs/heads/${before}*${after}`];
       try {
-        parseBinding(JSON.stringify({ ...minimal, refs }), 'json', issuers);
+        parseBinding(JSON.stringify({ ...minimal, refs }), 'json', known);
       } catch (error) {
         return isChainloopError(error);
       }

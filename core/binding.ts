@@ -54,7 +54,6 @@ const Document = z.strictObject({
 
 /** Which jobs of a CI system may attest a workflow: all that is given must hold. docs/federation.md. */
 export type Binding = {
-  readonly organization?: string | undefined;
   readonly project: string;
   readonly workflow: string;
   readonly issuer: string;
@@ -74,18 +73,21 @@ export type Binding = {
 const rules = { name: 'binding', code: 'USAGE', maxBytes: limits.bindingSizeBytes, maxValues: 1_000 } as const;
 
 /**
- * The binding in a YAML or JSON file, for a control plane that knows these issuers. Throws USAGE with every problem, its line and
+ * The binding in a YAML or JSON file of that organization, for a control plane that knows these issuers. Throws USAGE with every problem, its line and
  * column; LIMIT_EXCEEDED above `limits.bindingSizeBytes`.
  */
-export function parseBinding(text: string, format: 'yaml' | 'json', issuers: ReadonlyMap<string, IssuerKind>): Binding {
+export function parseBinding(
+  text: string,
+  format: 'yaml' | 'json',
+  { issuers, organization: own }: { readonly issuers: ReadonlyMap<string, IssuerKind>; readonly organization: string },
+): Binding {
   const source = parseSource(text, format, rules);
-  const findings = [...source.findings, ...schemaFindings(Document, source.value), ...betweenFields(source.value, issuers)];
+  const findings = [...source.findings, ...schemaFindings(Document, source.value), ...betweenFields(source.value, issuers, own)];
   if (findings.length > 0) source.refuse(findings);
   const { workflow: path, project: named, repositoryId, ownerId, events, ...rest } = Document.parse(source.value);
-  const [workflow = '', project = named ?? '', organization] = path.split('/').reverse();
+  const [workflow = '', project = named ?? ''] = path.split('/').reverse();
   return {
     ...rest,
-    ...(organization !== undefined && { organization }),
     project,
     workflow,
     ...(repositoryId !== undefined && ownerId !== undefined && { ids: { repositoryId, ownerId } }),
@@ -94,7 +96,7 @@ export function parseBinding(text: string, format: 'yaml' | 'json', issuers: Rea
 }
 
 /** What one field alone cannot tell. Fields of a wrong type are not looked at: they have a finding already. */
-function betweenFields(value: unknown, issuers: ReadonlyMap<string, IssuerKind>): Finding[] {
+function betweenFields(value: unknown, issuers: ReadonlyMap<string, IssuerKind>, own: string): Finding[] {
   const text = (key: string): string | undefined => {
     const found: unknown = typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? Reflect.get(value, key) : undefined;
     return typeof found === 'string' ? found : undefined;
@@ -102,7 +104,9 @@ function betweenFields(value: unknown, issuers: ReadonlyMap<string, IssuerKind>)
   const findings: Finding[] = [];
   const say = (key: string, message: string): void => void findings.push({ path: [key], message });
 
-  const steps = text('workflow')?.split('/').length ?? 2;
+  const path = text('workflow')?.split('/') ?? [];
+  const steps = path.length;
+  if (steps === 3 && path[0] !== own) say('workflow', `names organization '${path[0]?.slice(0, limits.nameLength)}'; you work in '${own}'`);
   if (steps === 1 && text('project') === undefined) say('workflow', 'write project/workflow, or name the project in a key of its own');
   if (steps > 1 && text('project') !== undefined) say('project', 'the workflow names its project already; leave one of them out');
 

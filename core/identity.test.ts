@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { matchesIdentity } from './identity.ts';
+import { isChainloopError } from './errors.ts';
+import { matchesIdentity, refuseUnmatchable } from './identity.ts';
 
 const file = 'https://github.com/acme/app/.github/workflows/release.yml';
 const commit = '9a96775da456e595f242bb9b5826cf46d8dd5d81';
@@ -35,4 +36,29 @@ test('a file whose name goes on behind an @, and a folder that is called like a 
     ['https://github.com/acme/app', 'https://github.com/acme/app@evil.example/'],
   ] as const;
   for (const [prefix, identity] of rows) assert.ok(!matchesIdentity(identity, { prefix }), `${prefix} ${identity}`);
+});
+
+test('a prefix without a path is refused: everybody at that host would match', () => {
+  for (const prefix of ['https://github.com', 'https://github.com/', 'https://github.com//', 'github.com/acme/'])
+    assert.throws(() => matchesIdentity(file, { prefix }), /host and path/, prefix);
+});
+
+test('what no certificate could ever match is refused before it is trusted', () => {
+  const issuer = 'https://ci.example.com';
+  const rows = [
+    ['nonsense', { exact: file }, /must be a URL, such as/],
+    ['token.actions.githubusercontent.com', { exact: file }, /must be a URL, such as/],
+    [issuer, { exact: 'https://github.com/acme/.*' }, /no patterns/],
+    [issuer, { prefix: 'https://github.com/acme/*' }, /no patterns/],
+    [issuer, { prefix: 'https://github.com/' }, /host and path/],
+    [issuer, { exact: 'x' }, /e-mail address/],
+  ] as const;
+  for (const [by, match, words] of rows) {
+    assert.throws(
+      () => refuseUnmatchable(by, match),
+      (error) => isChainloopError(error, 'USAGE') && words.test(error.message),
+    );
+  }
+  for (const match of [{ exact: file }, { exact: 'release@acme.example' }, { prefix: 'https://github.com/acme/' }])
+    refuseUnmatchable(issuer, match);
 });

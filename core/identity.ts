@@ -3,8 +3,8 @@ import { ChainloopError } from './errors.ts';
 /** Whose certificate is believed. There are no patterns: an expression without anchors accepts `acme/app-evil` for `acme/app`. */
 export type IdentityMatch = { readonly exact: string } | { readonly prefix: string };
 
-/** The origin and the first `/` at least: a shorter prefix would be of anybody. */
-const prefixForm = /^https?:\/\/[^/?#@\s]+\/[\x21-\x7e]*$/;
+/** The origin and the beginning of a path at least: a shorter prefix would be of anybody. */
+const prefixForm = /^https?:\/\/[^/?#@\s]+\/[\x21-\x2e\x30-\x7e][\x21-\x7e]*$/;
 
 /**
  * Compares the identity of a certificate (its subject alternative name), byte for byte. A prefix ends at a boundary: it ends with `/`, or
@@ -31,4 +31,26 @@ export function matchesIdentity(identity: string, match: IdentityMatch): boolean
   if (rest === '' || prefix.endsWith('/') || rest.startsWith('/') || prefix.includes('@refs/tags/')) return true;
   const reference = prefix.endsWith('@') ? rest : rest.startsWith('@') ? rest.slice(1) : '';
   return !hasRef && /^(refs\/.|[0-9a-f]{40}$|[0-9a-f]{64}$)/.test(reference);
+}
+
+/**
+ * Refuses what no certificate could ever match, before it is trusted: an issuer that is no URL, an exact identity that is neither URL nor
+ * e-mail address, and a `*`, which here stands for itself. USAGE.
+ */
+export function refuseUnmatchable(issuer: string, match: IdentityMatch): void {
+  if (!/^https?:\/\//.test(issuer) || !URL.canParse(issuer)) {
+    throw unmatchable(`the issuer '${issuer.slice(0, 200)}' must be a URL, such as https://token.actions.githubusercontent.com`);
+  }
+  const text = 'exact' in match ? match.exact : match.prefix;
+  if (text.includes('*')) {
+    throw unmatchable(`'${text.slice(0, 200)}' has a *, but identities are no patterns; trust what is beneath a prefix, up to the *`);
+  }
+  if ('prefix' in match) matchesIdentity('', match);
+  else if (!URL.canParse(text) && !/^[^\s@]+@[^\s@]+$/.test(text)) {
+    throw unmatchable(`'${text.slice(0, 200)}' must be a URL or an e-mail address: the subject alternative name of a certificate`);
+  }
+}
+
+function unmatchable(what: string): ChainloopError {
+  return new ChainloopError('USAGE', `identity: ${what}`);
 }

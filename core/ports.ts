@@ -75,6 +75,8 @@ export type ImageResolver = {
 
 /** Signs the pre-authentication encoding of a DSSE envelope (DSSE v1, "Protocol"). */
 export type Signer = {
+  /** What a contract may restrict. Absent: seen only when it has signed. */
+  readonly way?: 'key' | 'keyless' | undefined;
   sign(pae: Uint8Array): Promise<{
     readonly signature: Uint8Array;
     readonly verification: SignerIdentity;

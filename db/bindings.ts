@@ -19,7 +19,7 @@ export type BindingRow = typeof bindings.$inferSelect & {
 
 /**
  * Lets jobs in. Without ids it is pending until `pendingUntil`. Throws NOT_FOUND for a workflow of nobody or of somebody else,
- * LIMIT_EXCEEDED beyond `limits.bindings`; those that are made at the same moment may go beyond it by a few.
+ * ALREADY_EXISTS for one that lets in the very same jobs as another that was not removed, LIMIT_EXCEEDED beyond `limits.bindings`; those that are made at the same moment may go beyond it by a few.
  */
 export function createBinding(
   scope: OrgScope,
@@ -43,6 +43,17 @@ export function createBinding(
         throw new ChainloopError(
           'LIMIT_EXCEEDED',
           `binding: the organization has ${limits.bindings} already; remove one that no job needs with: chainloop binding rm`,
+        );
+      }
+      const [same] = await tx
+        .select({ id: bindings.id })
+        .from(bindings)
+        .where(and(eq(bindings.organizationId, scope.organizationId), isNull(bindings.removedAt), sameAs(binding)))
+        .limit(1);
+      if (same !== undefined) {
+        throw new ChainloopError(
+          'ALREADY_EXISTS',
+          `binding: ${same.id} lets in the same jobs already; to replace it, first: chainloop binding rm --id ${same.id}`,
         );
       }
       const [made] = await tx
@@ -88,7 +99,7 @@ export function removeBinding(scope: OrgScope, id: string, now: Date): Promise<B
 export async function bindingsFor(
   system: SystemScope,
   claims: Pick<JobClaims, 'issuer' | 'ownerId' | 'repository'>,
-  asked: { readonly organization: string; readonly project?: string | undefined; readonly workflow?: string | undefined },
+  organization: string,
   now: Date,
 ): Promise<readonly BindingRow[]> {
   const { issuer, ownerId, repository } = claims;
@@ -105,15 +116,33 @@ export async function bindingsFor(
         isNull(bindings.removedAt),
         isNull(workflows.deletedAt),
         or(eq(bindings.ownerId, ownerId), pending),
-        eq(organizations.name, asked.organization),
-        asked.project === undefined ? undefined : eq(projects.name, asked.project),
-        asked.workflow === undefined ? undefined : eq(workflows.name, asked.workflow),
+        eq(organizations.name, organization),
       ),
     )
       // Those with ids first, then the oldest: which one lets a job in does not depend on chance.
       .orderBy(sql`${bindings.repositoryId} is null`, bindings.createdAt, bindings.id),
   );
   return rows.map(({ row }) => row);
+}
+
+/** Says the same, key for key. A pending one that has expired counts too: it is removed first. */
+function sameAs(binding: Parameters<typeof createBinding>[1]): SQL | undefined {
+  const optional = [
+    [bindings.repositoryId, binding.ids?.repositoryId],
+    [bindings.ownerId, binding.ids?.ownerId],
+    [bindings.environment, binding.environment],
+    [bindings.workflowRef, binding.workflowRef],
+    [bindings.jobWorkflowRef, binding.jobWorkflowRef],
+    [bindings.runnerEnvironment, binding.runnerEnvironment],
+  ] as const;
+  return and(
+    eq(bindings.workflowId, binding.workflowId),
+    eq(bindings.issuer, binding.issuer),
+    eq(bindings.repository, binding.repository),
+    eq(bindings.refs, binding.refs),
+    eq(bindings.events, binding.events),
+    ...optional.map(([column, value]) => (value === undefined ? isNull(column) : eq(column, value))),
+  );
 }
 
 function own(scope: OrgScope, id: string): SQL | undefined {

@@ -62,13 +62,13 @@ test('the policy names the run, then whom the organization trusts; a key is look
   const authority = createAuthority({ database, secrets, now: () => noon, origin: () => 'https://chainloop.example' });
   const deps = { authority, trustRoots: createTrustRoots() };
   const { bundle } = certifiedBundle(createFakeAuthority(), payload);
-  await createIdentity(scope, { name: 'ci', issuer: 'https://i', san: 'https://x/', match: 'prefix', trustedRoot: null });
+  await createIdentity(scope, { name: 'ci', issuer: 'https://i', san: 'https://x/y/', match: 'prefix', trustedRoot: null });
   const policy = await signerPolicy(deps, scope, own, bundle);
   assert.ok(policy.type === 'any');
   const shown = policy.of.map((one) => (one.type === 'identity' ? [one.identity, one.issuer, one.strict] : one.type));
   assert.deepEqual(shown, [
     [{ exact: acme }, github, true],
-    [{ prefix: 'https://x/' }, 'https://i', true],
+    [{ prefix: 'https://x/y/' }, 'https://i', true],
   ]);
   const nobody = await signerPolicy(deps, scope, { identitySan: null, identityIssuer: null, claims: null }, bundle);
   assert.ok(nobody.type === 'any' && nobody.of.length === 1);

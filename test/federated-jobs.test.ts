@@ -291,6 +291,29 @@ claim('a job that nobody lets in is told why, claim by claim; one that lacks the
   refused(await foreign.run('attestation', 'init'), 5, /CHAINLOOP_TOKEN/);
 });
 
+claim('a job is told the identity that it signs as; a command that takes a token says so, also in a job', async (bench) => {
+  await using job = await github(bench, newRun());
+  const told: { readonly workflow: string; readonly identity: { readonly san: string } } = JSON.parse(
+    succeeded(await job.run('auth', 'whoami', '--output', 'json')),
+  );
+  assert.deepEqual([told.workflow, told.identity.san], ['release', githubSan]);
+  const ended = await job.run('identity', 'ls');
+  refused(ended, 5, /set CHAINLOOP_TOKEN/);
+  assert.doesNotMatch(ended.stderr, /id-token/);
+  await using mute = await github(bench, newRun());
+  mute.env.ACTIONS_ID_TOKEN_REQUEST_URL = '';
+  refused(await mute.run('auth', 'whoami'), 5, /id-token: write/);
+});
+
+claim('a job that says init twice is not told of another job', async (bench) => {
+  await using job = await github(bench, newRun());
+  succeeded(await job.run('attestation', 'init'));
+  const again = await job.run('attestation', 'init');
+  succeeded(again);
+  assert.match(again.stderr, /has begun already; this job goes on with it/);
+  assert.doesNotMatch(again.stderr, /[Aa]nother job/);
+});
+
 claim('what belongs to one job only is refused where jobs share the attestation', async (bench) => {
   await using job = await github(bench, newRun());
   refused(await job.run('attestation', 'init', '--attestation-id', 'second'), 2, /--attestation-id/);

@@ -45,7 +45,8 @@ export async function cliReference(): Promise<string> {
   });
   return `# The command line
 
-\`chainloop <noun> <verb> --help\` shows what is on this page. In a checkout it is \`npx chainloop\`.
+\`chainloop <noun> <verb> --help\` shows what is on this page. In a checkout it is \`npx chainloop\`. \`chainloop run …\` is short for
+\`chainloop workflow run …\`.
 
 What a command finds goes to standard output, what it says about it to standard error. \`--output json\` gives exactly one JSON document: keys in
 camelCase, times in ISO 8601, lists as \`{"items": […], "nextCursor": "…"}\`. An option that is given but empty, as from an unset variable, is refused. A command that fails leaves standard output empty; with \`--output json\` the last line

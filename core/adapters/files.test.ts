@@ -8,6 +8,7 @@ import {
   mkdtemp,
   readdir,
   readFile,
+  readlink,
   rename,
   rm,
   stat,
@@ -172,6 +173,17 @@ test('an atomic write leaves the whole file with its mode, and nothing beside it
   assert.equal(await readFile(path, 'utf8'), 'two');
   if (process.platform !== 'win32') assert.equal((await stat(path)).mode & 0o777, 0o600);
   assert.deepEqual(await readdir(directory.path), ['state']);
+});
+
+test('an atomic write through a link leaves the link', { skip: process.platform === 'win32' }, async () => {
+  await using directory = await folder();
+  const path = join(directory.path, 'state');
+  await writeFileAtomically(path, Buffer.from('one'), 0o600);
+  const link = join(directory.path, 'link');
+  await symlink(path, link);
+  await writeFileAtomically(link, Buffer.from('three'), 0o600);
+  assert.equal(await readlink(link), path);
+  assert.equal(await readFile(path, 'utf8'), 'three');
 });
 
 test('an atomic write that fails leaves the old file, and nothing beside it', async () => {

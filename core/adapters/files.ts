@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type BigIntStats, close, closeSync, constants, fstat, fstatSync, openSync, read, readSync } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { type Digest, digestOf, parseDigest } from '../digest.ts';
@@ -132,14 +132,16 @@ export async function readLimited(path: string, maxBytes: number): Promise<Uint8
  * error nothing is left aside. DISK_FULL, FILE_NOT_FOUND (the folder), FILE_UNREADABLE (it may not be written).
  */
 export async function writeFileAtomically(path: string, bytes: Uint8Array, mode: number): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
+  // A link stays a link, also /dev/stdout.
+  const target = await realpath(path).catch(() => path);
+  const aside = `${target}.${randomUUID()}`;
   try {
     await using file = await open(aside, 'wx', mode);
     await file.writeFile(bytes);
     await file.sync();
     await file.close();
-    await rename(aside, path);
-    await syncDirectory(dirname(path));
+    await rename(aside, target);
+    await syncDirectory(dirname(target));
   } catch (cause) {
     await rm(aside, { force: true }).catch(() => undefined);
     throw cannotWrite(path, cause);

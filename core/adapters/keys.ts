@@ -99,8 +99,10 @@ async function readSecretFile(path: string, what: string): Promise<string> {
     return Buffer.from(await readLimited(path, limits.keySizeBytes)).toString('utf8');
   } catch (error) {
     if (!isChainloopError(error)) throw error;
-    const shown = existsSync(path) || /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path) ? `'${path}': ` : '';
-    throw new ChainloopError(error.code, `${what}: ${shown}${errorTable[error.code].meaning} Give a path, or env://VARIABLE`);
+    const shown = existsSync(path) || /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path);
+    const place = shown ? `'${path}'` : 'the path that was given (not repeated: it may be the secret itself)';
+    const reason = error.code === 'FILE_NOT_FOUND' ? 'There is no such file.' : errorTable[error.code].meaning;
+    throw new ChainloopError(error.code, `${what}: ${place}: ${reason} Give a path, or env://VARIABLE`);
   }
 }
 

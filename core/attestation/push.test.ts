@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addAll, aJob, binary, builderId, fails, otherSigner, ready, signer, statementIn } from '../../test/fakes/crafting-job.ts';
+import {
+  addAll,
+  aJob,
+  binary,
+  builderId,
+  fails,
+  jobContract,
+  otherSigner,
+  ready,
+  signer,
+  statementIn,
+} from '../../test/fakes/crafting-job.ts';
 import { push } from '../attestation.ts';
+import { verifyBundle } from '../verify.ts';
 
 test('a required material that is missing stops push, and the attestation goes on', async () => {
   const job = aJob();
@@ -16,6 +28,28 @@ test('a push without a key is refused before anything is sent', async () => {
   const job = await ready();
   await fails(push({ ...job.ports, signer: undefined }, { builderId }), 'USAGE', /--key/);
   assert.equal((await job.status()).sealed, false);
+});
+
+test('a way to sign that the contract does not accept is refused before anything is signed', async () => {
+  for (const [way, other, advice] of [
+    ['key', 'keyless', /signed keyless, and the contract accepts only: key; .*--key FILE/],
+    ['keyless', 'key', /signed with a key, and the contract accepts only: keyless; .*--signing keyless/],
+  ] as const) {
+    const job = aJob({ contract: { ...jobContract, signing: [way] } });
+    await job.init();
+    await addAll(job);
+    let asked = false;
+    const wrong = {
+      way: other,
+      sign: async (bytes: Uint8Array) => {
+        asked = true;
+        return signer.sign(bytes);
+      },
+    };
+    await fails(job.push({ signer: wrong }), 'CONTRACT_NOT_SATISFIED', advice);
+    assert.deepEqual([asked, (await job.status()).sealed], [false, false]);
+    await job.push({ signer: { ...signer, way } });
+  }
 });
 
 for (const when of ['before', 'after'] as const) {
@@ -51,6 +85,19 @@ test('a push by a key that nobody trusts is refused, and can be signed again by 
   assert.equal((await job.status()).sealed, false);
   await job.push();
   assert.deepEqual(job.plane.states(), ['success']);
+});
+
+test('where no key is trusted yet, what to do about it is said once', async () => {
+  const job = await ready();
+  const push = async ({ bundle }: { readonly bundle: string }) => {
+    verifyBundle(bundle, { type: 'keys', keys: [] });
+    throw new Error('a bundle was believed');
+  };
+  await fails(
+    job.push({ controlPlane: { ...job.plane.controlPlane, push } }),
+    'SIGNER_UNTRUSTED',
+    /^(?!.*key trust.*key trust).*key trust/,
+  );
 });
 
 test('a push whose evidence has gone from storage can be mended by adding it again', async () => {

@@ -82,11 +82,14 @@ const refusals: ReadonlySet<ErrorCode> = new Set([
   'CONFLICT',
 ]);
 
+/** Where no key is trusted yet, the verifier has said so. */
+const keyTrust = /chainloop key trust/;
+
 function advised(error: ChainloopError): ChainloopError {
   const advice = endings.has(error.code)
     ? 'forget it here with: chainloop attestation reset'
     : error.code === 'SIGNER_UNTRUSTED'
-      ? 'nothing was recorded; sign with a trusted key, or have this one trusted with: chainloop key trust'
+      ? `nothing was recorded; sign with a trusted key${keyTrust.test(error.message) ? '' : ', or have this one trusted with: chainloop key trust'}`
       : refusals.has(error.code)
         ? 'nothing was recorded; mend it and push again'
         : 'the signed attestation is kept; push again, and the same bytes are sent';
@@ -111,6 +114,7 @@ async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafti
         'attestation: there is no key to sign with; give one with --key, or make one: chainloop key generate',
       );
     }
+    refuseOtherWay(crafting, ports.signer);
     const bundle = await signed(buildStatement(complete, { finishedAt: ports.now(), builderId: options.builderId }), ports.signer);
     await ports.store.seal(bundle);
     const now = await ports.store.load();
@@ -119,6 +123,19 @@ async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafti
     crafting = now;
   }
   throw new ChainloopError('CONFLICT', 'attestation: evidence keeps being added while it is signed; push when all of it is there');
+}
+
+/** Said before a key is certified for nothing. The control plane asks again. */
+function refuseOtherWay({ start: { contract } }: Crafting, { way }: Signer): void {
+  if (way === undefined || contract.signing === undefined || contract.signing.includes(way)) return;
+  const [found, advice] =
+    way === 'key'
+      ? ['with a key', 'leave --key and CHAINLOOP_SIGNING_KEY out, or give --signing keyless']
+      : ['keyless', 'give the private key with --key FILE, or CHAINLOOP_SIGNING_KEY'];
+  throw new ChainloopError(
+    'CONTRACT_NOT_SATISFIED',
+    `attestation: this would be signed ${found}, and the contract accepts only: ${contract.signing.join(', ')}; ${advice}`,
+  );
 }
 
 function sealed(crafting: Crafting, options: PushOptions): SealedCrafting {

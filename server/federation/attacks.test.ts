@@ -408,6 +408,16 @@ test('rotation: a new key works at once, a withdrawn one ends, and made-up key i
   await refused(exchange(await github.github()), 'CONTROL_PLANE_UNREACHABLE', /status 503/);
   minutes += 1;
   await exchange(await github.github());
+
+  // It stumbles just when it rotates: nobody knows whether it has the key, so the job may try again until it is asked again.
+  minutes += 1;
+  await github.rotate({ withdraw: true });
+  github.failNext(1);
+  const early = await github.github();
+  await refused(exchange(early), 'CONTROL_PLANE_UNREACHABLE', /status 503/);
+  await refused(exchange(early), 'CONTROL_PLANE_UNREACHABLE', /did not answer a moment ago/);
+  minutes += 1;
+  await exchange(early);
 });
 
 test('the discovery document of another issuer, and keys at another origin, are refused', async () => {
@@ -462,6 +472,16 @@ test('several bindings: the job chooses, or is told which there are', async () =
   await bind('github', { workflow: 'acme/bedrock/nightly' });
   await refused(exchange(await github.github()), 'CONFLICT', /\(bedrock\/release, bedrock\/nightly\)/);
   assert.equal((await exchange(await github.github(), { workflow: 'nightly' })).workflow, 'nightly');
+  const mistyped = { workflow: 'othr' };
+  await refused(
+    exchange(await github.github(), mistyped),
+    'NO_BINDING',
+    /for workflow 'othr'; .* into: bedrock\/release, bedrock\/nightly$/,
+  );
+  await refused(exchange(await github.github(), { project: 'x', workflow: 'y' }), 'NO_BINDING', /workflow 'y' of project 'x'; /);
+  // A job that none lets in learns why.
+  const evil = await github.github(second({ ref: 'refs/tags/evil' }));
+  await refused(exchange(evil, mistyped), 'NO_BINDING', /of that owner would have to say otherwise/);
 });
 
 /** Another tenant, that has bound the repository of acme to a workflow of its own. */
@@ -497,13 +517,14 @@ test('starvation: the bindings of a stranger are limited, and hide none of anoth
   await using federated = await startFederatedPlane();
   const { github, exchange, bind } = federated;
   const mallory = await stranger(federated);
-  for (let made = 1; made < limits.bindings; made++) await bind('github', {}, mallory);
-  await refused(bind('github', {}, mallory), 'LIMIT_EXCEEDED', /has 200 already; remove one/);
+  for (let made = 1; made < limits.bindings; made++) await bind('github', { refs: [`refs/heads/${made}`] }, mallory);
+  await refused(bind('github', { refs: ['refs/heads/more'] }, mallory), 'LIMIT_EXCEEDED', /has 200 already; remove one/);
   await bind('github', { repositoryId: undefined, ownerId: undefined });
   assert.equal((await exchange(await github.github(), { organization: 'acme' })).organization, 'acme');
   const [first] = (await mallory.binding.list.query({})).items;
   await mallory.binding.remove.mutate({ id: first?.id ?? '' });
-  await bind('github', {}, mallory);
+  await refused(bind('github', {}, mallory), 'ALREADY_EXISTS', /lets in the same jobs already/);
+  await bind('github', { refs: ['refs/heads/more'] }, mallory);
 });
 
 test('guessing is slowed down: refusals of one address are counted, jobs are not', async () => {

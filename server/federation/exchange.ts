@@ -60,7 +60,7 @@ export function createFederation(deps: {
     const at = now();
     const { claims, use, expiresAt: usedUntil } = await verifySubject(claimed, { now: at, audience: origin() });
     const organization = request.organization ?? (await theOnly(database));
-    const binding = choose(await bindingsFor(database.system, claims, { ...request, organization }, at), claims, organization);
+    const binding = choose(await bindingsFor(database.system, claims, organization, at), claims, { ...request, organization });
     const { token, hash } = makeToken('run');
     const expiresAt = new Date(at.getTime() + limits.runCredentialLifetimeMs);
     const naturalKey = naturalKeyOf(claims, binding.workflowId);
@@ -91,16 +91,40 @@ function naturalKeyOf({ issuer, repositoryId, runId }: JobClaims, workflowId: st
   return hexOf(digestOf(JSON.stringify([issuer, repositoryId, runId, workflowId])));
 }
 
-function choose(candidates: readonly BindingRow[], claims: JobClaims, organization: string): BindingRow {
-  const matching = candidates.filter((binding) => conditionsOf(binding, claims).every(({ holds }) => holds));
+type Choice = { readonly organization: string; readonly project?: string | undefined; readonly workflow?: string | undefined };
+
+function choose(candidates: readonly BindingRow[], claims: JobClaims, choice: Choice): BindingRow {
+  const { organization, project, workflow } = choice;
+  const chosen = candidates.filter(
+    (binding) => (project === undefined || binding.project === project) && (workflow === undefined || binding.workflow === workflow),
+  );
+  const letsIn = (binding: BindingRow): boolean => conditionsOf(binding, claims).every(({ holds }) => holds);
+  const matching = chosen.filter(letsIn);
   const [first] = matching;
-  if (first === undefined) throw noBinding(candidates, claims, organization);
-  const places = [...new Set(matching.map(({ project, workflow }) => `${project}/${workflow}`))];
+  if (first === undefined) {
+    const elsewhere = placesOf(candidates.filter(letsIn));
+    if (chosen.length === 0 && elsewhere.length > 0) throw notThere(choice, elsewhere);
+    throw noBinding(chosen.length === 0 ? candidates : chosen, claims, organization);
+  }
+  const places = placesOf(matching);
   if (places.length === 1) return first;
   throw new ChainloopError(
     'CONFLICT',
     `token: bindings let this job into ${places.length} workflows (${places.join(', ')}); choose one with --project and --workflow`,
     { problems: places.slice(0, limits.problems).map((place) => ({ message: `project/workflow ${place}` })) },
+  );
+}
+
+function placesOf(rows: readonly BindingRow[]): readonly string[] {
+  return [...new Set(rows.map(({ project, workflow }) => `${project}/${workflow}`))];
+}
+
+/** The job is let in, but not where it wants to go. */
+function notThere({ organization, project, workflow }: Choice, places: readonly string[]): ChainloopError {
+  const asked = [workflow !== undefined && `workflow '${workflow}'`, project !== undefined && `project '${project}'`].filter(Boolean);
+  return new ChainloopError(
+    'NO_BINDING',
+    `token: organization '${organization}' has no binding for ${asked.join(' of ')}; bindings let this job into: ${places.slice(0, limits.problems).join(', ')}`,
   );
 }
 

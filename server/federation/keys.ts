@@ -65,10 +65,12 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
     const age = known === undefined ? Number.POSITIVE_INFINITY : at - known.at;
     const key = known?.keys.get(kid);
     if (key !== undefined && age < limits.issuerKeysLifetimeMs) return key;
-    const rests = at - (asked.get(issuer.issuer) ?? Number.NEGATIVE_INFINITY) < limits.issuerCooldownMs && !underWay.has(issuer.issuer);
-    if (rests) {
-      if (known === undefined) throw unreachable(issuer, 'it did not answer a moment ago');
-      return age < limits.issuerKeysStaleMs ? key : undefined;
+    const lastAsked = asked.get(issuer.issuer) ?? Number.NEGATIVE_INFINITY;
+    if (at - lastAsked < limits.issuerCooldownMs && !underWay.has(issuer.issuer)) {
+      if (key !== undefined && age < limits.issuerKeysStaleMs) return key;
+      // The last answer is older than the last question: a failure says nothing about which keys the issuer has now.
+      if (known === undefined || known.at < lastAsked) throw unreachable(issuer, 'it did not answer a moment ago');
+      return undefined;
     }
     try {
       return (await refresh(issuer)).get(kid);

@@ -1,5 +1,4 @@
-import { type Binding, parseBinding } from '../../core/binding.ts';
-import { ChainloopError } from '../../core/errors.ts';
+import { parseBinding } from '../../core/binding.ts';
 import { limits } from '../../core/limits.ts';
 import { type BindingView, wire } from '../../core/wire.ts';
 import { type BindingRow, createBinding, describeBinding, listBindings, removeBinding } from '../../db/bindings.ts';
@@ -10,11 +9,11 @@ import { operator, router } from '../trpc.ts';
 export const bindings = router({
   /** Lets jobs of a CI system attest a workflow. */
   create: operator.input(wire.bindingCreate).mutation(async ({ ctx: { scope, services, organization }, input }) => {
-    const binding = parseBinding(input.body, input.format, kindsOf(services.federation.issuers));
-    assertOf(organization.name, binding);
+    const issuers = kindsOf(services.federation.issuers);
+    const binding = parseBinding(input.body, input.format, { issuers, organization: organization.name });
     const { id: workflowId } = await describeWorkflow(scope, { name: binding.workflow, project: binding.project });
     const now = services.now();
-    const { workflow: _, project: __, organization: ___, ...rest } = binding;
+    const { workflow: _, project: __, ...rest } = binding;
     const pendingUntil = new Date(now.getTime() + limits.pendingBindingMs);
     return view(await createBinding(scope, { ...rest, workflowId, pendingUntil }), now);
   }),
@@ -35,12 +34,6 @@ export const bindings = router({
 
 function kindsOf(issuers: Issuers) {
   return new Map([...issuers].map(([issuer, { kind }]) => [issuer, kind]));
-}
-
-/** The file may say the organization; another than the caller's is as absent as one that does not exist. */
-function assertOf(own: string, { organization, project, workflow }: Binding): void {
-  if (organization === undefined || organization === own) return;
-  throw new ChainloopError('NOT_FOUND', `workflow '${workflow}' of project '${project}': not found in this organization`);
 }
 
 function view(row: BindingRow, now: Date): BindingView {

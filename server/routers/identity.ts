@@ -1,4 +1,4 @@
-import { matchesIdentity } from '../../core/identity.ts';
+import { refuseUnmatchable } from '../../core/identity.ts';
 import { loadTrustRoot } from '../../core/trust-root.ts';
 import { type TrustedIdentityView, wire } from '../../core/wire.ts';
 import { createIdentity, listIdentities, removeIdentity, type TrustedIdentityRow } from '../../db/identities.ts';
@@ -8,7 +8,7 @@ export const identities = router({
   /** From now on, attestations by a certificate of this identity are accepted. Without a trusted root, by one of the built-in authority. */
   trust: operator.input(wire.identityTrust).mutation(async ({ ctx: { scope }, input }) => {
     const { name, issuer, identity, trustRoot } = input;
-    if ('prefix' in identity) matchesIdentity('', identity);
+    refuseUnmatchable(issuer, identity);
     if (trustRoot !== undefined) await loadTrustRoot(trustRoot);
     const match = 'exact' in identity ? ('exact' as const) : ('prefix' as const);
     const san = 'exact' in identity ? identity.exact : identity.prefix;
