@@ -86,7 +86,7 @@ for (const kind of databaseKinds) {
       ['GitLab', await startGitlabJob({ url: plane.url, issuer: gitlab, env: debug })],
     ] as const) {
       await watched(name, own);
-      await job(name, own, 'auth whoami --output json', false);
+      await job(name, own, 'auth whoami --output json');
       await job(name, own, 'attestation init');
       await job(name, own, 'attestation add --name commit --value deadbeef');
       await job(name, own, 'attestation add --name nothing --value x', false);
