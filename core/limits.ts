@@ -151,7 +151,7 @@ export const limits = {
   /** The keys of an issuer that does not answer are good for so long. */
   issuerKeysStaleMs: 60 * 60 * 1000,
   /** Between two requests for the keys of one issuer, whatever made-up key ids arrive. */
-  issuerCooldownMs: 30_000,
+  issuerCooldownMs: 1_000,
   /** Exchanges that wait for the keys of one issuer: more are told to come back. */
   issuerWaiters: 8,
   /** Failed exchanges from one address within a minute. */

@@ -2,8 +2,6 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { limits } from '../core/limits.ts';
 import { databaseKinds, type Kind } from './databases.ts';
 import { type CiJob, startGithubJob, startGitlabJob } from './fakes/ci-job.ts';
 import { commandLine } from './fakes/command-line.ts';
@@ -164,8 +162,6 @@ claim('the issuer changes its key in the middle of a job', async (bench) => {
   succeeded(await first.run('attestation', 'init'));
   await bench.github.rotate({ withdraw: true });
   succeeded(await add(first, 'commit', 'deadbeef'));
-  // The keys of an issuer are asked for again at most once in this time.
-  await sleep(limits.issuerCooldownMs);
   await using second = await github(bench, String(runs), { name: 'another', claims: { check_run_id: '88002' } });
   succeeded(await addFile(second, 'binary', 'after the rotation'));
   const { bundle } = await push(first);

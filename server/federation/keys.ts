@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type CryptoKey, importJWK } from 'jose';
 import * as z from 'zod';
 import type { Http } from '../../core/adapters/http.ts';
@@ -31,8 +32,9 @@ const RsaKey = z.object({
 
 /**
  * The public keys of the configured issuers, from their discovery documents. Kept for `limits.issuerKeysLifetimeMs`; an unknown key id
- * makes it ask again, once within `limits.issuerCooldownMs`, so that rotation works and made-up ids cost nothing. Nothing in a token
- * names an address: `jku`, `x5u` and `kid` are never fetched, and redirects are not followed.
+ * makes it ask again, so that rotation works. It asks once within `limits.issuerCooldownMs`, and whoever comes earlier waits for that: made-up
+ * ids cost little, and nobody is refused by what the issuer said before. Nothing in a token names an address: `jku`, `x5u` and `kid` are
+ * never fetched, and redirects are not followed.
  */
 export function createKeySource(deps: { readonly http: Http; readonly now: () => Date }): KeySource {
   const { http, now } = deps;
@@ -48,8 +50,11 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
       running.waiters++;
       return running.keys;
     }
-    asked.set(issuer.issuer, now().getTime());
-    const started = fetchKeys(http, issuer)
+    const started = sleep(restMs(issuer))
+      .then(() => {
+        asked.set(issuer.issuer, now().getTime());
+        return fetchKeys(http, issuer);
+      })
       .then((keys) => {
         cache.set(issuer.issuer, { keys, at: now().getTime() });
         return keys;
@@ -59,19 +64,19 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
     return started;
   }
 
+  /** Until the issuer may be asked again. A clock that was set back makes nobody wait longer. */
+  function restMs({ issuer }: Issuer): number {
+    const lastAsked = asked.get(issuer) ?? Number.NEGATIVE_INFINITY;
+    return Math.min(limits.issuerCooldownMs, Math.max(0, lastAsked + limits.issuerCooldownMs - now().getTime()));
+  }
+
   return async (issuer, kid) => {
-    const at = now().getTime();
     const known = cache.get(issuer.issuer);
-    const age = known === undefined ? Number.POSITIVE_INFINITY : at - known.at;
+    const age = known === undefined ? Number.POSITIVE_INFINITY : now().getTime() - known.at;
     const key = known?.keys.get(kid);
     if (key !== undefined && age < limits.issuerKeysLifetimeMs) return key;
-    const lastAsked = asked.get(issuer.issuer) ?? Number.NEGATIVE_INFINITY;
-    if (at - lastAsked < limits.issuerCooldownMs && !underWay.has(issuer.issuer)) {
-      if (key !== undefined && age < limits.issuerKeysStaleMs) return key;
-      // The last answer is older than the last question: a failure says nothing about which keys the issuer has now.
-      if (known === undefined || known.at < lastAsked) throw unreachable(issuer, 'it did not answer a moment ago');
-      return undefined;
-    }
+    // It failed a moment ago: that stops no job whose key is known.
+    if (key !== undefined && age < limits.issuerKeysStaleMs && restMs(issuer) > 0 && !underWay.has(issuer.issuer)) return key;
     try {
       return (await refresh(issuer)).get(kid);
     } catch (error) {

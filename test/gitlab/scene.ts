@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, cp, mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -107,6 +107,7 @@ export async function startScene(
 
   async function prepare(yaml: string, { files = project, path = 'acme/app' }: PipelineOptions): Promise<string> {
     const cwd = join(folder, `project-${++pipelines}`);
+    await gitlab.makeRoom(cwd);
     for (const [file, text] of Object.entries({ ...files, '.gitlab-ci.yml': yaml })) await put(cwd, file, text);
     await gitlab.git(cwd, 'init', '--quiet');
     await gitlab.git(cwd, 'remote', 'add', 'origin', `https://gitlab.com/${path}.git`);
@@ -187,7 +188,12 @@ async function publishComponents(folder: string) {
   await commit(work);
   await git(work, 'tag', componentVersion);
   await git(folder, 'clone', '--quiet', '--bare', work, bare);
-  return { home, git, commit };
+  /** gitlab-ci-local fetches the components at the same time, with `cp -r` into one folder: where that has to be made, one of them may fail. */
+  const makeRoom = async (project: string): Promise<void> => {
+    const fetched = join(project, '.gitlab-ci-local', 'includes', 'gitlab.com', 'chainloop', 'attest', componentVersion, 'templates');
+    for (const name of await readdir(join(work, 'templates'))) await mkdir(join(fetched, name), { recursive: true });
+  };
+  return { home, git, commit, makeRoom };
 }
 
 const WithToken = z.object({ id_tokens: z.object({ CHAINLOOP_ID_TOKEN: z.object({ aud: z.string() }) }) });
