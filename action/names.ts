@@ -1,4 +1,5 @@
 import type { Env } from '../core/runner.ts';
+import { asName } from '../plugin/names.ts';
 
 /** The repository's name: what a project is called unless somebody says otherwise. */
 export function repositoryName(env: Env): string | undefined {
@@ -14,13 +15,4 @@ export function workflowFileName(env: Env): string | undefined {
       .at(-1)
       ?.replace(/\.ya?ml$/, ''),
   );
-}
-
-function asName(text: string | undefined): string | undefined {
-  const name = text
-    ?.toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '-')
-    .replaceAll(/^-+|-+$/g, '')
-    .slice(0, 63);
-  return name === '' ? undefined : name;
 }

@@ -1,4 +1,5 @@
 import { ChainloopError } from '../core/errors.ts';
+import { asName } from '../plugin/names.ts';
 import type { Platform } from '../plugin/platform.ts';
 import { builderId } from './builder.ts';
 import type { Context } from './context.ts';
@@ -53,13 +54,4 @@ function withoutToken(env: Context['env'], url: string): ChainloopError {
     );
   }
   return new ChainloopError('UNAUTHENTICATED', `${start}: set CHAINLOOP_TOKEN to the token of a service account`);
-}
-
-function asName(text: string | undefined): string | undefined {
-  const name = text
-    ?.toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '-')
-    .replaceAll(/^-+|-+$/g, '')
-    .slice(0, 63);
-  return name === '' ? undefined : name;
 }

@@ -12,7 +12,7 @@ const github: Env = {
   GITHUB_RUN_ATTEMPT: '2',
   GITHUB_JOB: 'release',
   GITHUB_WORKFLOW_REF: 'acme/app/.github/workflows/release.yml@refs/heads/main',
-  GITHUB_WORKSPACE: '/work/app/app',
+  GITHUB_WORKSPACE: '/home/runner/work/app/app',
   RUNNER_ENVIRONMENT: 'github-hosted',
   RUNNER_NAME: 'GitHub Actions 5',
 };
