@@ -42,6 +42,26 @@ export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise
   );
 }
 
+/** True when evidence of exactly this size has arrived there. Always false for what is so small that it is hashed before it is sent. */
+export async function hasEvidenceOfSize(scope: OrgScope, casBackendId: string, sizeBytes: number): Promise<boolean> {
+  const rows = await scope.read((tx) =>
+    tx
+      .select({ digest: evidence.digest })
+      .from(evidence)
+      .where(
+        and(
+          eq(evidence.organizationId, scope.organizationId),
+          eq(evidence.sizeBytes, sizeBytes),
+          eq(evidence.casBackendId, casBackendId),
+          // As the index says it.
+          sql`size_bytes > 8388608`,
+        ),
+      )
+      .limit(1),
+  );
+  return rows.length > 0;
+}
+
 /** What of these has arrived. */
 export function findEvidence(scope: OrgScope, digests: readonly Digest[]): Promise<EvidenceRow[]> {
   if (digests.length === 0) return Promise.resolve([]);

@@ -13,7 +13,7 @@ import {
   setDefaultCasBackend,
 } from './cas-backends.ts';
 import { addRevision, createContract, describeContract, listContracts, removeContract } from './contracts.ts';
-import { findEvidence, listUses, recordEvidence } from './evidence.ts';
+import { findEvidence, hasEvidenceOfSize, listUses, recordEvidence } from './evidence.ts';
 import { newWorkflow, openedRun, someAttested, someContent } from './fixtures.ts';
 import { createKey, listKeys, removeKey, trustedKeys } from './keys.ts';
 import { countRunners, countRuns } from './metrics.ts';
@@ -276,6 +276,21 @@ forEachDatabase('evidence is one row per organization and digest, whatever arriv
   assert.deepEqual([late?.mediaType, late?.fileName], ['text/plain', 'a.txt']);
   assert.deepEqual(await findEvidence(scope, []), []);
   assert.deepEqual(await findEvidence((await newOrganization(database)).scope, [digest]), []);
+});
+
+forEachDatabase('large evidence is known by its size, in its organization and its backend only', async (_, database) => {
+  const { scope } = await newOrganization(database);
+  const casBackendId = (await describeCasBackend(scope, 'default')).id;
+  const elsewhere = (await newOrganization(database)).scope;
+  const large = 9 * 1024 * 1024;
+  await recordEvidence(scope, { digest: digestOf('large'), casBackendId, sizeBytes: large });
+  await recordEvidence(scope, { digest: digestOf('small'), casBackendId, sizeBytes: 5 });
+  const known = (of: typeof scope, backend: string, sizeBytes: number) => hasEvidenceOfSize(of, backend, sizeBytes);
+  assert.equal(await known(scope, casBackendId, large), true);
+  assert.equal(await known(scope, casBackendId, large + 1), false);
+  assert.equal(await known(scope, casBackendId, 5), false, 'what is small is hashed before it is sent');
+  assert.equal(await known(scope, randomUUID(), large), false);
+  assert.equal(await known(elsewhere, casBackendId, large), false);
 });
 
 forEachDatabase('a digest leads to the runs that brought it, of this organization only', async (_, database) => {

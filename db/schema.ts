@@ -347,6 +347,8 @@ export const evidence = pgTable(
       foreignColumns: [casBackends.organizationId, casBackends.id],
     }),
     index('evidence_by_cas_backend').on(t.casBackendId),
+    // Of what is large: limits.singleRequestUploadSizeBytes, as a number, since it is in the database.
+    index('evidence_by_size').on(t.organizationId, t.sizeBytes).where(sql`size_bytes > 8388608`),
     check('evidence_digests', sql`octet_length(${t.digest}) = 32 and octet_length(${t.manifestDigest}) = 32`),
     check('evidence_size', sql`${t.sizeBytes} >= 0`),
     tenantPolicy(),

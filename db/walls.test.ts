@@ -134,6 +134,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   recordEvidence: (scope, { backendId, digest: theirs }) =>
     evidence.recordEvidence(scope, { digest: theirs, casBackendId: backendId, sizeBytes: 2 }),
   findEvidence: (scope, { digest: theirs }) => evidence.findEvidence(scope, [theirs]),
+  hasEvidenceOfSize: (scope, { backendId }) => evidence.hasEvidenceOfSize(scope, backendId, 1),
   listUses: (scope) => evidence.listUses(scope, digestOf('artifact of first'), page),
   createIdentity: (scope) => identities.createIdentity(scope, { name: unique(), issuer: 'i', san: 's', match: 'exact', trustedRoot: null }),
   listIdentities: (scope) => identities.listIdentities(scope, page),

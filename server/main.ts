@@ -6,7 +6,7 @@ import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { recordCheck } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
-import { recordEvidence } from '../db/evidence.ts';
+import { hasEvidenceOfSize, recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
@@ -190,6 +190,10 @@ function openGateway(services: Services, authenticate: Authenticate): Gateway {
       await recordEvidence(scope, { ...arrival, casBackendId });
       // What takes evidence works again, whatever the last check said.
       if (status === 'invalid') await recordCheck(scope, name, null, now());
+    },
+    async hasEvidenceOfSize({ id }, sizeBytes) {
+      const scope = database.scope(id);
+      return hasEvidenceOfSize(scope, (await storages.default(scope)).id, sizeBytes);
     },
     metrics: {
       request({ route, method, status, receivedBytes, sentBytes, durationMs }) {

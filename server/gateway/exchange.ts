@@ -25,6 +25,8 @@ export type Exchange = {
   readonly organization: GatewayOrganization;
   readonly storage: Storage;
   readonly record: (evidence: Omit<Evidence, 'organizationId'>) => Promise<void>;
+  /** True when evidence of exactly this size is there. */
+  readonly hasSize: (sizeBytes: number) => Promise<boolean>;
   readonly idleTimeoutMs: number;
   /** Bytes of bodies so far. */
   readonly traffic: Traffic;

@@ -24,6 +24,11 @@ export type GatewayDependencies = {
   storageFor(organization: GatewayOrganization, action: Action): Promise<Storage>;
   /** Remembers that evidence arrived for an organization. Called again for the same digest, with more known about it. */
   recordEvidence(evidence: Evidence): Promise<void>;
+  /**
+   * True when the organization has evidence of exactly this size where uploads go. Asked for sizes that are worth hashing twice rather
+   * than sending once more.
+   */
+  hasEvidenceOfSize(organization: GatewayOrganization, sizeBytes: number): Promise<boolean>;
   /** One call for each request that has ended. */
   readonly metrics?: { request(sample: GatewaySample): void } | undefined;
   readonly log: { error(fields: object, message: string): void };
@@ -135,7 +140,8 @@ async function dispatch(dependencies: GatewayDependencies, arrival: Arrival, rou
   const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
-  const exchange: Exchange = { ...arrival, actor, organization, storage, record, idleTimeoutMs };
+  const hasSize: Exchange['hasSize'] = (sizeBytes) => dependencies.hasEvidenceOfSize(organization, sizeBytes);
+  const exchange: Exchange = { ...arrival, actor, organization, storage, record, hasSize, idleTimeoutMs };
   switch (route.type) {
     case 'blob':
       return answerBlob(exchange, route.digest);

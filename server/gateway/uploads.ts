@@ -1,3 +1,4 @@
+import { blobSizeHeader, sizeKnownHeader } from '../../core/adapters/oci/upload-session.ts';
 import { isChainloopError } from '../../core/errors.ts';
 import type { Upload } from '../storage/storage.ts';
 import { DistributionError } from './errors.ts';
@@ -15,7 +16,11 @@ export async function startUpload(exchange: Exchange): Promise<void> {
   }
   const digest = query.get('digest') === null ? undefined : digestIn(query.get('digest'));
   const upload = await storage.beginUpload();
-  if (digest === undefined) return sendUpload(exchange, 202, upload);
+  if (digest === undefined) {
+    const sizeBytes = Number(exchange.request.headers[blobSizeHeader]);
+    const isKnown = Number.isSafeInteger(sizeBytes) && (await exchange.hasSize(sizeBytes));
+    return send(exchange, 202, { ...uploadHeaders(exchange, upload), ...(isKnown ? { [sizeKnownHeader]: 'true' } : {}) });
+  }
   try {
     const { sizeBytes } = await storage.finish(upload.session, digest, { offset: 0, body: receive(exchange) });
     await exchange.record({ digest, sizeBytes });

@@ -55,6 +55,7 @@ export async function startGateway(options: { readonly storage?: Storage; readon
     findOrganization: async (name) => [acme, other].find((organization) => organization.name === name),
     storageFor: async ({ name }) => (name === 'acme' ? storage : otherStorage),
     recordEvidence: async (one) => void evidence.push(one),
+    hasEvidenceOfSize: async (_, sizeBytes) => evidence.some((one) => one.sizeBytes === sizeBytes),
     metrics: { request: (sample) => void samples.push(sample) },
     log: { error: (fields) => void errors.push(fields) },
     idleTimeoutMs: options.idleTimeoutMs,

@@ -9,12 +9,23 @@ import type { Session } from './session.ts';
  */
 export type Upload = { readonly location: URL; readonly offset: number };
 
+/** `isSizeKnown`: the other side has a blob of exactly that size, so that it is worth asking for this one by its digest. */
+type OpenedUpload = Upload & { readonly isSizeKnown: boolean };
+
+/**
+ * What our client and our gateway tell each other beyond the specification when an upload is opened: how large the blob will be, and
+ * whether one of that size is there.
+ */
+export const blobSizeHeader = 'chainloop-blob-size';
+export const sizeKnownHeader = 'chainloop-blob-size-known';
+
 /**
  * The steps of an upload (distribution specification, "Pushing blobs"). Small steps (`open`, `status`, `commit`, `cancel`) are
  * repeated where that is safe; `append` is one try, because only the caller can bring the bytes again.
  */
 export type UploadSteps = {
-  open(options?: StepOptions): Promise<Upload>;
+  /** `sizeBytes` is what the other side is told of the blob before anything is sent; a registry that is not ours does not listen. */
+  open(options?: StepOptions & { readonly sizeBytes?: number | undefined }): Promise<OpenedUpload>;
   /** Sends bytes from `upload.offset` on. `sizeBytes` of the body may be unknown. The answer's `offset` is what the registry has. */
   append(upload: Upload, body: BodySource, options?: StepOptions): Promise<Upload>;
   /** Where the upload stands, or undefined when the registry has lost it, or cannot say. */
@@ -43,11 +54,12 @@ export function createUploadSteps(session: Session): UploadSteps {
         access: 'push',
         what,
         accept: [202],
-        headers: { 'content-length': '0' },
+        headers: { 'content-length': '0', ...(options.sizeBytes === undefined ? {} : { [blobSizeHeader]: String(options.sizeBytes) }) },
         signal: options.signal,
       });
       answer.discard();
-      return { location: session.sameOrigin(answer.header('location'), url, what), offset: 0 };
+      const location = session.sameOrigin(answer.header('location'), url, what);
+      return { location, offset: 0, isSizeKnown: answer.header(sizeKnownHeader) === 'true' };
     },
 
     async append(upload, body, options = {}) {

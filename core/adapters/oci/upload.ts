@@ -29,8 +29,9 @@ export type HeadBlob = (digest: Digest) => Promise<{ readonly sizeBytes: number 
 
 /**
  * Uploads one blob; the registry has it, verified, when this returns. Up to `limits.singleRequestUploadSizeBytes` it is read,
- * hashed and sent in one request; larger ones are hashed while they are sent, in one pass with constant memory. Broken connections
- * are resumed where the registry can, else begun again. FILE_CHANGED when the source has another size than it said;
+ * hashed and sent in one request; larger ones are hashed while they are sent, in one pass with constant memory, unless the gateway has a
+ * blob of that size: then they are hashed first, and sent only when it is another. Broken connections are resumed where the registry can,
+ * else begun again. FILE_CHANGED when the source has another size than it said;
  * DIGEST_MISMATCH when its bytes are not `expected`.
  */
 export async function uploadBlob(
@@ -58,7 +59,15 @@ export async function uploadBlob(
 
   for (;;) {
     try {
-      upload ??= await steps.open(step);
+      if (upload === undefined) {
+        const opened = await steps.open(known === undefined ? { ...step, sizeBytes: source.sizeBytes } : step);
+        upload = opened;
+        // Reading takes a fraction of the time of sending.
+        if (opened.isSizeKnown && hash.complete() === undefined && (await isThere(await hash.readAll()))) {
+          await steps.cancel(upload);
+          return { digest: hash.digest(), sizeBytes: source.sizeBytes, existed: true };
+        }
+      }
       if (small !== undefined && known !== undefined) {
         await steps.commit(upload, known, { ...step, body: small });
         options.onProgress?.(small.byteLength);
@@ -123,29 +132,37 @@ function createSourceHash(source: BlobSource, expected: Digest | undefined) {
     if (hashedBytes === source.sizeBytes) final ??= parseDigest(`sha256:${hash.digest('hex')}`);
     return final;
   }
+  function digest(): Digest {
+    const found = complete();
+    if (found === undefined) throw changed(source);
+    if (expected !== undefined && found !== expected) throw mismatch(source, expected);
+    return found;
+  }
+  async function* reading(from: number, onProgress?: (sentBytes: number) => void): AsyncGenerator<Uint8Array> {
+    let offset = from;
+    for await (const piece of source.read(from)) {
+      const end = offset + piece.byteLength;
+      if (end > source.sizeBytes) throw changed(source);
+      if (end > hashedBytes) {
+        hash.update(piece.subarray(Math.max(0, hashedBytes - offset)));
+        hashedBytes = end;
+      }
+      yield piece;
+      offset = end;
+      onProgress?.(offset);
+    }
+    if (offset !== source.sizeBytes) throw changed(source);
+  }
   return {
     /** The digest once every byte was read, else undefined. */
     complete,
-    digest(): Digest {
-      const digest = complete();
-      if (digest === undefined) throw changed(source);
-      if (expected !== undefined && digest !== expected) throw mismatch(source, expected);
-      return digest;
-    },
-    async *reading(from: number, onProgress: ((sentBytes: number) => void) | undefined): AsyncGenerator<Uint8Array> {
-      let offset = from;
-      for await (const piece of source.read(from)) {
-        const end = offset + piece.byteLength;
-        if (end > source.sizeBytes) throw changed(source);
-        if (end > hashedBytes) {
-          hash.update(piece.subarray(Math.max(0, hashedBytes - offset)));
-          hashedBytes = end;
-        }
-        yield piece;
-        offset = end;
-        onProgress?.(offset);
-      }
-      if (offset !== source.sizeBytes) throw changed(source);
+    digest,
+    reading,
+    /** The digest, by reading what was not read yet. */
+    async readAll(): Promise<Digest> {
+      const pieces = reading(hashedBytes);
+      while ((await pieces.next()).done !== true);
+      return digest();
     },
   };
 }
