@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import * as core from '@actions/core';
 import type { CraftedMaterial } from '../core/crafting.ts';
 import { isTolerated } from '../plugin/failure.ts';
@@ -5,13 +6,14 @@ import type { Inputs } from '../plugin/inputs.ts';
 import { contractLabel, jobOf, type Outcome, subjects, unbrought } from '../plugin/outcome.ts';
 import { summaryOf } from '../plugin/summary.ts';
 import { messageOf, titleOf } from '../plugin/words.ts';
+import { setOutput } from './command-file.ts';
 import { annotate, say } from './log.ts';
 
 /** Tells the job and its readers how the step ended: outputs, annotations, the summary, the last lines of the log, the exit code. */
-export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | 'onViolation'>): Promise<void> {
+export function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | 'onViolation'>): void {
   const { status, error, found, reason } = outcome;
   const url = urlOf(outcome);
-  for (const [name, value] of Object.entries(outputsOf(outcome, url))) core.setOutput(name, value);
+  for (const [name, value] of Object.entries(outputsOf(outcome, url))) setOutput(name, value);
   const label = found.crafting === undefined ? undefined : contractLabel(found.crafting);
   if (error !== undefined) {
     const tolerated = isTolerated(outcome, options);
@@ -21,13 +23,13 @@ export async function report(outcome: Outcome, options: Pick<Inputs, 'showSummar
     if (!tolerated) process.exitCode = core.ExitCode.Failure;
   }
   if (status === 'skipped') annotate('notice', 'Chainloop: skipped', `${reason}, so nothing is attested`);
-  if (options.showSummary && process.env.GITHUB_STEP_SUMMARY) {
-    await core.summary
-      .addRaw(summaryOf(outcome, url, { bundleLasts: false }))
-      .write()
-      .catch((cause: unknown) => {
-        say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);
-      });
+  const { GITHUB_STEP_SUMMARY } = process.env;
+  if (options.showSummary && GITHUB_STEP_SUMMARY) {
+    try {
+      appendFileSync(GITHUB_STEP_SUMMARY, summaryOf(outcome, url, { bundleLasts: false }));
+    } catch (cause) {
+      say(`The summary could not be written: ${cause instanceof Error ? cause.message : cause}`);
+    }
   }
   say(`Attestation ${status}${url === undefined ? '' : `: ${url}`}`);
   if (found.digest !== undefined) say(`Digest ${found.digest}`);

@@ -5,6 +5,7 @@ import type { Saved } from '../plugin/ending.ts';
 import type { Outcome } from '../plugin/outcome.ts';
 import type { SessionPlan } from '../plugin/session.ts';
 import { reasonOf } from '../plugin/words.ts';
+import { saveState } from './command-file.ts';
 
 /** What a step leaves for its own end, after the job. Each name is written once. */
 export type SavedStep = Saved & {
@@ -17,20 +18,20 @@ let knownRun = '';
 export const saved = {
   /** `what` names the attestation among several of one job. */
   command(command: string, what: string): void {
-    core.saveState('command', command);
-    core.saveState('what', what);
+    saveState('command', command);
+    saveState('what', what);
   },
-  session: (plan: SessionPlan): void => core.saveState('session', plan),
+  session: (plan: SessionPlan): void => saveState('session', JSON.stringify(plan)),
   run(runId: string): void {
     if (runId === knownRun) return;
     knownRun = runId;
-    core.saveState('run', runId);
+    saveState('run', runId);
   },
   outcome({ status, error, found }: Outcome, what: string): void {
-    core.saveState('status', status);
+    saveState('status', status);
     if (status === 'passed') markPassed(what);
     if (error === undefined) return;
-    core.saveState('reason', reasonOf(error, found));
+    saveState('reason', reasonOf(error, found));
   },
 };
 

@@ -26,7 +26,7 @@ export async function step(): Promise<void> {
     outcome = failed(error, inputs, found);
   }
   saved.outcome(outcome, inputs === undefined ? '' : attestationName(inputs));
-  await report(outcome, inputs ?? { showSummary: true, onViolation: 'contract' });
+  report(outcome, inputs ?? { showSummary: true, onViolation: 'contract' });
 }
 
 async function perform(inputs: Inputs, found: Found): Promise<Outcome> {

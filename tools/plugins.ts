@@ -32,9 +32,11 @@ export const lazyBuiltins: Plugin = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node:/ }, ({ path, namespace }) => (namespace === 'builtin' ? undefined : { path, namespace: 'builtin' }));
     onResolve({ filter: /./ }, ({ path }) => (builtinModules.includes(path) ? { path: `node:${path}`, namespace: 'builtin' } : undefined));
-    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
-    }));
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => {
+      const found = `process.getBuiltinModule(${JSON.stringify(path)})`;
+      // Each importer copies the own properties; those of node:fs are 110, and half a millisecond.
+      return { contents: `module.exports = ${path === 'node:fs' ? `Object.create(${found})` : found};` };
+    });
   },
 };
 

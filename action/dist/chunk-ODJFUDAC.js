@@ -1,2 +1,0 @@
-const require = process.getBuiltinModule('node:module').createRequire(import.meta.url);
-import{b as e}from"./chunk-LVE4EQBU.js";import{createHash as i}from"node:crypto";var r=/^sha256:[0-9a-f]{64}$/;function s(t){return typeof t=="string"&&r.test(t)}function n(t){if(s(t))return t;throw new e("USAGE",`digest: '${t.slice(0,100)}' is not sha256:<64 hex digits>`)}function a(t){return n(`sha256:${i("sha256").update(t).digest("hex")}`)}function h(t){return t.slice(7)}export{s as a,n as b,a as c,h as d};
