@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createApi } from '../client/api.ts';
 import { startInstalledServer } from '../test/fakes/installed-server.ts';
 import { githubJob, startIssuer } from '../test/fakes/issuer.ts';
 import { run, type Sample } from '../test/fakes/process.ts';
+import { bundled } from './bundled.ts';
 import type { Group } from './context.ts';
 import { pairs, spread, timed } from './measure.ts';
 import { compared } from './report.ts';
 
 const root = join(import.meta.dirname, '..');
-const program = join(root, 'action', 'dist', 'main.js');
+const dist = join(root, 'action', 'dist');
+const program = join(dist, 'main.js');
 const files = ['one', 'two', 'three', 'four'];
 /** As the step says them in its debug log. */
 const parts = ['start', 'exchange', 'check', 'init', 'upload', 'sign', 'push'];
@@ -25,17 +27,29 @@ export const action: Group = async function* ({ installed, home, runs }) {
   const fork = join(home, 'fork.json');
   await writeFile(fork, JSON.stringify({ pull_request: { head: { repo: { id: 1 } }, base: { repo: { id: 2 } } } }));
 
-  const skipped = {
-    program: process.execPath,
-    args: [program],
-    env: { RUNNER_TEMP: temp, GITHUB_EVENT_NAME: 'pull_request', GITHUB_EVENT_PATH: fork, 'INPUT_CONTROL-PLANE': 'http://127.0.0.1:1' },
-  };
+  const told = { GITHUB_OUTPUT: join(home, 'output'), GITHUB_STATE: join(home, 'state'), GITHUB_STEP_SUMMARY: join(home, 'summary') };
+  const event = { GITHUB_EVENT_NAME: 'pull_request', GITHUB_EVENT_PATH: fork, 'INPUT_CONTROL-PLANE': 'http://127.0.0.1:1' };
+  const skipped = { program: process.execPath, args: [program], env: { RUNNER_TEMP: temp, ...event, ...told } };
   const node = timed({ program: process.execPath, args: ['-e', '0'] });
-  yield compared('G9 the step of a pull request from a fork', await pairs(runs.short, timed(skipped), node), {
+  yield compared('G9 (a) the step of a pull request from a fork', await pairs(runs.short, timed(skipped), node), {
     unit: 's',
     reference: 'node -e 0',
     goal: { of: 'ratio', atMost: 1.4 },
   });
+
+  const signing = join(home, 'signing.mjs');
+  const late = (await readdir(dist)).filter((name) => /^(perform|judge)-/.test(name));
+  await writeFile(signing, late.map((name) => `await import(${JSON.stringify(join(dist, name))});\n`).join(''));
+  const eager = timed({ program: process.execPath, args: [await bundled('eager', home)] });
+  yield compared(
+    'G9 (b) what a keyless step loads',
+    await pairs(runs.short, timed({ program: process.execPath, args: [signing] }), eager),
+    {
+      unit: 's',
+      reference: 'one eager bundle',
+      goal: { of: 'ratio', atMost: 0.7 },
+    },
+  );
 
   await using issuer = await startIssuer();
   const issuers = join(home, 'issuers.json');
