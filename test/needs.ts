@@ -24,6 +24,9 @@ const present = {
 } as const;
 export type Need = keyof typeof present;
 
+/** True when the program is on this machine. */
+export const has = (program: Need): boolean => present[program]();
+
 /**
  * True when the program is on this machine. Otherwise the test is skipped with a reason that says what to install, or fails when
  * CHAINLOOP_REQUIRE_ALL is set, as CI does: there nothing is skipped.

@@ -1,5 +1,5 @@
 import { blobSizeHeader, sizeKnownHeader } from '../../core/adapters/oci/upload-session.ts';
-import { isChainloopError } from '../../core/errors.ts';
+import { type ChainloopError, isChainloopError } from '../../core/errors.ts';
 import type { Upload } from '../storage/storage.ts';
 import { DistributionError } from './errors.ts';
 import { digestIn, type Exchange, receive, send } from './exchange.ts';
@@ -46,7 +46,7 @@ export async function continueUpload(exchange: Exchange, session: string): Promi
       try {
         return sendUpload(exchange, 202, await storage.append(upload.session, upload.offset, receive(exchange)));
       } catch (error) {
-        throw isChainloopError(error, 'CONFLICT') ? outOfOrder(exchange, await storage.uploadStatus(session)) : error;
+        throw isChainloopError(error, 'CONFLICT') ? takenOver(error) : error;
       }
     }
     default:
@@ -62,7 +62,7 @@ async function finishUpload(exchange: Exchange, session: string): Promise<void> 
     const { sizeBytes } = await storage.finish(last?.session ?? session, digest, last);
     await exchange.record({ digest, sizeBytes });
   } catch (error) {
-    if (isChainloopError(error, 'CONFLICT')) throw outOfOrder(exchange, await storage.uploadStatus(session));
+    if (isChainloopError(error, 'CONFLICT')) throw takenOver(error);
     // The answer of a finish that was done may have been lost: the same request again gets the same answer.
     const stat = isChainloopError(error, 'NOT_FOUND') ? await storage.stat(digest) : undefined;
     if (stat === undefined) throw error;
@@ -93,6 +93,11 @@ function outOfOrder(exchange: Exchange, upload: Upload): DistributionError {
     status: 416,
     headers: uploadHeaders(exchange, upload),
   });
+}
+
+/** Another request writes to the upload by now. Where it stands is that one's to know. */
+function takenOver(cause: ChainloopError): DistributionError {
+  return new DistributionError('BLOB_UPLOAD_INVALID', cause.message, { status: 416, cause });
 }
 
 function hasBody({ request }: Exchange): boolean {

@@ -142,7 +142,11 @@ export function createLayoutUploads(options: {
       return { session: id, offset: 0 };
     },
     async uploadStatus(id) {
-      return { session: id, offset: (await find(id)).offset };
+      const session = await find(id);
+      return session.turns.take(nothing(), async () => {
+        if (session.ended) throw unknownUpload();
+        return { session: id, offset: session.offset };
+      });
     },
     async append(id, offset, body) {
       const session = await find(id);

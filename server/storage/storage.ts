@@ -25,7 +25,10 @@ export type Storage = {
 
   /** Opens an upload. The session cannot be guessed, and is good for this organization only. RATE_LIMITED when too many are open. */
   beginUpload(): Promise<Upload>;
-  /** How far an upload got. NOT_FOUND when there is none. */
+  /**
+   * How far an upload got. Whoever asks has lost the request that wrote to it: what still hangs of that is ended first, so that the answer
+   * holds. NOT_FOUND when there is none.
+   */
   uploadStatus(session: string): Promise<Upload>;
   /**
    * Adds bytes at `offset`, which must be where the upload is (CONFLICT). When the body throws, what arrived before stays and the error

@@ -90,8 +90,9 @@ export async function uploadBlob(
       if (upload === undefined) throw error;
       const renewed = error instanceof TokenRenewed && renewals++ < session.policy.attempts;
       const lost = isLost(error, resumed);
+      const moved = isMoved(error);
       const verdict = judgeRegistry(error);
-      if (!renewed && !lost && !verdict.retry) {
+      if (!renewed && !lost && !moved && !verdict.retry) {
         await steps.cancel(upload);
         throw error;
       }
@@ -111,10 +112,18 @@ export async function uploadBlob(
   }
 }
 
-/** True when the upload has to be begun again: the registry has forgotten it, or stands elsewhere in it than it said. */
+/**
+ * True when the registry stands elsewhere in the upload than it said ("Pushing a blob in chunks": 416): the request that broke off was
+ * still being written when it was asked. It is asked again.
+ */
+function isMoved(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === 416;
+}
+
+/** True when the upload has to be begun again: the registry has forgotten it, or has other bytes than were sent. */
 function isLost(error: unknown, resumed: boolean): boolean {
-  if (!(error instanceof RegistryError)) return false;
-  if (error.status === 404 || error.status === 416) return true;
+  if (!(error instanceof RegistryError) || isMoved(error)) return false;
+  if (error.status === 404) return true;
   if (error.registryCodes.includes('BLOB_UPLOAD_UNKNOWN') || error.registryCodes.includes('BLOB_UPLOAD_INVALID')) return true;
   return resumed && error.code === 'DIGEST_MISMATCH';
 }
