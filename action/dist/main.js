@@ -1,1 +1,1 @@
-import{K as i}from"./chunk-E6UWHPIV.js";await i("main");
+import{K as i}from"./chunk-CVQFC2O2.js";await i("main");
