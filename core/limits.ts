@@ -156,6 +156,14 @@ export const limits = {
   issuerWaiters: 8,
   /** Failed exchanges from one address within a minute. */
   failedExchangesPerMinute: 120,
+  /** A registry token, for docker, oras and others: they ask for a new one by themselves. */
+  registryTokenLifetimeMs: 5 * 60 * 1000,
+  /** Organizations in one registry token: an owner's client may ask for several, and the token travels in a header. */
+  registryTokenScopes: 8,
+  /** The form in which a client asks for a registry token. */
+  tokenRequestSizeBytes: 16 * 1024,
+  /** Unknown tokens from one address within a minute. */
+  failedLoginsPerMinute: 120,
   /** Connections of one server to PostgreSQL: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */

@@ -1,10 +1,11 @@
 import type { JobClaims, JobIdentity } from '../core/claims.ts';
+import type { Digest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
-import { type Credential, findToken, touchToken } from '../db/tokens.ts';
+import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
-import { hashToken, parseToken, tokenOf } from './tokens.ts';
+import { type Credential, unknownToken } from './tokens.ts';
 
 export type OrganizationRef = { readonly id: string; readonly name: string };
 export type WorkflowName = { readonly id: string; readonly name: string; readonly project: string };
@@ -32,6 +33,9 @@ export type JobActor = { readonly organization: OrganizationRef; readonly workfl
     }
 );
 
+/** The actor of a credential. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED. */
+export type Identify = (credential: Credential) => Promise<Actor>;
+
 /** The actor of an Authorization header. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED. */
 export type Authenticate = (authorization: string | undefined) => Promise<Actor>;
 
@@ -39,22 +43,18 @@ export type Authenticate = (authorization: string | undefined) => Promise<Actor>
 const touchIntervalMs = 60_000;
 
 /** Every request reads its token from the database: what is revoked is refused at once, on every server. */
-export function createAuthenticate(deps: {
+export function createIdentify(deps: {
   readonly database: Database;
   readonly log: Log;
   readonly now: () => Date;
   /** The control plane's own, as jobs and verifiers know it: known once it listens. */
   readonly origin: () => string;
-}): Authenticate {
+}): Identify {
   const { database, log, now, origin } = deps;
-  return async (authorization) => {
-    const token = tokenOf(authorization);
-    if (token === undefined) throw new ChainloopError('UNAUTHENTICATED', 'token: none was sent; set CHAINLOOP_TOKEN');
-    const kind = parseToken(token)?.kind;
-    if (kind === undefined) throw unknown();
-    if (kind === 'run') return runActor(database, token, now());
-    const row = await findToken(database.system, hashToken(token));
-    if (row === undefined) throw unknown();
+  return async ({ kind, hash }) => {
+    if (kind === 'run') return runActor(database, hash, now());
+    const row = await findToken(database.system, hash);
+    if (row === undefined) throw unknownToken();
     const at = now();
     if (row.revokedAt !== null) {
       throw new ChainloopError('TOKEN_REVOKED', `token '${row.name}': it was revoked at ${row.revokedAt.toISOString()}; ask for a new one`);
@@ -74,9 +74,9 @@ export function isJob(actor: Actor): actor is Actor & JobActor {
   return actor.type === 'service-account' || actor.type === 'run';
 }
 
-async function runActor(database: Database, token: string, now: Date): Promise<Actor> {
-  const row = await findRunCredential(database.system, hashToken(token));
-  if (row === undefined) throw unknown();
+async function runActor(database: Database, hash: Digest, now: Date): Promise<Actor> {
+  const row = await findRunCredential(database.system, hash);
+  if (row === undefined) throw unknownToken();
   const { id: tokenId, claims, naturalKey, organization, workflow, expiresAt } = row;
   if (row.removed) {
     throw new ChainloopError('TOKEN_REVOKED', `run credential: the binding that it came from was removed, or its workflow was`);
@@ -91,7 +91,7 @@ async function runActor(database: Database, token: string, now: Date): Promise<A
   return { type: 'run', tokenId, name: claims.repository, expiresAt, organization, workflow, identity, claims, naturalKey };
 }
 
-function actorOf(row: Credential, origin: string): Actor {
+function actorOf(row: TokenRow, origin: string): Actor {
   const { id: tokenId, name, expiresAt, organizationId, workflowId, project } = row;
   if (row.kind === 'owner') return { type: 'owner', tokenId, name, expiresAt };
   if (organizationId === null || row.organization === null) throw new Error(`token ${tokenId} belongs to no organization`);
@@ -107,8 +107,4 @@ function actorOf(row: Credential, origin: string): Actor {
 /** How a certificate names a service account. Names are DNS labels, so nothing needs escaping. */
 function serviceAccountSan(origin: string, organization: string, workflow: WorkflowName, name: string): string {
   return `${origin}/organizations/${organization}/projects/${workflow.project}/workflows/${workflow.name}/service-accounts/${name}`;
-}
-
-function unknown(): ChainloopError {
-  return new ChainloopError('UNAUTHENTICATED', 'token: it is not known here; check CHAINLOOP_TOKEN and CHAINLOOP_URL');
 }

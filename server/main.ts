@@ -11,14 +11,14 @@ import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
-import { type Authenticate, createAuthenticate, isJob } from './actor.ts';
+import { type Authenticate, createIdentify, type Identify, isJob } from './actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { ensureDataDirectory } from './data-directory.ts';
 import { createFederation } from './federation/exchange.ts';
 import { keyAddresses, readIssuers } from './federation/issuers.ts';
-import { createGateway, type Gateway } from './gateway/index.ts';
+import { createGateway, type Gateway, type GatewayDependencies } from './gateway/index.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
@@ -26,6 +26,7 @@ import { createMetrics } from './metrics.ts';
 import { ensureOwnerToken } from './owner-token.ts';
 import { openInstanceSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
+import { credentialOf, tokenOf } from './tokens.ts';
 import type { Services } from './trpc.ts';
 import { createTrustRoots } from './trust-roots.ts';
 
@@ -110,11 +111,14 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     now,
     origin,
   };
-  const authenticate = createAuthenticate({ database, log, now, origin });
+  const identify = createIdentify({ database, log, now, origin });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
-  const gateway = openGateway(services, authenticate);
+  const originFor = (host: string | undefined): string | undefined =>
+    config.publicUrl !== undefined || host === new URL(origin()).host ? origin() : undefined;
+  const gateway = openGateway({ services, identify, secrets, originFor, limitByAddress });
   const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
+  const authenticate: Authenticate = async (authorization) => identify(credentialOf(tokenOf(authorization)));
   const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics, timeouts: dependencies.timeouts });
   const url = await listen(http, config);
   listening = url;
@@ -170,11 +174,16 @@ export async function serve(
   await server.close();
 }
 
-function openGateway(services: Services, authenticate: Authenticate): Gateway {
+function openGateway(
+  options: Pick<GatewayDependencies, 'secrets' | 'originFor' | 'limitByAddress'> & { services: Services; identify: Identify },
+): Gateway {
+  const { services, identify, ...rest } = options;
   const { database, storages, metrics, log, now } = services;
   return createGateway({
-    async authenticate(authorization) {
-      const actor = await authenticate(authorization);
+    ...rest,
+    now,
+    async identify(credential) {
+      const actor = await identify(credential);
       if (actor.type === 'owner') return { kind: 'owner' };
       return { kind: isJob(actor) ? 'job' : 'api', organization: actor.organization };
     },

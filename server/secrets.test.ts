@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from '../db/client.ts';
 import { migratedSnapshot } from '../test/databases.ts';
-import { createSecrets, masterKeyProblem, openInstanceSecrets, openSecrets } from './secrets.ts';
+import { createSecrets } from './sealing.ts';
+import { masterKeyProblem, openInstanceSecrets, openSecrets } from './secrets.ts';
 
 test('a sealed secret opens in its own context and in no other', () => {
   const secrets = createSecrets(randomBytes(32));

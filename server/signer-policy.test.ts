@@ -12,7 +12,7 @@ import { forEachDatabase, newOrganization, openDatabase } from '../test/database
 import { type Authority, acme, certifiedBundle, createFakeAuthority, github, minutes, noon } from '../test/fakes/authority.ts';
 import { createAuthority } from './ca/authority.ts';
 import { checkBundle, checkSignature } from './referee.ts';
-import { createSecrets } from './secrets.ts';
+import { createSecrets } from './sealing.ts';
 import { signerPolicy } from './signer-policy.ts';
 import { createTrustRoots } from './trust-roots.ts';
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { type Digest, digestOf } from '../core/digest.ts';
+import { ChainloopError } from '../core/errors.ts';
 
 /** Who a token speaks for. The letter is in the token, so that a secret scanner can tell what leaked. */
 export const tokenLetters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r' } as const;
@@ -39,6 +40,21 @@ export function parseToken(text: string): { readonly kind: TokenKind } | undefin
   }
 }
 
+/** A well-formed token, without what it is. */
+export type Credential = { readonly kind: TokenKind; readonly hash: Digest };
+
+/** The credential of a token. UNAUTHENTICATED: it is none of ours. */
+export function credentialOf(token: string | undefined): Credential {
+  if (token === undefined) throw new ChainloopError('UNAUTHENTICATED', 'token: none was sent; set CHAINLOOP_TOKEN');
+  const kind = parseToken(token)?.kind;
+  if (kind === undefined) throw unknownToken();
+  return { kind, hash: hashToken(token) };
+}
+
+export function unknownToken(): ChainloopError {
+  return new ChainloopError('UNAUTHENTICATED', 'token: it is not known here; check CHAINLOOP_TOKEN and CHAINLOOP_URL');
+}
+
 /** What is stored and looked up: SHA-256 is enough, because 32 random bytes cannot be guessed. */
 export function hashToken(token: string): Digest {
   return digestOf(token);
@@ -49,7 +65,7 @@ export function hashToken(token: string): Digest {
  * Undefined when there is none.
  */
 export function tokenOf(authorization: string | undefined): string | undefined {
-  if (authorization === undefined || authorization.length > 1024) return undefined;
+  if (authorization === undefined || authorization.length > 2048) return undefined;
   const [scheme, credentials = ''] = authorization.trim().split(/\s+/, 2);
   switch (scheme?.toLowerCase()) {
     case 'bearer':

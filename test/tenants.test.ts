@@ -115,6 +115,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
 /** One row for each route of the gateway: the compiler wants them all. */
 const routes: Readonly<Record<Route['type'], readonly (readonly [string, (known: Known) => string])[]>> = {
   ping: [['GET', () => '/v2/']],
+  token: ['GET', 'POST'].map((method) => [method, ({ organization }) => `/v2/token?scope=repository:${organization}:*`]),
   blob: [
     ['HEAD', ({ organization, digest }) => `/v2/${organization}/blobs/${digest}`],
     ['GET', ({ organization, digest }) => `/v2/${organization}/blobs/${digest}`],
@@ -136,6 +137,8 @@ const routes: Readonly<Record<Route['type'], readonly (readonly [string, (known:
 /** What a service account may ask of the gateway, in its own organization. */
 const jobMay: ReadonlySet<string> = new Set([
   'ping GET',
+  'token GET',
+  'token POST',
   'blob HEAD',
   'uploads POST',
   'upload GET',
@@ -223,7 +226,9 @@ for (const kind of databaseKinds) {
     }
 
     async function ask(method: string, path: string, token?: string): Promise<Answer> {
-      const body = method === 'PUT' || method === 'PATCH' ? { body: 'x' } : {};
+      // The token endpoint takes a form; the others bytes.
+      const form = new URLSearchParams({ grant_type: 'password', password: token ?? '', scope: path.split('scope=')[1] ?? '' });
+      const body = method === 'POST' && path.startsWith('/v2/token') ? { body: form } : /^P(UT|ATCH)$/.test(method) ? { body: 'x' } : {};
       const response = await fetch(plane.url + path, {
         method,
         ...body,
@@ -322,6 +327,13 @@ for (const kind of databaseKinds) {
           for (const token of [undefined, tokens.unknown, tokens.revoked, tokens.expired])
             assert.equal((await ask(method, path(known), token)).status, 401, what);
           if (type === 'ping') continue;
+          if (type === 'token') {
+            for (const token of [evil.token, tokens.evilJob]) {
+              const { status, body } = await ask(method, path(known), token);
+              assert.deepEqual([status, JSON.parse(body).scope], [200, ''], what);
+            }
+            continue;
+          }
           const none = nobody();
           for (const token of [evil.token, tokens.evilJob]) {
             const theirs = await ask(method, path(known), token);
@@ -332,6 +344,27 @@ for (const kind of databaseKinds) {
           }
         }
       }
+    });
+
+    await t.test('a registry token for one organization is good for nothing in another, and ends with the token behind it', async () => {
+      const sell = async (token: string, organization: string): Promise<string> => {
+        const { body } = await ask('GET', `/v2/token?scope=repository:${organization}:pull,push`, token);
+        return JSON.parse(body).token;
+      };
+      const theirs = await sell(acme.token, acme.name);
+      const path = ({ organization, digest }: Known): string => `/v2/${organization}/blobs/${digest}`;
+      assert.equal((await ask('HEAD', path(known), theirs)).status, 200);
+      for (const organization of [known.organization, evil.name]) {
+        const mine = await sell(evil.token, organization);
+        assert.deepEqual(await ask('GET', path(known), mine), await ask('GET', path(nobody()), mine));
+      }
+      assert.equal((await call('auth.whoami', {}, theirs)).code, 'UNAUTHENTICATED');
+      const short = await acme.api.apiToken.create.mutate({ name: 'short' });
+      const bought = await sell(short.token, acme.name);
+      assert.equal((await ask('HEAD', path(known), bought)).status, 200);
+      await acme.api.apiToken.revoke.mutate({ id: short.id });
+      assert.equal((await ask('HEAD', path(known), bought)).status, 401);
+      assert.ok(!plane.log.join('').includes('chl_g_'));
     });
 
     await t.test('a service account may upload to the gateway, and read nothing', async () => {

@@ -19,7 +19,7 @@ import { findSetting, settle } from '../../db/settings.ts';
 import { databaseKinds, openDatabase } from '../../test/databases.ts';
 import { signBundle } from '../../test/fakes/job.ts';
 import { needs } from '../../test/needs.ts';
-import { createSecrets } from '../secrets.ts';
+import { createSecrets } from '../sealing.ts';
 import { type CertificateAuthority, createAuthority } from './authority.ts';
 import { certificatePem, issuingCertificate, rootCertificate, timestampingCertificate } from './certificate.ts';
 import { makeGeneration } from './generation.ts';

@@ -1,12 +1,23 @@
+import type { Access } from './scope.ts';
+
 /** An organization, as its storage and its records are found. */
 export type GatewayOrganization = { readonly id: string; readonly name: string };
 
 /** Who asks. The owner token is of the instance: the organization is the one in the path. */
-export type GatewayActor = { readonly kind: 'owner' } | { readonly kind: 'api' | 'job'; readonly organization: GatewayOrganization };
+export type GatewayActor = ({ readonly kind: 'owner' } | { readonly kind: 'api' | 'job'; readonly organization: GatewayOrganization }) & {
+  /** Of a registry token: what it was asked for, and so all that it is good for. */
+  readonly access?: Access | undefined;
+};
+
+/** True when the actor may enter the organization of that name, whether there is one or not. */
+export function mayEnter(actor: GatewayActor, name: string): boolean {
+  return actor.kind === 'owner' || actor.organization.name === name;
+}
 
 /** What a request wants to do: one word for each rule. */
 export type Action =
   | 'ping'
+  | 'login'
   | 'statBlob'
   | 'readBlob'
   | 'uploadBlob'

@@ -63,15 +63,14 @@ export function distributionErrorOf(error: unknown): DistributionError | undefin
   const code = codeOf(error);
   if (code === undefined) return undefined;
   return new DistributionError(code, error.message, {
-    ...answerOf(error, code),
+    ...answerOf(error),
     detail: { code: error.code },
     failure: error.code,
     cause: error,
   });
 }
 
-function answerOf(error: ChainloopError, code: DistributionCode): { status: number; headers?: Readonly<Record<string, string>> } {
-  if (code === 'UNAUTHORIZED') return { status: 401, headers: { 'www-authenticate': 'Basic realm="chainloop"' } };
+function answerOf(error: ChainloopError): { status: number; headers?: Readonly<Record<string, string>> } {
   // An upload at another offset: the specification wants 416 here.
   const status = error.code === 'CONFLICT' ? 416 : errorTable[error.code].http;
   return status === 429 || status === 503 ? { status, headers: { 'retry-after': '1' } } : { status };

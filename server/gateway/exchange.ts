@@ -95,7 +95,8 @@ export async function sendBody({ response, idleTimeoutMs, traffic }: Exchange, b
   }
 }
 
-type Answering = Pick<Exchange, 'request' | 'response' | 'traffic'>;
+/** What it takes to answer. */
+export type Answering = Pick<Exchange, 'request' | 'response' | 'traffic'>;
 
 /** An answer that is in memory; nothing but its headers when the request was HEAD. */
 export function send({ request, response, traffic }: Answering, status: number, headers: Record<string, string>, body?: Uint8Array): void {

@@ -2,19 +2,23 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { limits } from '../../core/limits.ts';
 import type { Storage } from '../storage/storage.ts';
-import { type Action, type GatewayActor, type GatewayOrganization, mayDo } from './actor.ts';
+import { type Action, type GatewayActor, type GatewayOrganization, mayDo, mayEnter } from './actor.ts';
+import { type Authentication, type AuthenticationOptions, createAuthentication } from './authentication.ts';
 import { answerBlob } from './blobs.ts';
+import { basicChallenge, bearerChallenge } from './challenge.ts';
 import { listReferrers, listTags } from './discovery.ts';
 import { DistributionError, distributionErrorOf, nameUnknown } from './errors.ts';
 import { type Evidence, type Exchange, sendJson, type Traffic } from './exchange.ts';
 import { answerManifest, putManifest } from './manifests.ts';
 import { refuse } from './refusal.ts';
-import { actionOf, parseRoute, type Route } from './route.ts';
+import { actionOf, allowedMethods, parseRoute, type Route } from './route.ts';
+import { covers, scopeFor } from './scope.ts';
+import { answerToken } from './token.ts';
 import { continueUpload, startUpload } from './uploads.ts';
 
-export type GatewayDependencies = {
-  /** Who the `Authorization` header speaks for. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, RATE_LIMITED, STORAGE_UNAVAILABLE. */
-  authenticate(authorization: string | undefined): Promise<GatewayActor>;
+export type GatewayDependencies = AuthenticationOptions & {
+  /** The origin to send a client to that called us by that `Host`; undefined when we do not know how it reaches us. */
+  originFor(host: string | undefined): string | undefined;
   /** The organization of that name, for an owner, who may enter any. */
   findOrganization(name: string): Promise<GatewayOrganization | undefined>;
   /**
@@ -68,6 +72,7 @@ export const gatewayServerOptions = {
  * repository. Nothing is deleted here, and nothing is answered about an organization to somebody else.
  */
 export function createGateway(dependencies: GatewayDependencies): Gateway {
+  const authentication = createAuthentication(dependencies);
   const underWay = new Map<ServerResponse, Promise<void>>();
   let closing = false;
 
@@ -81,9 +86,12 @@ export function createGateway(dependencies: GatewayDependencies): Gateway {
     try {
       if (closing)
         throw new DistributionError('UNAVAILABLE', 'the control plane is stopping: try again', { headers: { 'retry-after': '1' } });
-      await dispatch(dependencies, { request, response, query, traffic }, route);
+      await dispatch(dependencies, authentication, { request, response, query, traffic }, route);
     } catch (error) {
       const refusal = distributionErrorOf(error);
+      if (refusal?.status === 401 && !response.headersSent) {
+        response.setHeader('www-authenticate', challengeFor(dependencies, request, route, refusal));
+      }
       const gone = response.socket === null || response.socket.destroyed;
       // What fails after the head of an answer can be told to nobody else.
       const cutOff = response.headersSent && error !== request.errored;
@@ -122,20 +130,30 @@ export function createGateway(dependencies: GatewayDependencies): Gateway {
 
 type Arrival = Pick<Exchange, 'request' | 'response' | 'query' | 'traffic'>;
 
-async function dispatch(dependencies: GatewayDependencies, arrival: Arrival, route: Route | undefined): Promise<void> {
+async function dispatch(
+  dependencies: GatewayDependencies,
+  authentication: Authentication,
+  arrival: Arrival,
+  route: Route | undefined,
+): Promise<void> {
+  const { request } = arrival;
+  const action = route && actionOf(route, request.method ?? '');
+  if (action === 'login') return answerToken(arrival, authentication);
   // 1. Who asks: before anything is said about anything.
-  const actor = await dependencies.authenticate(arrival.request.headers.authorization);
+  const actor = await authentication.actorOf(request);
   if (route === undefined) throw nameUnknown();
-  const action = actionOf(route, arrival.request.method ?? '');
-  if (route.type === 'ping') {
-    if (action === undefined) throw unsupported();
+  if (route.type === 'ping' || route.type === 'token') {
+    if (action === undefined) throw unsupported(route);
     return sendJson(arrival, {});
   }
   // 2. Where: another organization is the same as none.
   const organization = await organizationOf(dependencies, actor, route.organization);
   if (organization === undefined) throw nameUnknown();
-  // 3. What.
-  if (action === undefined || action === 'delete') throw unsupported();
+  // 3. What: by the method, by what the registry token was asked for, by who it is.
+  if (action === undefined || action === 'delete') throw unsupported(route);
+  if (!covers(actor.access, organization.name, action)) {
+    throw new DistributionError('UNAUTHORIZED', 'the registry token was not asked for this: ask for one with the scope that is named');
+  }
   if (!mayDo(actor.kind, action)) throw new DistributionError('DENIED', 'a job may only upload evidence: use an API token to read it');
   const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
@@ -163,13 +181,31 @@ async function organizationOf(
   actor: GatewayActor,
   name: string,
 ): Promise<GatewayOrganization | undefined> {
-  if (actor.kind === 'owner') return dependencies.findOrganization(name);
-  return actor.organization.name === name ? actor.organization : undefined;
+  if (!mayEnter(actor, name)) return undefined;
+  return actor.kind === 'owner' ? dependencies.findOrganization(name) : actor.organization;
 }
 
-function unsupported(): DistributionError {
+/** How to log in. Says nothing that the client did not say itself. */
+function challengeFor(
+  dependencies: GatewayDependencies,
+  request: IncomingMessage,
+  route: Route | undefined,
+  refusal: DistributionError,
+): string {
+  const origin = dependencies.originFor(request.headers.host);
+  // At the token endpoint itself it is the password that is wrong.
+  if (origin === undefined || route?.type === 'token') return basicChallenge;
+  const action = route && actionOf(route, request.method ?? '');
+  const scope = route !== undefined && 'organization' in route && action !== undefined ? scopeFor(route.organization, action) : undefined;
+  // Ours is a token with too little; the others are the errors of a token that was sent.
+  const refused = request.headers.authorization === undefined ? undefined : 'invalid_token';
+  return bearerChallenge({ realm: `${origin}/v2/token`, scope, error: refusal.failure === undefined ? 'insufficient_scope' : refused });
+}
+
+function unsupported(route: Route): DistributionError {
   return new DistributionError(
     'UNSUPPORTED',
-    'this registry does not do that: evidence is never deleted, and only added as the specification says',
+    'this registry does not do that: evidence is never deleted through it, and only added as the specification says',
+    { headers: { allow: allowedMethods(route).join(', ') } },
   );
 }

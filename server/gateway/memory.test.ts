@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { type Digest, parseDigest } from '../../core/digest.ts';
-import { tokens } from '../../test/fakes/gateway.ts';
 import { call } from '../../test/fakes/http-call.ts';
 
 const MiB = 1024 * 1024;
@@ -29,12 +28,14 @@ function digestOfPieces(mark: number): Digest {
   return parseDigest(`sha256:${hash.digest('hex')}`);
 }
 
-async function upload(origin: string, mark: number): Promise<Digest> {
+type Target = { readonly origin: string; readonly token: string };
+
+async function upload({ origin, token }: Target, mark: number): Promise<Digest> {
   const digest = digestOfPieces(mark);
-  const begun = await call(origin, 'POST', '/v2/acme/blobs/uploads/', { token: tokens.job });
+  const begun = await call(origin, 'POST', '/v2/acme/blobs/uploads/', { token });
   const patch = request(new URL(String(begun.headers.location), origin), {
     method: 'PATCH',
-    headers: { authorization: `Bearer ${tokens.job}` },
+    headers: { authorization: `Bearer ${token}` },
   });
   const answered = once(patch, 'response');
   for (const piece of piecesOf(mark)) await new Promise((resolve) => patch.write(piece, resolve));
@@ -42,13 +43,13 @@ async function upload(origin: string, mark: number): Promise<Digest> {
   const [response] = await answered;
   response.resume();
   assert.equal(response.statusCode, 202);
-  const done = await call(origin, 'PUT', `${begun.headers.location}?digest=${digest}`, { token: tokens.job });
+  const done = await call(origin, 'PUT', `${begun.headers.location}?digest=${digest}`, { token });
   assert.equal(done.status, 201);
   return digest;
 }
 
-async function download(origin: string, digest: Digest): Promise<void> {
-  const get = request(new URL(`/v2/acme/blobs/${digest}`, origin), { headers: { authorization: `Bearer ${tokens.api}` } });
+async function download({ origin, token }: Target, digest: Digest): Promise<void> {
+  const get = request(new URL(`/v2/acme/blobs/${digest}`, origin), { headers: { authorization: `Bearer ${token}` } });
   get.end();
   const [response] = await once(get, 'response');
   const hash = createHash('sha256');
@@ -63,15 +64,15 @@ test('eight uploads at once, then eight downloads, keep the gateway under 300 MB
   try {
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const nextLine = async (): Promise<string> => (await lines.next()).value ?? '';
-    const origin = await nextLine();
+    const [origin = '', token = ''] = (await nextLine()).split(' ');
     const peakBytes = async (): Promise<number> => {
       child.stdin.write('\n');
       return Number(await nextLine());
     };
     const marks = Array.from({ length: 8 }, (_, index) => index + 1);
-    const digests = await Promise.all(marks.map((mark) => upload(origin, mark)));
+    const digests = await Promise.all(marks.map((mark) => upload({ origin, token }, mark)));
     const afterUploads = await peakBytes();
-    await Promise.all(digests.map((digest) => download(origin, digest)));
+    await Promise.all(digests.map((digest) => download({ origin, token }, digest)));
     const afterDownloads = await peakBytes();
     t.diagnostic(
       `8 x ${sizeMiB} MiB: peak ${Math.round(afterUploads / 1e6)} MB after uploads, ${Math.round(afterDownloads / 1e6)} MB after downloads`,

@@ -6,6 +6,7 @@ import type { Action } from './actor.ts';
  */
 export type Route =
   | { readonly type: 'ping' }
+  | { readonly type: 'token' }
   | { readonly type: 'blob'; readonly organization: string; readonly digest: string }
   | { readonly type: 'uploads'; readonly organization: string }
   | { readonly type: 'upload'; readonly organization: string; readonly session: string }
@@ -24,6 +25,8 @@ export function parseRoute(target: string): { readonly route: Route | undefined;
 function match([version, organization, noun, name, rest, ...more]: readonly (string | undefined)[]): Route | undefined {
   if (version !== 'v2' || more.length > 0) return undefined;
   if (organization === undefined || (organization === '' && noun === undefined)) return { type: 'ping' };
+  // No organization's: their paths are longer.
+  if (organization === 'token' && noun === undefined) return { type: 'token' };
   if (organization === '' || name === undefined) return undefined;
   if (noun === 'blobs' && name === 'uploads') {
     return rest === undefined || rest === '' ? { type: 'uploads', organization } : { type: 'upload', organization, session: rest };
@@ -56,16 +59,22 @@ function decode(segment: string): string | undefined {
 
 const methods: Readonly<Record<Route['type'], Readonly<Record<string, Action>>>> = {
   ping: { GET: 'ping', HEAD: 'ping' },
+  token: { GET: 'login', POST: 'login' },
   blob: { HEAD: 'statBlob', GET: 'readBlob', DELETE: 'delete' },
   uploads: { POST: 'uploadBlob' },
   upload: { GET: 'uploadBlob', PATCH: 'uploadBlob', PUT: 'uploadBlob', DELETE: 'uploadBlob' },
   manifest: { HEAD: 'statManifest', GET: 'readManifest', PUT: 'writeManifest', DELETE: 'delete' },
-  tags: { GET: 'list' },
-  referrers: { GET: 'list' },
+  tags: { GET: 'list', HEAD: 'list' },
+  referrers: { GET: 'list', HEAD: 'list' },
 };
 
 /** What the method asks for on that route, or undefined: the route does not know the method. */
 export function actionOf(route: Route, method: string): Action | undefined {
   const known = methods[route.type];
   return Object.hasOwn(known, method) ? known[method] : undefined;
+}
+
+/** The methods that do something there: for the header Allow (RFC 9110, section 10.2.1). */
+export function allowedMethods({ type }: Route): readonly string[] {
+  return Object.entries(methods[type]).flatMap(([method, action]) => (action === 'delete' ? [] : [method]));
 }

@@ -10,7 +10,7 @@ import { startGateway, tokens } from '../../test/fakes/gateway.ts';
 import { call } from '../../test/fakes/http-call.ts';
 import { listen } from '../../test/fakes/listen.ts';
 import { needs } from '../../test/needs.ts';
-import { createSecrets } from '../secrets.ts';
+import { createSecrets } from '../sealing.ts';
 import { checkStorage } from './check.ts';
 import { createRegistryStorage } from './registry.ts';
 import { pushBlob, type Storage } from './storage.ts';

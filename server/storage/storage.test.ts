@@ -8,7 +8,7 @@ import { emptyConfig, materialManifest, materialTag } from '../../core/adapters/
 import { type Digest, digestOf } from '../../core/digest.ts';
 import { startRegistry } from '../../test/fakes/docker-registry.ts';
 import { needs } from '../../test/needs.ts';
-import { createSecrets } from '../secrets.ts';
+import { createSecrets } from '../sealing.ts';
 import { attestationTag, readBundle, storeAttestation } from './attestation.ts';
 import { checkStorage } from './check.ts';
 import { openLayout } from './layout.ts';

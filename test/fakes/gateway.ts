@@ -1,22 +1,27 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Digest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import type { GatewayActor } from '../../server/gateway/actor.ts';
 import type { Evidence } from '../../server/gateway/exchange.ts';
 import { createGateway, type GatewaySample, gatewayServerOptions } from '../../server/gateway/index.ts';
+import { createSecrets } from '../../server/sealing.ts';
 import { openLayout } from '../../server/storage/layout.ts';
 import type { Storage } from '../../server/storage/storage.ts';
+import { hashToken, makeToken } from '../../server/tokens.ts';
 import { listen } from './listen.ts';
 
 /** The tokens that the fake knows. The job is a service account of acme; the stranger belongs to `other`. */
 export const tokens = {
-  owner: 'owner-token',
-  api: 'api-token-of-acme',
-  job: 'job-token-of-acme',
-  stranger: 'api-token-of-other',
-  expired: 'expired-token',
+  owner: makeToken('owner').token,
+  api: makeToken('api').token,
+  job: makeToken('service-account').token,
+  stranger: makeToken('api').token,
+  expired: makeToken('api').token,
+  revocable: makeToken('api').token,
 } as const;
 
 const acme = { id: '00000000-0000-4000-8000-000000000001', name: 'acme' };
@@ -35,23 +40,30 @@ export type FakeGateway = {
   readonly samples: readonly GatewaySample[];
   /** What the gateway logged: defects. */
   readonly errors: readonly unknown[];
+  /** From now on that token is refused. */
+  revoke(token: string): void;
   /** As a SIGTERM does it. */
   drain(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 /** The real gateway on a free loopback port, in front of a layout (or the given storage), with fixed tokens instead of a database. */
-export async function startGateway(options: { readonly storage?: Storage; readonly idleTimeoutMs?: number } = {}): Promise<FakeGateway> {
+export async function startGateway(
+  options: { readonly storage?: Storage; readonly idleTimeoutMs?: number; readonly now?: () => Date } = {},
+): Promise<FakeGateway> {
   const directory = await mkdtemp(join(tmpdir(), 'chainloop-gateway-'));
   const storage = options.storage ?? (await openLayout(join(directory, 'acme')));
   const otherStorage = await openLayout(join(directory, 'other'));
   const evidence: Evidence[] = [];
   const samples: GatewaySample[] = [];
   const errors: unknown[] = [];
+  const revoked = new Set<Digest>();
   const gateway = createGateway({
-    async authenticate(authorization) {
-      return actorOf(authorization);
-    },
+    identify: async ({ hash }) => actorOf(hash, revoked),
+    secrets: createSecrets(randomBytes(32)),
+    now: options.now ?? (() => new Date()),
+    limitByAddress: true,
+    originFor: (host) => (host === listening.host ? listening.origin : undefined),
     findOrganization: async (name) => [acme, other].find((organization) => organization.name === name),
     storageFor: async ({ name }) => (name === 'acme' ? storage : otherStorage),
     recordEvidence: async (one) => void evidence.push(one),
@@ -70,6 +82,7 @@ export async function startGateway(options: { readonly storage?: Storage; readon
     evidence,
     samples,
     errors,
+    revoke: (token) => void revoked.add(hashToken(token)),
     drain: () => gateway.close(),
     async [Symbol.asyncDispose]() {
       await listening[Symbol.asyncDispose]();
@@ -80,21 +93,21 @@ export async function startGateway(options: { readonly storage?: Storage; readon
   };
 }
 
-function actorOf(authorization: string | undefined): GatewayActor {
-  const [scheme, credentials = ''] = (authorization ?? '').split(' ');
-  const token = scheme === 'Basic' ? Buffer.from(credentials, 'base64').toString().split(':')[1] : credentials;
-  switch (token) {
-    case tokens.owner:
+function actorOf(hash: Digest, revoked: ReadonlySet<Digest>): GatewayActor {
+  if (revoked.has(hash)) throw new ChainloopError('TOKEN_REVOKED', 'the token was revoked');
+  switch (hash) {
+    case hashToken(tokens.owner):
       return { kind: 'owner' };
-    case tokens.api:
+    case hashToken(tokens.api):
+    case hashToken(tokens.revocable):
       return { kind: 'api', organization: acme };
-    case tokens.job:
+    case hashToken(tokens.job):
       return { kind: 'job', organization: acme };
-    case tokens.stranger:
+    case hashToken(tokens.stranger):
       return { kind: 'api', organization: other };
-    case tokens.expired:
+    case hashToken(tokens.expired):
       throw new ChainloopError('TOKEN_EXPIRED', 'the token has expired');
     default:
-      throw new ChainloopError('UNAUTHENTICATED', 'no token, or an unknown one: log in');
+      throw new ChainloopError('UNAUTHENTICATED', 'an unknown token: log in');
   }
 }

@@ -20,7 +20,7 @@ import { createWorkflow, describeWorkflow } from '../../db/workflows.ts';
 import { createKindChecker } from '../../server/kind-checker.ts';
 import { createLog } from '../../server/log.ts';
 import { push } from '../../server/referee.ts';
-import { createSecrets } from '../../server/secrets.ts';
+import { createSecrets } from '../../server/sealing.ts';
 import { readBundle } from '../../server/storage/attestation.ts';
 import { pushBlob, type Storage } from '../../server/storage/storage.ts';
 import { createStorages, type Storages } from '../../server/storages.ts';
