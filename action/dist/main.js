@@ -1,1 +1,1 @@
-import{K as i}from"./chunk-CVQFC2O2.js";await i("main");
+import{K as i}from"./chunk-VMTUDDZT.js";await i("main");

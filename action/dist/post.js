@@ -1,1 +1,1 @@
-import{K as o}from"./chunk-CVQFC2O2.js";await o("post");
+import{K as o}from"./chunk-VMTUDDZT.js";await o("post");
