@@ -11,7 +11,7 @@ import { createRegistryClient } from '../../core/adapters/oci/client.ts';
 import { digestOf, hexOf } from '../../core/digest.ts';
 import { type ErrorCode, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
-import { createSecrets } from '../../server/secrets.ts';
+import { createSecrets } from '../../server/sealing.ts';
 import { createRegistryStorage } from '../../server/storage/registry.ts';
 import { blobOf, seededBytes } from '../fakes/bytes.ts';
 import { startRegistry } from '../fakes/docker-registry.ts';
