@@ -65,7 +65,7 @@ nothing and pushes nothing; it needs no control plane, unless the contract is in
       'chainloop attestation add --name control-plane-image --value oci:./image:v0.7.6',
     ],
     details: `The contract says whether the value is a text, a file or an image. The credentials of a registry are those of Docker, unless they
-are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
+are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD, and the name may be in CHAINLOOP_REGISTRY_USERNAME.`,
     flags: {
       name: requiredText('<name>', 'the material, as in the contract'),
       value: requiredText('<value>', 'a text, a path or an image reference'),
@@ -85,7 +85,7 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD.`,
       ]);
       const ports = {
         ...{ store: job.store, files },
-        images: imagesOf(context, { username: registryUsername, password: registryPassword }),
+        images: imagesOf(context, { registryUsername, registryPassword }),
         evidence: evidenceOf(place, organization),
         ...(job.shared && { open: async () => openShared(await initPortsOf(place, job.store), { ...flags, env }) }),
       };

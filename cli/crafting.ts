@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { InitPorts } from '../core/attestation.ts';
-import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver } from '../core/ports.ts';
+import type { BundleAttacher, ControlPlane, CraftingStore, EvidenceStore, ImageResolver } from '../core/ports.ts';
 import { apiOptions } from './connect.ts';
 import type { Context } from './context.ts';
 import { openEvidenceStore, openGateway } from './evidence.ts';
@@ -37,15 +37,27 @@ export async function initPortsOf(context: Context, store: CraftingStore): Promi
   return { store, controlPlane: controlPlaneOf(context), git: createGit({ env: context.env }), now: () => new Date(), newId: randomUUID };
 }
 
-export function imagesOf(
-  context: Context,
-  registry: { readonly username: string | undefined; readonly password: string | undefined },
-): ImageResolver {
+/** As the flags have it. */
+type RegistryLogin = { readonly registryUsername: string | undefined; readonly registryPassword: string | undefined };
+
+export function imagesOf(context: Context, registry: RegistryLogin): ImageResolver {
   return {
     async resolve(reference) {
       const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
-      const registryPassword = registry.password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined);
-      return createImageResolver({ env: context.env, registryUsername: registry.username, registryPassword }).resolve(reference);
+      return createImageResolver({ env: context.env, ...registry }).resolve(reference);
+    },
+  };
+}
+
+/** Opened when the bundle is there: a push that fails before needs no registry. */
+export function attacherOf(context: Context, registry: RegistryLogin): BundleAttacher {
+  let opened: Promise<BundleAttacher> | undefined;
+  return {
+    async attach(image, bundle) {
+      opened ??= import('../core/adapters/oci/bundle-attacher.ts').then(({ createBundleAttacher }) =>
+        createBundleAttacher({ env: context.env, ...registry }),
+      );
+      return (await opened).attach(image, bundle);
     },
   };
 }

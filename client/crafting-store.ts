@@ -13,6 +13,8 @@ type Current = Awaited<ReturnType<Api['attestation']['current']['query']>>;
  */
 export function createSharedCraftingStore(deps: { readonly api: Api; readonly local: CraftingStore; readonly job: string }): CraftingStore {
   const { api, local, job } = deps;
+  /** Where images of OCI layouts are, by the name of their material: it concerns this machine alone. */
+  const layouts = new Map<string, string>();
   /** The run that was looked at last: what is sealed here is of one run, and of no other. */
   let runId: string | undefined;
 
@@ -43,6 +45,11 @@ export function createSharedCraftingStore(deps: { readonly api: Api; readonly lo
     return local.sealed();
   }
 
+  const layoutOf = (name: string): { readonly layout?: string } => {
+    const layout = layouts.get(name);
+    return layout === undefined ? {} : { layout };
+  };
+
   return {
     shared: true,
     // The control plane finds the run by what the CI system proved: there is no key to keep.
@@ -59,14 +66,16 @@ export function createSharedCraftingStore(deps: { readonly api: Api; readonly lo
     async load() {
       const found = await current();
       if (found.state !== 'initialized' && (await sealed()) === undefined) throw over(found);
-      return craftingOf(found);
+      const crafting = craftingOf(found);
+      return { ...crafting, materials: crafting.materials.map((one) => ({ ...one, ...layoutOf(one.name) })) };
     },
 
     async put(material) {
-      const { annotations } = material;
+      const { annotations, layout, ...rest } = material;
+      if (layout !== undefined) layouts.set(material.name, layout);
       const { recordedBy } = await api.attestation.collect.mutate({
         runId: await ownRun(),
-        material: { ...material, annotations: { ...annotations } },
+        material: { ...rest, annotations: { ...annotations } },
         job,
       });
       return recordedBy ?? undefined;

@@ -29,6 +29,8 @@ export type CraftedMaterial = {
   readonly uploaded: boolean;
   /** CONTAINER_IMAGE: the tag that was resolved, if the reference had one. */
   readonly tag?: string | undefined;
+  /** CONTAINER_IMAGE: the OCI layout folder that it was found in, absolute. Of this machine, so it is in no statement, and never sent. */
+  readonly layout?: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 };
 

@@ -68,9 +68,34 @@ export type Files = { open(path: string, mediaType?: string): Promise<EvidenceFi
 
 /** Resolves an image reference to the digest that its registry, or an OCI layout directory, has for it now. */
 export type ImageResolver = {
-  resolve(
-    reference: string,
-  ): Promise<{ readonly repository: string; readonly tag?: string | undefined; readonly digest: Digest; readonly mediaType: string }>;
+  resolve(reference: string): Promise<{
+    readonly repository: string;
+    readonly tag?: string | undefined;
+    readonly digest: Digest;
+    readonly mediaType: string;
+    /** The OCI layout folder that it is in, absolute. */
+    readonly layout?: string | undefined;
+  }>;
+};
+
+/**
+ * Puts a signed bundle on a container image as an OCI referrer, in the image's own repository or layout. The same bundle again changes nothing
+ * (`existed`). Errors: IMAGE_NOT_FOUND, USAGE, and those of the registry.
+ */
+export type BundleAttacher = {
+  attach(
+    image: AttachedImage,
+    bundle: { readonly bytes: Uint8Array; readonly predicateType: string /** ISO 8601. */; readonly createdAt: string },
+  ): Promise<{ readonly digest: Digest; readonly existed: boolean }>;
+};
+
+/** An image as the attestation has it. */
+export type AttachedImage = {
+  /** `ghcr.io/acme/app`; of a layout, the name of its folder. */
+  readonly repository: string;
+  readonly digest: Digest;
+  /** The OCI layout folder that it is in. */
+  readonly layout?: string | undefined;
 };
 
 /** Signs the pre-authentication encoding of a DSSE envelope (DSSE v1, "Protocol"). */

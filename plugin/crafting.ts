@@ -58,18 +58,18 @@ export async function openEvidence(
 /** Asks a registry once for each image: what was looked at is what is recorded. */
 export function imagesOf(env: Env): ImageResolver {
   const asked = new Map<string, ReturnType<ImageResolver['resolve']>>();
+  let opened: Promise<ImageResolver> | undefined;
+  const ask: ImageResolver['resolve'] = async (reference) => {
+    opened ??= import('../core/adapters/oci/image-resolver.ts').then(({ createImageResolver }) => createImageResolver({ env }));
+    return (await opened).resolve(reference);
+  };
   return {
     resolve(reference) {
-      const answer = asked.get(reference) ?? resolveImage(env, reference);
+      const answer = asked.get(reference) ?? ask(reference);
       asked.set(reference, answer);
       return answer;
     },
   };
-}
-
-async function resolveImage(env: Env, reference: string): ReturnType<ImageResolver['resolve']> {
-  const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
-  return createImageResolver({ env, registryPassword: env.CHAINLOOP_REGISTRY_PASSWORD || undefined }).resolve(reference);
 }
 
 /** The key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */

@@ -55,5 +55,6 @@ export const MaterialFile: z.ZodType<CraftedMaterial> = z.strictObject({
   sizeBytes: z.int().nonnegative().optional(),
   uploaded: z.boolean(),
   tag: z.string().optional(),
+  layout: z.string().optional(),
   annotations: Texts,
 });

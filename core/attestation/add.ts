@@ -131,8 +131,8 @@ function text(value: string): string {
 }
 
 async function image(images: ImageResolver, reference: string): Promise<Measured> {
-  const { repository, tag, digest } = await images.resolve(reference);
-  return { digest, fileName: repository, ...(tag === undefined ? {} : { tag }), uploaded: false };
+  const { repository, tag, digest, layout } = await images.resolve(reference);
+  return { digest, fileName: repository, ...(tag !== undefined && { tag }), ...(layout !== undefined && { layout }), uploaded: false };
 }
 
 async function file(ports: AddPorts, wanted: ContractMaterial, path: string, dryRun: boolean): Promise<Measured> {

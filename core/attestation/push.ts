@@ -5,9 +5,10 @@ import type { Digest } from '../digest.ts';
 import { pae, statementPayloadType } from '../dsse.ts';
 import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Clock, ControlPlane, CraftingStore, Signer } from '../ports.ts';
+import type { BundleAttacher, Clock, ControlPlane, CraftingStore, Signer } from '../ports.ts';
 import { buildStatement, parseStatement } from '../statement.ts';
 import { verifyBundle } from '../verify.ts';
+import { type Attachment, attachAll } from './attach.ts';
 import { endings } from './end.ts';
 
 export type PushPorts = {
@@ -19,6 +20,8 @@ export type PushPorts = {
   readonly now: Clock;
   /** Fixes what no `init` has fixed, where jobs share the attestation: variables, commit, annotations. Absent: NO_CRAFTING then. */
   readonly begin?: (() => Promise<unknown>) | undefined;
+  /** Puts the bundle on the container images too, once it is recorded. Not called in a dry run. */
+  readonly attacher?: BundleAttacher | undefined;
 };
 export type PushOptions = {
   /** `chainloop.dev/cli/<version>@sha256:<digest>`. */
@@ -27,13 +30,21 @@ export type PushOptions = {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
 };
 export type Pushed =
-  | { readonly type: 'pushed'; readonly runId: string; readonly digest: Digest; readonly bundle: string }
+  | {
+      readonly type: 'pushed';
+      readonly runId: string;
+      readonly digest: Digest;
+      readonly bundle: string;
+      /** One for each container image, when that was asked for. */
+      readonly attachments: readonly Attachment[];
+    }
   | { readonly type: 'dryRun'; readonly statement: Uint8Array; readonly bundle?: string | undefined };
 
 /**
  * Seals, signs, verifies its own work, keeps the bundle, sends it, and forgets the crafting. A push whose outcome is unknown is repeated
- * with the same bytes; a push that was refused for what is in it can be mended and signed again. RUNNER_MISMATCH and
- * CONTRACT_NOT_SATISFIED with all problems, and the codes of the control plane.
+ * with the same bytes; a push that was refused for what is in it can be mended and signed again. One whose bundle could not be attached to
+ * every image is not forgotten: the same again attaches what is left. RUNNER_MISMATCH and CONTRACT_NOT_SATISFIED with all problems,
+ * and the codes of the control plane.
  */
 export async function push(ports: PushPorts, options: PushOptions): Promise<Pushed> {
   for (let attempt = 1; ; attempt++) {
@@ -43,8 +54,9 @@ export async function push(ports: PushPorts, options: PushOptions): Promise<Push
     const { runId } = crafting.start.identity;
     try {
       const { digest } = await ports.controlPlane.push({ runId, bundle });
-      await ports.store.remove();
-      return { type: 'pushed', runId, digest, bundle };
+      const attachments = ports.attacher === undefined ? [] : await attachAll(ports.attacher, bundle, crafting.materials);
+      if (attachments.every(({ error }) => error === undefined)) await ports.store.remove();
+      return { type: 'pushed', runId, digest, bundle, attachments };
     } catch (error) {
       if (!isChainloopError(error)) throw error;
       if (refusals.has(error.code)) await ports.store.unseal();

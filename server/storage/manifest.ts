@@ -1,10 +1,13 @@
 import * as z from 'zod';
-import { emptyConfig, materialArtifactType } from '../../core/adapters/oci/evidence-store.ts';
+import { bundleType, emptyConfig } from '../../core/adapters/oci/artifact-manifest.ts';
+import { materialArtifactType } from '../../core/adapters/oci/evidence-store.ts';
 import { imageIndexType, imageManifestType } from '../../core/adapters/oci/manifests.ts';
 import { type Digest, digestOf, isDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { isTag } from '../../core/reference.ts';
 import type { Descriptor } from './storage.ts';
+
+export { artifactManifest } from '../../core/adapters/oci/artifact-manifest.ts';
 
 export const mediaTypes = {
   manifest: imageManifestType,
@@ -14,7 +17,7 @@ export const mediaTypes = {
 /** What our manifests are about. */
 export const artifactTypes = {
   material: materialArtifactType,
-  bundle: 'application/vnd.dev.sigstore.bundle.v0.3+json',
+  bundle: bundleType,
 } as const;
 
 /** Tags: `material-<hex of the evidence>` and `attestation-<hex of the bundle>`. Both name content, so they never move. */
@@ -91,22 +94,4 @@ export function assertReference(reference: string): void {
   if (!isDigest(reference) && !isTag(reference)) {
     throw new ChainloopError('USAGE', 'manifest: the reference is neither a tag nor sha256:<64 hex digits>');
   }
-}
-
-/** The bytes of an artifact manifest: one layer, the empty configuration. The same input gives the same bytes. */
-export function artifactManifest(options: {
-  readonly artifactType: string;
-  readonly layer: Descriptor;
-  readonly subject?: Descriptor | undefined;
-}): Uint8Array {
-  const { artifactType, layer, subject } = options;
-  const content = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.manifest,
-    artifactType,
-    config: emptyDescriptor,
-    layers: [layer],
-    ...(subject === undefined ? {} : { subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size } }),
-  };
-  return Buffer.from(JSON.stringify(content));
 }

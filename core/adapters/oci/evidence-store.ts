@@ -1,12 +1,13 @@
 import { type Digest, digestOf, hexOf } from '../../digest.ts';
 import type { EvidenceFile, EvidenceStore } from '../../ports.ts';
+import { artifactManifest, emptyConfig } from './artifact-manifest.ts';
 import type { RegistryClient } from './client.ts';
 import { imageManifestType } from './manifests.ts';
 
+export { emptyConfig } from './artifact-manifest.ts';
+
 /** The type of a material's manifest (OCI image specification, "Guidelines for Artifact Usage"). */
 export const materialArtifactType = 'application/vnd.chainloop.material.v1';
-/** The empty config of an artifact: the two bytes `{}`. */
-export const emptyConfig = { mediaType: 'application/vnd.oci.empty.v1+json', bytes: new TextEncoder().encode('{}') } as const;
 
 /** The tag under which a material's manifest is found, and which keeps garbage collectors away from it. */
 export function materialTag(digest: Digest): string {
@@ -20,21 +21,11 @@ export function materialManifest(material: {
   readonly mediaType: string;
   readonly fileName: string;
 }): Uint8Array {
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: imageManifestType,
+  const { digest, sizeBytes: size, mediaType, fileName } = material;
+  return artifactManifest({
     artifactType: materialArtifactType,
-    config: { mediaType: emptyConfig.mediaType, digest: digestOf(emptyConfig.bytes), size: emptyConfig.bytes.byteLength },
-    layers: [
-      {
-        mediaType: material.mediaType,
-        digest: material.digest,
-        size: material.sizeBytes,
-        annotations: { 'org.opencontainers.image.title': material.fileName },
-      },
-    ],
-  };
-  return new TextEncoder().encode(JSON.stringify(manifest));
+    layer: { mediaType, digest, size, annotations: { 'org.opencontainers.image.title': fileName } },
+  });
 }
 
 /**

@@ -33,15 +33,22 @@ export async function parseLayoutReference(text: string): Promise<LayoutReferenc
  * The digest of the one image in an OCI image layout (OCI image specification, "Image Layout"), or of the one with that tag; the bytes
  * of its manifest are verified. IMAGE_NOT_FOUND, DIGEST_MISMATCH, or USAGE when it is no layout or several images could be meant.
  */
-export async function resolveInLayout(
-  reference: LayoutReference,
-): Promise<{ readonly repository: string; readonly tag?: string; readonly digest: Digest; readonly mediaType: string }> {
+export async function resolveInLayout(reference: LayoutReference): Promise<{
+  readonly repository: string;
+  readonly tag?: string;
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly layout: string;
+}> {
   const { directory, tag } = reference;
   if (!(await isFolder(directory))) throw new ChainloopError('IMAGE_NOT_FOUND', `OCI layout ${directory}: there is no such folder`);
   await readJson(directory, 'oci-layout', Layout);
-  const { manifests } = await readJson(directory, 'index.json', Index);
+  const { manifests } = await readIndex(directory);
   const names = manifests.map(({ annotations }) => annotations?.[refName]).filter((name) => name !== undefined);
-  const matching = tag === undefined ? manifests : manifests.filter(({ annotations }) => tagOf(annotations?.[refName]) === tag);
+  const matching = manifests.filter(({ annotations, artifactType }) =>
+    // What refers to an image, such as its attestation, stands beside it without a name.
+    tag === undefined ? artifactType === undefined || annotations?.[refName] !== undefined : tagOf(annotations?.[refName]) === tag,
+  );
   // The same image under several names is one image.
   const digests = new Set(matching.map(({ digest }) => digest));
   const chosen = matching[0];
@@ -54,18 +61,33 @@ export async function resolveInLayout(
   if (digests.size > 1)
     throw new ChainloopError('USAGE', `OCI layout ${directory}: it has several images; choose one with oci:${directory}:TAG (${choices})`);
 
-  const path = join('blobs', 'sha256', hexOf(chosen.digest));
-  const bytes = await read(directory, path);
-  if (digestOf(bytes) !== chosen.digest || bytes.byteLength !== chosen.size)
-    throw new ChainloopError('DIGEST_MISMATCH', `OCI layout ${directory}: ${path} is not what its name says; make the layout again`);
-  const manifest = parse(directory, path, bytes, Manifest);
+  const { mediaType } = await readImage(directory, chosen.digest);
   const name = tag ?? tagOf(chosen.annotations?.[refName]);
   return {
     repository: basename(resolve(directory)),
     digest: chosen.digest,
-    mediaType: manifest.mediaType ?? chosen.mediaType,
+    mediaType: mediaType ?? chosen.mediaType,
+    layout: resolve(directory),
     ...(name === undefined ? {} : { tag: name }),
   };
+}
+
+/** An image's manifest or index, verified. Its media type may be in the index alone. */
+export async function readImage(directory: string, digest: Digest): Promise<{ readonly mediaType?: string; readonly sizeBytes: number }> {
+  const path = blobPath(digest);
+  const bytes = await read(directory, path);
+  if (digestOf(bytes) !== digest)
+    throw new ChainloopError('DIGEST_MISMATCH', `OCI layout ${directory}: ${path} is not what its name says; make the layout again`);
+  const { mediaType } = parse(directory, path, bytes, Manifest);
+  return { sizeBytes: bytes.byteLength, ...(mediaType === undefined ? {} : { mediaType }) };
+}
+
+export async function readIndex(directory: string): Promise<z.infer<typeof Index>> {
+  return readJson(directory, 'index.json', Index);
+}
+
+export function blobPath(digest: Digest): string {
+  return join('blobs', 'sha256', hexOf(digest));
 }
 
 /** Some tools write the whole reference into the annotation, others the tag alone. */

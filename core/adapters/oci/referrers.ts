@@ -26,13 +26,14 @@ export async function referrers(session: Session, subject: Digest): Promise<read
   const found: Descriptor[] = [];
   let url: URL | undefined = session.url(`referrers/${subject}`);
   for (let page = 0; url !== undefined && page < limits.registryPages; page++) {
-    // ECR answers 405 where it lacks the API, some proxies 400.
+    // Where there is no API: ECR answered 405, some proxies answer 400, and ghcr.io redirects to a page of another host (artifacthub/hub #4785).
     const answer = await session.send({
       method: 'GET',
       url,
       access: 'pull',
       what,
-      accept: [200, 400, 404, 405],
+      accept: [200, 301, 302, 303, 307, 308, 400, 404, 405],
+      follow: false,
       headers: { accept: imageIndexType },
     });
     if (answer.status !== 200) {

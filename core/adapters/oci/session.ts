@@ -24,6 +24,8 @@ type RegistryRequest = {
   readonly body?: Uint8Array | BodySource;
   readonly answerTimeoutMs?: number;
   readonly signal?: AbortSignal | undefined;
+  /** False: a redirect is an answer. */
+  readonly follow?: boolean;
 };
 
 /** Requests to one repository of one registry, with authentication. */
@@ -89,7 +91,7 @@ export function createSession(options: {
       response.discard();
       response = await exchange(request, request.url, await authorizer.header(request.access));
     }
-    if (request.method === 'GET' || request.method === 'HEAD') response = await follow(request, response);
+    if ((request.method === 'GET' || request.method === 'HEAD') && request.follow !== false) response = await follow(request, response);
     if (request.accept.includes(response.status)) return response;
     throw await answerError(response, subjectOf(request.what));
   }
