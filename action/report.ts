@@ -1,6 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import * as core from '@actions/core';
 import type { CraftedMaterial } from '../core/crafting.ts';
+import { attachmentRows } from '../plugin/attachments.ts';
 import { isTolerated } from '../plugin/failure.ts';
 import type { Inputs } from '../plugin/inputs.ts';
 import { contractLabel, jobOf, type Outcome, subjects, unbrought } from '../plugin/outcome.ts';
@@ -17,7 +18,7 @@ export function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | '
   const label = found.crafting === undefined ? undefined : contractLabel(found.crafting);
   if (error !== undefined) {
     const tolerated = isTolerated(outcome, options);
-    const title = status === 'deferred' ? 'Chainloop: attestation deferred, nothing is recorded' : titleOf(error, label);
+    const title = titles[status] ?? titleOf(error, label);
     const where = error.code === 'RUN_ALREADY_FINISHED' ? pageNamedIn(error.message, found.controlPlane) : '';
     annotate(tolerated ? 'warning' : 'error', title, `${messageOf(error, found)}${where}`);
     if (!tolerated) process.exitCode = core.ExitCode.Failure;
@@ -35,6 +36,11 @@ export function report(outcome: Outcome, options: Pick<Inputs, 'showSummary' | '
   if (found.digest !== undefined) say(`Digest ${found.digest}`);
 }
 
+const titles: Partial<Record<Outcome['status'], string>> = {
+  deferred: 'Chainloop: attestation deferred, nothing is recorded',
+  passed: 'Chainloop: recorded, but not attached to every image',
+};
+
 /** Every output, always: one that is not known is empty, or an empty list. */
 function outputsOf({ status, found }: Outcome, url: string | undefined): Record<string, string> {
   const { crafting, digest, bundlePath, jobs } = found;
@@ -48,6 +54,7 @@ function outputsOf({ status, found }: Outcome, url: string | undefined): Record<
     'contract-revision': identity === undefined || identity.contractRevision === 0 ? '' : String(identity.contractRevision),
     'missing-materials': JSON.stringify(unbrought(found).map(({ name }) => name)),
     materials: JSON.stringify((crafting?.materials ?? []).map((material) => rowOf(material, jobs.get(material.name), found))),
+    attachments: JSON.stringify(attachmentRows(found.attachments ?? [])),
     subjects: JSON.stringify(
       crafting === undefined ? [] : subjects(crafting).map(({ name, fileName, digest }) => ({ name: fileName ?? name, digest })),
     ),

@@ -4,7 +4,7 @@ import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { withoutSecrets } from '../core/redact.ts';
 import { failed as failedOutcome } from '../plugin/failure.ts';
 import { attestationName, type Inputs } from '../plugin/inputs.ts';
-import { type Found, nothingFound, type Outcome } from '../plugin/outcome.ts';
+import { type Found, finished, nothingFound, type Outcome } from '../plugin/outcome.ts';
 import { withoutCredentials } from './fork.ts';
 import { readInputs } from './inputs.ts';
 import { timed } from './log.ts';
@@ -40,7 +40,7 @@ async function perform(inputs: Inputs, found: Found): Promise<Outcome> {
     throw new ChainloopError('UNAUTHENTICATED', `${reason}, and fork-pr is 'fail'`);
   }
   const { attested, tried } = await timed('start', () => import('./perform.ts'));
-  if (!dry) return { command, status: await attested(inputs, found), found };
+  if (!dry) return finished(command, await attested(inputs, found), found);
   await tried(inputs, found);
   return { command, status: 'dry-run', reason, found };
 }

@@ -18,6 +18,7 @@ export const attestFlags = {
   auth: text('<way>', 'how the job says who it is: auto, oidc or token (default: token with CHAINLOOP_TOKEN, else auto)'),
   signing: text('<way>', 'how to sign: auto, keyless or key (default: auto, with the key if there is one)'),
   signingKey: text('<path|env://VAR>', 'the private key to sign with'),
+  attach: toggle('also put the bundle on the container images, in their own registries'),
   onViolation: text('<what>', 'when the contract is not satisfied: contract (exit 3) or warn (exit 0)'),
   onOutage: text('<what>', 'when the control plane does not answer: fail (exit 75) or defer (exit 0, and nothing is recorded)'),
   retryTimeout: text('<time>', 'how long a control plane that does not answer is tried, such as 90s or 3m (default: 180s)'),

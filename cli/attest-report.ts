@@ -1,4 +1,5 @@
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
+import { type AttachmentRow, attachmentRows } from '../plugin/attachments.ts';
 import { isTolerated } from '../plugin/failure.ts';
 import type { Inputs } from '../plugin/inputs.ts';
 import { contractLabel, type Found, type Outcome, unbrought } from '../plugin/outcome.ts';
@@ -16,6 +17,8 @@ export type AttestAnswer = {
   /** What the contract requires, and nobody brought. */
   readonly missing: readonly string[];
   readonly bundle: string | null;
+  /** The images that the bundle was to be put on. */
+  readonly attachments: readonly AttachmentRow[];
 };
 
 export function answerOf({ status, found }: Outcome): AttestAnswer {
@@ -28,6 +31,7 @@ export function answerOf({ status, found }: Outcome): AttestAnswer {
     contract: found.crafting === undefined ? null : contractLabel(found.crafting),
     missing: unbrought(found).map(({ name }) => name),
     bundle: found.bundlePath ?? null,
+    attachments: attachmentRows(found.attachments ?? []),
   };
 }
 
@@ -39,21 +43,27 @@ export function report(context: Context, outcome: Outcome, answer: AttestAnswer,
     // A defect: its stack is for those who debug.
     if (error.code === 'INTERNAL' && error.cause !== undefined && !isChainloopError(error.cause)) throw error.cause;
     const spoken = inWords(error, found);
+    // What is recorded is told, whatever came after it.
+    if (status === 'passed') printAnswer();
     if (!isTolerated(outcome, inputs)) throw spoken;
     log.warn(status === 'deferred' ? `deferred, nothing is recorded: ${spoken.message}` : spoken.message);
     for (const { message } of spoken.problems) log.detail(message);
   }
   if (reason !== undefined) log.warn(`${reason}${status === 'skipped' ? ', so nothing is attested' : ''}`);
-  print(context, answer, () => [
-    {
-      rows: [
-        ['Status', status],
-        ['Contract', answer.contract ?? ''],
-        ['Run', answer.url ?? ''],
-        ['Digest', answer.digest ?? ''],
-      ],
-    },
-  ]);
+  printAnswer();
+
+  function printAnswer(): void {
+    print(context, answer, () => [
+      {
+        rows: [
+          ['Status', status],
+          ['Contract', answer.contract ?? ''],
+          ['Run', answer.url ?? ''],
+          ['Digest', answer.digest ?? ''],
+        ],
+      },
+    ]);
+  }
 }
 
 /** The error in terms of the inputs: its message, and every problem that is not in it. Claims stay as they are, and are shown as a table. */

@@ -3,7 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Saved } from '../plugin/ending.ts';
 import { failed } from '../plugin/failure.ts';
 import { attestationName, type Inputs } from '../plugin/inputs.ts';
-import { nothingFound, type Outcome } from '../plugin/outcome.ts';
+import { finished, nothingFound, type Outcome } from '../plugin/outcome.ts';
 import { reasonOf } from '../plugin/words.ts';
 import { attestFlags, readAttestInputs, readReports } from './attest-inputs.ts';
 import { answerOf, report } from './attest-report.ts';
@@ -70,7 +70,7 @@ async function perform(context: Context, inputs: Inputs, { found, reports }: Pla
   try {
     const status = await attested(inputs, platform, { session: (session) => keep({ session }), run: (runId) => keep({ runId }) }, found);
     keep({ status });
-    return { command, status, found };
+    return finished(command, status, found);
   } catch (error) {
     const outcome = failed(error, inputs, found);
     keep({ status: outcome.status, ...(outcome.error !== undefined && { reason: reasonOf(outcome.error, found) }) });

@@ -1,5 +1,6 @@
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { materialTypes } from '../core/vocabulary.ts';
+import { attachCommand, registryFlags } from './attach.ts';
 import { command, count, group, oneOf, pairs, requiredText, text, toggle } from './command.ts';
 import { type Context, print, printTables } from './context.ts';
 import { controlPlaneOf, evidenceOf, imagesOf, initPortsOf } from './crafting.ts';
@@ -71,8 +72,7 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD, and the name m
       value: requiredText('<value>', 'a text, a path or an image reference'),
       kind: oneOf('<kind>', materialTypes, 'what you take it for; the contract must agree'),
       annotation: pairs('an annotation of the material'),
-      registryUsername: text('<name>', 'for the registry of an image'),
-      registryPassword: text('<password>', 'for the registry of an image'),
+      ...registryFlags,
       ...jobFlags,
     },
     run: async (context, { name, value, kind, annotation, registryUsername, registryPassword, ...flags }) => {
@@ -116,6 +116,7 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD, and the name m
     },
   }),
   pushCommand,
+  attachCommand,
   command({
     name: 'reset',
     about: 'end the attestation without pushing it',

@@ -1,6 +1,7 @@
 import type { Pushed } from '../core/attestation.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { attachmentLines, attachmentRows } from '../plugin/attachments.ts';
+import { registryFlags } from './attach.ts';
 import { command, pairs, text, toggle } from './command.ts';
 import { type Context, printJson } from './context.ts';
 import { attacherOf, controlPlaneOf, initPortsOf } from './crafting.ts';
@@ -23,14 +24,14 @@ has nothing to repeat: once the run has ended, it is told so (exit status 6), an
 chainloop workflow run describe --id RUN --output attestation > FILE
 With --attach the bundle is put on each container image of the attestation, in its own registry, where 'oras discover' and cosign find it. The
 registry is asked with the credentials of Docker, unless they are given. What is printed is recorded, whatever becomes of that: when an image
-could not be reached, the exit status is that of the reason (5 for credentials, 75 for 'try again'), and the same command attaches what is left.`,
+could not be reached, the exit status is that of the reason (5 for credentials, 75 for 'try again'), and the same command, or attestation attach,
+attaches what is left.`,
   flags: {
     ...signingFlags,
     bundle: text('<path>', 'also write the Sigstore bundle to this file'),
     annotation: pairs('an annotation of the attestation'),
     attach: toggle('also put the bundle on the container images'),
-    registryUsername: text('<name>', 'for the registry of the images (CHAINLOOP_REGISTRY_USERNAME)'),
-    registryPassword: text('<password>', 'for the registry of the images; better in CHAINLOOP_REGISTRY_PASSWORD'),
+    ...registryFlags,
     ...jobFlags,
   },
   run: async (context, { signing, key, bundle, annotation, attach, registryUsername, registryPassword, ...flags }) => {

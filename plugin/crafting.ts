@@ -6,7 +6,7 @@ import { craftingDirectory, createCraftingStore } from '../core/adapters/craftin
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
 import { createRegistryClient } from '../core/adapters/oci/client.ts';
 import { createEvidenceStore } from '../core/adapters/oci/evidence-store.ts';
-import type { ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
+import type { BundleAttacher, ControlPlane, CraftingStore, EvidenceStore, ImageResolver, Signer } from '../core/ports.ts';
 import type { Env } from '../core/runner.ts';
 import { attestationName, type Inputs } from './inputs.ts';
 import type { Platform } from './platform.ts';
@@ -68,6 +68,17 @@ export function imagesOf(env: Env): ImageResolver {
       const answer = asked.get(reference) ?? ask(reference);
       asked.set(reference, answer);
       return answer;
+    },
+  };
+}
+
+/** Puts bundles on images; opened when it is used. */
+export function attacherOf(env: Env): BundleAttacher {
+  let opened: Promise<BundleAttacher> | undefined;
+  return {
+    async attach(image, bundle) {
+      opened ??= import('../core/adapters/oci/bundle-attacher.ts').then(({ createBundleAttacher }) => createBundleAttacher({ env }));
+      return (await opened).attach(image, bundle);
     },
   };
 }

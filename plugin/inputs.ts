@@ -28,6 +28,8 @@ export type Inputs = {
   readonly audience: string | undefined;
   readonly signing: 'auto' | 'keyless' | 'key';
   readonly signingKey: string | undefined;
+  /** Put the bundle on the container images too. */
+  readonly attach: boolean;
   readonly onViolation: 'contract' | 'warn';
   readonly onOutage: 'fail' | 'defer';
   readonly retryTimeoutMs: number;
@@ -106,6 +108,7 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     audience: text('audience'),
     signing: choice('signing', ['auto', 'keyless', 'key']),
     signingKey: text('signing-key') ?? (env.CHAINLOOP_SIGNING_KEY?.trim() || undefined),
+    attach: flag('attach', false),
     onViolation: choice('on-violation', ['contract', 'warn']),
     onOutage: choice('on-outage', ['fail', 'defer']),
     retryTimeoutMs: duration(text('retry-timeout') ?? '180s'),
@@ -120,6 +123,8 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     wrong('signing-key', `is empty, and signing is 'key'; give a path, or env://VARIABLE`);
   if (inputs.signing === 'keyless' && text('signing-key') !== undefined)
     wrong('signing-key', `is given, and signing is 'keyless'; remove one`);
+  if (inputs.attach && command !== 'attest' && command !== 'push')
+    wrong('attach', `command '${command}' pushes nothing; use attest or push`);
   if (problems.length > 0) {
     const many = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
     throw new ChainloopError('USAGE', `inputs: ${many}; nothing was sent`, { problems });

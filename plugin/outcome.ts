@@ -1,3 +1,4 @@
+import { type Attachment, attachError } from '../core/attestation/attachment.ts';
 import type { ContractMaterial } from '../core/contract.ts';
 import type { CraftedMaterial, Crafting } from '../core/crafting.ts';
 import type { Digest } from '../core/digest.ts';
@@ -16,7 +17,7 @@ export type Status = (typeof statuses)[number];
 export type Outcome = {
   readonly command: Command;
   readonly status: Status;
-  /** Why it is not `passed` or `open`. */
+  /** Why it is not `passed` or `open`; or, with `passed`, that the attestation was not attached to every image. */
   readonly error?: ChainloopError | undefined;
   /** Why it was skipped. */
   readonly reason?: string | undefined;
@@ -42,10 +43,19 @@ export type Found = {
   repository?: string;
   digest?: Digest;
   bundlePath?: string;
+  /** What became of the container images, when it was to be attached to them. */
+  attachments?: readonly Attachment[];
 };
 
 export function nothingFound(): Found {
   return { given: [], jobs: new Map(), summaries: new Map(), wrong: new Map(), paths: new Map() };
+}
+
+/** A step that came to its end. */
+export function finished(command: Command, status: Status, found: Found): Outcome {
+  const bundle = found.bundlePath ?? 'FILE';
+  const error = attachError(found.attachments ?? [], `attach it later with: chainloop attestation attach --bundle ${bundle}`);
+  return { command, status, found, ...(error !== undefined && { error }) };
 }
 
 /** The evidence is not what the contract wants. */

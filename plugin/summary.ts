@@ -41,7 +41,7 @@ function body(outcome: Outcome, url: string | undefined, { bundleLasts }: Summar
     case 'passed':
       return crafting === undefined
         ? []
-        : [materialsTable(outcome, crafting), satisfied(outcome, crafting, url), verification(outcome, crafting)];
+        : [materialsTable(outcome, crafting), satisfied(outcome, crafting, url), attachedTo(outcome), verification(outcome, crafting)];
     case 'violations':
     case 'failed':
       return [
@@ -105,6 +105,16 @@ function satisfied({ found }: Outcome, crafting: Crafting, url: string | undefin
     found.signer === undefined ? '' : ` Signed ${found.signer.startsWith('key ') ? 'with' : 'keyless by'} ${code(found.signer, 500)}.`;
   const count = `${crafting.materials.length} of ${contract.materials.length}`;
   return [`Contract ${code(identity.contractName)}${revision} satisfied, ${count} materials.${signer}`, link(url)].join(' ');
+}
+
+/** Where others find it: the images that it is on, and those that it should be on. */
+function attachedTo({ error, found }: Outcome): string {
+  const lines = (found.attachments ?? []).map(({ image, error: failure }) =>
+    failure === undefined
+      ? `- attached to ${code(image, 500)}`
+      : `- ⚠️ not attached to ${code(image, 500)}: ${escaped(inputTerms(failure.message), 1000)}`,
+  );
+  return [...lines, ...(error === undefined ? [] : ['', escaped(inputTerms(error.message), 1000)])].join('\n');
 }
 
 function link(url: string | undefined): string {

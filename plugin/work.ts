@@ -11,7 +11,8 @@ import { Contract } from '../core/contract.ts';
 import type { Crafting } from '../core/crafting.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { ControlPlane, CraftingStore } from '../core/ports.ts';
-import { controlPlaneOf, imagesOf, openEvidence, openStore, signerOf } from './crafting.ts';
+import { attachmentLines } from './attachments.ts';
+import { attacherOf, controlPlaneOf, imagesOf, openEvidence, openStore, signerOf } from './crafting.ts';
 import { type Evidence, inTurns, understand } from './evidence.ts';
 import type { Inputs } from './inputs.ts';
 import { contractLabel, type Found, jobText, type Status } from './outcome.ts';
@@ -207,10 +208,16 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
         signer: { sign: (pae) => group('Sign', () => timed('sign', () => signer.sign(pae))) },
         now: () => new Date(),
         begin,
+        ...(inputs.attach && { attacher: attacherOf(env) }),
       },
       { builderId: await platform.builderId(), annotations: inputs.annotations },
     );
-    if (pushed.type === 'pushed') found.digest = pushed.digest;
+    if (pushed.type !== 'pushed') return;
+    found.digest = pushed.digest;
+    if (!inputs.attach) return;
+    found.attachments = pushed.attachments;
+    if (pushed.attachments.length === 0) say('The attestation has no container image to be attached to.');
+    for (const line of attachmentLines(pushed.attachments)) say(line);
   }
 }
 

@@ -1,1 +1,1 @@
-import{K as i}from"./chunk-VMTUDDZT.js";await i("main");
+import{L as i}from"./chunk-5TEPBABA.js";await i("main");

@@ -1,1 +1,1 @@
-import{K as o}from"./chunk-VMTUDDZT.js";await o("post");
+import{L as o}from"./chunk-5TEPBABA.js";await o("post");

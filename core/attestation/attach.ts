@@ -1,45 +1,29 @@
 import { parseBundle } from '../bundle.ts';
-import type { CraftedMaterial } from '../crafting.ts';
-import type { Digest } from '../digest.ts';
 import { ChainloopError, isChainloopError } from '../errors.ts';
 import type { AttachedImage, BundleAttacher } from '../ports.ts';
 import { materialsOf, parseStatement } from '../statement.ts';
+import type { Attachment } from './attachment.ts';
 
-/** What became of one image of the attestation. */
-export type Attachment = {
-  /** The material's name. */
-  readonly material: string;
-  /** `ghcr.io/acme/app@sha256:…` */
-  readonly image: string;
-} & (
-  | { readonly referrer: Digest /** It was there before. */; readonly existed: boolean; readonly error?: undefined }
-  | { readonly error: ChainloopError }
-);
+/** A container image of an attestation, and the name of its material. */
+export type ImageOfBundle = AttachedImage & { readonly material: string };
 
-/**
- * Puts the bundle on every container image that its statement speaks of, one after the other; `crafted` says in which layout an image is.
- * What fails is in the answer: the attestation is recorded already, and nothing here changes that.
- */
-export async function attachAll(
-  attacher: BundleAttacher,
-  bundle: string,
-  crafted: readonly CraftedMaterial[],
-): Promise<readonly Attachment[]> {
-  const statement = parseStatement(parseBundle(bundle, { canonical: true }).payload);
-  const bytes = Buffer.from(bundle);
-  const { predicateType } = statement;
-  const createdAt = statement.predicate.metadata.finishedAt;
+/** The container images that the statement of a bundle speaks of. BUNDLE_INVALID, STATEMENT_INVALID. */
+export function imagesOfBundle(bundle: string): readonly ImageOfBundle[] {
+  return materialsOf(statementOf(bundle)).flatMap(({ name, type, fileName = name, digest }) =>
+    type !== 'CONTAINER_IMAGE' || digest === undefined ? [] : [{ material: name, repository: fileName, digest }],
+  );
+}
+
+/** Puts the bundle on the images, one after the other. What fails is in the answer: the attestation is recorded already. */
+export async function attach(attacher: BundleAttacher, bundle: string, images: readonly ImageOfBundle[]): Promise<readonly Attachment[]> {
+  const { predicateType, predicate } = statementOf(bundle);
+  const content = { bytes: Buffer.from(bundle), predicateType, createdAt: predicate.metadata.finishedAt };
   const attachments: Attachment[] = [];
-  for (const { name, type, fileName = name, digest } of materialsOf(statement)) {
-    if (type !== 'CONTAINER_IMAGE' || digest === undefined) continue;
-    const layout = crafted.find((one) => one.name === name && one.digest === digest)?.layout;
-    const about = { material: name, image: `${fileName}@${digest}` };
+  for (const { material, ...image } of images) {
+    const about = { material, image: `${image.repository}@${image.digest}` };
     try {
-      assertPlace({ repository: fileName, digest, layout });
-      const { digest: referrer, existed } = await attacher.attach(
-        { repository: fileName, digest, layout },
-        { bytes, predicateType, createdAt },
-      );
+      assertPlace(image);
+      const { digest: referrer, existed } = await attacher.attach(image, content);
       attachments.push({ ...about, referrer, existed });
     } catch (error) {
       if (!isChainloopError(error)) throw error;
@@ -49,26 +33,15 @@ export async function attachAll(
   return attachments;
 }
 
-/** The name of a layout is a folder's, without a registry before it. */
+function statementOf(bundle: string) {
+  return parseStatement(parseBundle(bundle, { canonical: true }).payload);
+}
+
+/** A layout is called as its folder is, without a registry before it. */
 function assertPlace({ repository, layout }: AttachedImage): void {
   if (layout !== undefined || repository.includes('/')) return;
   throw new ChainloopError(
     'USAGE',
-    `image ${repository}: another job, or an earlier step, added it from an OCI layout, whose folder is not known here; add and push it in one step`,
-  );
-}
-
-/**
- * What was not attached, as one error with the code of the first: the caller has asked for it, and has to be told. Undefined when all is well.
- * `again` says how to try it again.
- */
-export function attachError(attachments: readonly Attachment[], again: string): ChainloopError | undefined {
-  const failed = attachments.flatMap(({ image, error }) => (error === undefined ? [] : [{ image, error }]));
-  const [first] = failed;
-  if (first === undefined) return undefined;
-  return new ChainloopError(
-    first.error.code,
-    `the attestation is recorded, but it was not attached to ${failed.length} of ${attachments.length} images; ${again}`,
-    { problems: failed.map(({ image, error }) => ({ message: `${image}: ${error.message}` })), cause: first.error },
+    `it was added from an OCI layout, by another job or step, and its folder is not known here; give it: chainloop attestation attach --bundle FILE oci:DIR`,
   );
 }

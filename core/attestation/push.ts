@@ -8,7 +8,8 @@ import { limits } from '../limits.ts';
 import type { BundleAttacher, Clock, ControlPlane, CraftingStore, Signer } from '../ports.ts';
 import { buildStatement, parseStatement } from '../statement.ts';
 import { verifyBundle } from '../verify.ts';
-import { type Attachment, attachAll } from './attach.ts';
+import { attach, type ImageOfBundle, imagesOfBundle } from './attach.ts';
+import type { Attachment } from './attachment.ts';
 import { endings } from './end.ts';
 
 export type PushPorts = {
@@ -54,7 +55,7 @@ export async function push(ports: PushPorts, options: PushOptions): Promise<Push
     const { runId } = crafting.start.identity;
     try {
       const { digest } = await ports.controlPlane.push({ runId, bundle });
-      const attachments = ports.attacher === undefined ? [] : await attachAll(ports.attacher, bundle, crafting.materials);
+      const attachments = ports.attacher === undefined ? [] : await attach(ports.attacher, bundle, imagesOf(bundle, crafting));
       if (attachments.every(({ error }) => error === undefined)) await ports.store.remove();
       return { type: 'pushed', runId, digest, bundle, attachments };
     } catch (error) {
@@ -65,6 +66,11 @@ export async function push(ports: PushPorts, options: PushOptions): Promise<Push
       if (!overtaken || attempt === limits.attempts) throw advised(error);
     }
   }
+}
+
+/** The images of the bundle; only the crafting knows which layout one was found in. */
+function imagesOf(bundle: string, { materials }: Crafting): readonly ImageOfBundle[] {
+  return imagesOfBundle(bundle).map((image) => ({ ...image, layout: materials.find(({ name }) => name === image.material)?.layout }));
 }
 
 async function begun({ store, begin }: PushPorts): Promise<Crafting> {

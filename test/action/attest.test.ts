@@ -38,6 +38,7 @@ test('one step, no secret: evidence in an OCI registry, a keyless bundle that ve
   assert.equal(job.status, 'success', job.log);
   const outputs = step?.outputs ?? {};
   assert.deepEqual(Object.keys(outputs).toSorted(), [
+    'attachments',
     'attestation-id',
     'bundle-path',
     'contract-revision',

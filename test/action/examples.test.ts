@@ -3,6 +3,8 @@ import { chmod, mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createRegistryClient } from '../../core/adapters/oci/client.ts';
+import { parseDigest } from '../../core/digest.ts';
 import { pushEvent, tagEvent } from '../fakes/actions-runner/event.ts';
 import type { JobResult, Run } from '../fakes/actions-runner/job.ts';
 import { runWorkflow } from '../fakes/actions-runner/workflow.ts';
@@ -96,7 +98,7 @@ test('matrix.yml: two builds, one attestation; when a build fails, the push says
   assert.equal(failing.jobs.finish?.steps[0]?.outputs['missing-materials'], '["binary-amd64"]', logs(failing.jobs));
 });
 
-test('container-image.yml: the image is bound to its digest in a real registry', async (t) => {
+test('container-image.yml: the image is bound to its digest in a real registry, and has its attestation there', async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();
   await using stage = await prepare({ contract: 'container-image.contract.yaml' });
@@ -112,6 +114,10 @@ test('container-image.yml: the image is bound to its digest in a real registry',
   assert.match(image?.digest ?? '', /^sha256:[0-9a-f]{64}$/);
   assert.equal(jobs.image?.steps[2]?.outputs.digest, image?.digest);
   assert.match(step?.outputs.subjects ?? '', new RegExp(image?.digest ?? 'none'));
+  const client = createRegistryClient({ origin: registry.origin, repository: 'acme/app' });
+  const [referrer] = await client.referrers(parseDigest(image?.digest ?? ''));
+  assert.equal(referrer?.artifactType, 'application/vnd.dev.sigstore.bundle.v0.3+json');
+  assert.match(step?.outputs.attachments ?? '', new RegExp(`"referrer":"${referrer?.digest}","error":null`));
 });
 
 test('reusable-workflow.yml: signed by the workflow that attests, and a binding lets in no other', async () => {

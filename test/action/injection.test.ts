@@ -30,6 +30,7 @@ const outputs = [
   'missing-materials',
   'status',
   'subjects',
+  'attachments',
   'url',
 ];
 /** Commands of every kind, as a stranger would hide them in a text: at the start of a line, after each kind of line break, anywhere. */
@@ -95,6 +96,7 @@ test('every input may be hostile: none becomes a command, an output or a path', 
     'auth',
     'audience',
     'signing',
+    'attach',
     'on-violation',
     'on-outage',
     'retry-timeout',

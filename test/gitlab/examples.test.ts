@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createRegistryClient } from '../../core/adapters/oci/client.ts';
+import { parseDigest } from '../../core/digest.ts';
 import { cycloneDx, spdx } from '../action/scene.ts';
 import { commandLine } from '../fakes/command-line.ts';
 import { startRegistry } from '../fakes/docker-registry.ts';
@@ -58,7 +60,7 @@ test('multi-job.yml: two builds, one attestation; when a build fails, the push s
   assert.match(await bad.file('chainloop.env'), /^CHAINLOOP_MISSING=binary-amd64$/m);
 });
 
-test('container-image.yml: the image is bound to its digest in a real registry, with the credentials that GitLab gives the job', async (t) => {
+test('container-image.yml: the image is bound to its digest in a real registry, and has its attestation there, with the credentials that GitLab gives the job', async (t) => {
   if (!needs(t, 'rsync', 'docker-registry')) return;
   await using registry = await startRegistry({ auth: 'basic' });
   await using scene = await sceneFor('container-image.contract.yaml', { workflow: 'bedrock/release' });
@@ -82,6 +84,14 @@ test('container-image.yml: the image is bound to its digest in a real registry, 
   const image = attestation?.materials.find(({ name }) => name === 'image');
   assert.match(image?.digest ?? '', /^sha256:[0-9a-f]{64}$/);
   assert.match(await pipeline.file('image.env'), new RegExp(`@${image?.digest}`));
+  const { username, password } = registry;
+  const client = createRegistryClient({
+    origin: registry.origin,
+    repository: 'acme/app',
+    credentials: { type: 'basic', username, password },
+  });
+  const [referrer] = await client.referrers(parseDigest(image?.digest ?? ''));
+  assert.equal(referrer?.artifactType, 'application/vnd.dev.sigstore.bundle.v0.3+json');
 });
 
 test('merge-request.yml: a merge request is checked and sends nothing, the default branch is attested', async (t) => {

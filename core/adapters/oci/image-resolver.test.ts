@@ -138,13 +138,16 @@ test('an image in an OCI layout folder is resolved, verified, by path or by tag'
   const named = (name: string) => ({ ...descriptor, annotations: { 'org.opencontainers.image.ref.name': name } });
   const resolver = createImageResolver({ env: {} });
   const one = await layout(root.path, 'one', [descriptor]);
-  const expected = { repository: 'one', digest, mediaType: imageManifestType };
+  const expected = { repository: 'one', digest, mediaType: imageManifestType, layout: one };
   assert.deepEqual(await resolver.resolve(one), expected);
   assert.deepEqual(await resolver.resolve(`oci:${one}`), expected);
 
   const twice = await layout(root.path, 'twice', [named('v1'), named('ghcr.io/acme/app:v2')]);
   assert.equal((await resolver.resolve(twice)).digest, digest);
-  assert.deepEqual(await resolver.resolve(`oci:${twice}:v2`), { repository: 'twice', tag: 'v2', digest, mediaType: imageManifestType });
+  assert.deepEqual(await resolver.resolve(`oci:${twice}:v2`), {
+    ...expected,
+    ...{ repository: 'twice', tag: 'v2', layout: twice },
+  });
   await assert.rejects(resolver.resolve(`oci:${twice}:v3`), { code: 'IMAGE_NOT_FOUND', message: /it has v1, ghcr\.io\/acme\/app:v2/ });
 
   const two = await layout(root.path, 'two', [named('a'), { ...named('b'), digest: digestOf('b') }]);
