@@ -24,7 +24,7 @@ test('a step whose bundle could not be put on an image has passed, and has an er
   assert.deepEqual(outcome.error?.problems, [{ message: `${refused.image}: registry quay.io: log in` }]);
   const summary = summaryOf(outcome, undefined, { bundleLasts: false });
   assert.match(summary, /passed\n/);
-  assert.match(summary, /- attached to <code>ghcr\.io\/acme\/app@sha256:/);
+  assert.match(summary, /- attached to <code>ghcr\.io\/acme\/app&#64;sha256/);
   assert.match(summary, /- ⚠️ not attached to <code>quay\.io/);
 });
 
