@@ -130,6 +130,8 @@ export type Command = {
   /** Arguments without a dash: `<key>`, `[artifact...]`. */
   readonly operands: readonly string[];
   readonly outputs: readonly OutputFormat[];
+  /** Verbs of a command that does something without one, too. */
+  readonly commands: readonly Command[];
   readonly invoke: (context: Context, given: Readonly<Record<string, unknown>>, operands: readonly string[]) => Promise<void>;
 };
 
@@ -150,15 +152,17 @@ export function command<F extends Flags>(definition: {
   readonly flags: F;
   readonly operands?: readonly string[];
   readonly outputs?: readonly OutputFormat[];
+  readonly commands?: readonly Command[];
   readonly run: (context: Context, flags: Values<F>, operands: readonly string[]) => Promise<void>;
 }): Command {
-  const { run, flags, operands = [], outputs = ['table', 'json'], ...rest } = definition;
+  const { run, flags, operands = [], outputs = ['table', 'json'], commands = [], ...rest } = definition;
   return {
     ...rest,
     type: 'command',
     flags,
     operands,
     outputs,
+    commands,
     invoke: (context, given, typed) => run(context, readFlags(flags, given), typed),
   };
 }

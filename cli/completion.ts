@@ -31,11 +31,8 @@ const globals = ['--output', '--url', '--organization', '--help'];
 
 /** For each path of commands, what can stand behind it. The words are our own: letters and dashes. */
 function collect(words: Map<string, readonly string[]>, node: Command | Group, path: string): void {
-  if (node.type === 'command') {
-    words.set(path, [...new Set([...Object.keys(node.flags).map((key) => `--${longName(key)}`), ...globals])]);
-    return;
-  }
-  words.set(path, [...node.commands.map(({ name }) => name), ...globals]);
+  const flags = node.type === 'command' ? Object.keys(node.flags).map((key) => `--${longName(key)}`) : [];
+  words.set(path, [...new Set([...node.commands.map(({ name }) => name), ...flags, ...globals])]);
   for (const child of node.commands) collect(words, child, `${path} ${child.name}`);
 }
 

@@ -93,7 +93,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   { section: here, name: 'auth', about: 'log in to a control plane', load: async () => (await import('./auth.ts')).auth },
   { section: here, name: 'config', about: 'what is kept between commands', load: async () => (await import('./config.ts')).config },
-  { section: here, name: 'server', about: 'start a control plane', load: async () => (await import('./server.ts')).server },
+  {
+    section: here,
+    name: 'server',
+    about: 'start a control plane; back it up, restore it',
+    load: async () => (await import('./server.ts')).server,
+  },
   {
     section: here,
     name: 'completion',

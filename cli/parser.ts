@@ -45,10 +45,8 @@ export function parseCommandLine(
   const attach = (parent: Parser, node: Command | Group, alias?: string): void => {
     const parser = parent.command(node.name).description(node.about);
     if (alias !== undefined) parser.alias(alias);
-    if (node.type === 'group') {
-      for (const child of node.commands) attach(parser, child);
-      return;
-    }
+    for (const child of node.commands) attach(parser, child);
+    if (node.type === 'group') return;
     for (const operand of node.operands) parser.argument(operand);
     for (const [key, flag] of Object.entries(node.flags)) {
       const syntax = [flag.short, `--${longName(key)}${flag.hint === undefined ? '' : ` ${flag.hint}`}`].filter(
@@ -65,7 +63,11 @@ export function parseCommandLine(
     const globals = () => program.options.filter((option) => !own(option.attributeName()));
     parser.configureHelp({ showGlobalOptions: true, visibleGlobalOptions: globals });
     parser.action(() => {
-      const typed: Record<string, unknown> = program.opts();
+      // Commander gives an option to the first that knows it: to the program, or to the command that this one is a verb of.
+      const above: Record<string, unknown> = parent === program ? {} : parent.opts();
+      const foreign = Object.keys(above).find((name) => !own(name));
+      if (foreign !== undefined) throw new ChainloopError('USAGE', `unknown option '--${longName(foreign)}'`);
+      const typed: Record<string, unknown> = { ...program.opts(), ...above };
       const taken = Object.fromEntries(Object.entries(typed).filter(([name]) => own(name)));
       const { output, url, organization } = Object.fromEntries(Object.entries(typed).filter(([name]) => !own(name)));
       for (const [name, value] of Object.entries({ output, url, organization })) {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { command, text, toggle } from './command.ts';
 import type { Context } from './context.ts';
 import { version } from './release.ts';
+import { backup, restore } from './server-backup.ts';
 
 export const server = command({
   name: 'server',
@@ -23,6 +24,7 @@ number of servers can run side by side, with the same CHAINLOOP_MASTER_KEY.`,
     logLevel: text('<level>', 'how much is logged (CHAINLOOP_LOG_LEVEL)'),
   },
   outputs: ['table'],
+  commands: [backup, restore],
   run: async (context, flags) => {
     const { serve } = await import('../server/main.ts');
     const options = { ...flags, logLevel: flags.logLevel ?? (context.env.CHAINLOOP_LOG_LEVEL || undefined) };

@@ -170,6 +170,13 @@ export const limits = {
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */
   databaseStatementTimeoutMs: 15_000,
+  /** Rows of a backup that are read or written at once, and their size, so that memory does not depend on how many there are. */
+  backupPageRows: 256,
+  backupPageSizeBytes: 4 * 1024 * 1024,
+  /** One row of a backup: a contract is there twice, as it was written and as it was understood. */
+  backupRowSizeBytes: 64 * 1024 * 1024,
+  /** The description of a backup: a line for each table. */
+  backupManifestSizeBytes: 1024 * 1024,
   /** Headers of one request to the gateway, all together. */
   headerSizeBytes: 16 * 1024,
   /** The name of a file: what file systems take. */

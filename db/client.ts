@@ -2,8 +2,10 @@ import type { SQL } from 'drizzle-orm';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
+import { dump } from './dump.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres } from './postgres.ts';
+import type { Session } from './session.ts';
 import { databaseRefusal } from './violation.ts';
 
 type RowsOf<Row> = { readonly rows: Row[] };
@@ -47,6 +49,8 @@ export type Database = {
   /** Throws when the id is no UUID: ids come from the database, so that is a bug. */
   scope(organizationId: string): OrgScope;
   readonly system: SystemScope;
+  /** Every row of every table as it is at this moment, for a backup: `dump` in db/dump.ts. PGlite does nothing else meanwhile. */
+  dump<T>(consume: (lines: AsyncIterable<string>) => Promise<T>): Promise<T>;
   /** One round trip. Throws CONTROL_PLANE_UNREACHABLE. */
   ping(): Promise<void>;
   /** Lets what runs finish. */
@@ -59,6 +63,8 @@ export type Driver = {
   readonly kind: Database['kind'];
   transaction<T>(identity: Identity, mode: 'write' | 'read', fn: (tx: Tx) => Promise<T>): Promise<T>;
   statement<T extends Record<string, unknown>>(identity: Identity, name: string, query: SQL): Promise<T[]>;
+  /** One connection for nobody else, as the user of the database. Never repeated. What `fn` leaves open is rolled back when it fails. */
+  session<T>(fn: (session: Session) => Promise<T>): Promise<T>;
   ping(): Promise<void>;
   close(): Promise<void>;
 };
@@ -87,6 +93,7 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
     kind: driver.kind,
     scope: (organizationId) => ({ organizationId, ...scope({ role: 'chainloop_app', organizationId: z.uuid().parse(organizationId) }) }),
     system: { system: true, ...scope({ role: 'chainloop_system' }) },
+    dump: (consume) => driver.session((session) => consume(dump(session, driver.kind))),
     ping: driver.ping,
     close: driver.close,
     [Symbol.asyncDispose]: driver.close,

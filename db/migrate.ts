@@ -1,10 +1,15 @@
+import { cp, mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
+import { readMigrationFiles } from 'drizzle-orm/migrator';
 import { drizzle as drizzlePostgres } from 'drizzle-orm/node-postgres';
 import { migrate as migrateOverPostgres } from 'drizzle-orm/node-postgres/migrator';
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite';
 import { migrate as migrateOverPglite } from 'drizzle-orm/pglite/migrator';
 import pg from 'pg';
+import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { databaseRefusal } from './violation.ts';
@@ -13,7 +18,35 @@ import { databaseRefusal } from './violation.ts';
 const advisoryLock = 7_204_518;
 const oldestMajor = 15;
 
-const config = { migrationsFolder: fileURLToPath(new URL('./migrations', import.meta.url)) };
+const migrationsFolder = fileURLToPath(new URL('./migrations', import.meta.url));
+
+/** The digests of the migrations that this version knows, in their order: how drizzle names them in the database. */
+export function knownMigrations(): readonly string[] {
+  return readMigrationFiles({ migrationsFolder }).map(({ hash }) => hash);
+}
+
+const Journal = z.looseObject({ entries: z.array(z.looseObject({ tag: z.string() })) });
+
+/** A folder with the first migrations alone, for a database that is to be as an older version left it. */
+async function firstMigrations(count: number) {
+  const folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-migrations-'));
+  const journal = Journal.parse(JSON.parse(await readFile(join(migrationsFolder, 'meta', '_journal.json'), 'utf8')));
+  const entries = journal.entries.slice(0, count);
+  await mkdir(join(folder.path, 'meta'));
+  await writeFile(join(folder.path, 'meta', '_journal.json'), JSON.stringify({ ...journal, entries }));
+  for (const { tag } of entries) await cp(join(migrationsFolder, `${tag}.sql`), join(folder.path, `${tag}.sql`));
+  return folder;
+}
+
+/** `fn` with the folder of the first `count` migrations: of all, where it is undefined. */
+async function withMigrations(count: number | undefined, fn: (config: { migrationsFolder: string }) => Promise<unknown>): Promise<void> {
+  if (count === undefined) {
+    await fn({ migrationsFolder });
+    return;
+  }
+  await using folder = await firstMigrations(count);
+  await fn({ migrationsFolder: folder.path });
+}
 
 /**
  * The two roles of schema.ts. Roles are of the whole PostgreSQL, not of one database, so they may be there: from another database,
@@ -37,10 +70,10 @@ begin
 end $$`;
 
 /**
- * Brings the schema up to date, under a lock. Throws USAGE when the address is wrong, this PostgreSQL is too old, or its user
+ * Brings the schema up to date, or to the first `count` migrations, under a lock. Throws USAGE when the address is wrong, this PostgreSQL is too old, or its user
  * may not make the roles; the message says what an administrator has to run.
  */
-export async function migratePostgres(databaseUrl: string): Promise<void> {
+export async function migratePostgres(databaseUrl: string, count?: number): Promise<void> {
   if (!/^postgres(ql)?:\/\//.test(databaseUrl) || !URL.canParse(databaseUrl)) {
     throw new ChainloopError('USAGE', 'DATABASE_URL: not a PostgreSQL address; it looks like postgres://user:password@host:5432/database');
   }
@@ -67,17 +100,17 @@ export async function migratePostgres(databaseUrl: string): Promise<void> {
     await client.query(roles).catch((cause) => {
       throw databaseRefusal(cause)?.state === '42501' ? rolesMissing(server.name, cause) : cause;
     });
-    await migrateOverPostgres(drizzlePostgres({ client }), config);
+    await withMigrations(count, (config) => migrateOverPostgres(drizzlePostgres({ client }), config));
   } finally {
     // Ends the session, and with it the lock, also when the connection is in an unknown state.
     await client.end().catch(() => {});
   }
 }
 
-/** Brings the schema up to date. The lock on the folder keeps others out; the user is always a superuser. */
-export async function migratePglite(client: PGlite): Promise<void> {
+/** Brings the schema up to date, or to the first `count` migrations. The lock on the folder keeps others out; the user is always a superuser. */
+export async function migratePglite(client: PGlite, count?: number): Promise<void> {
   await client.exec(roles);
-  await migrateOverPglite(drizzlePglite({ client }), config);
+  await withMigrations(count, (config) => migrateOverPglite(drizzlePglite({ client }), config));
 }
 
 function rolesMissing(user: string, cause: unknown): ChainloopError {

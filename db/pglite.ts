@@ -6,6 +6,9 @@ import { lockFolder } from './folder-lock.ts';
 import { migratePglite } from './migrate.ts';
 import { driverOf } from './postgres.ts';
 
+/** How pg connects to PGlite: the user is PGlite's own, and what the environment says of a PostgreSQL is not meant for it. */
+export const session = { user: 'postgres', password: 'any', database: 'postgres', host: 'localhost', ssl: false };
+
 /**
  * PGlite has one connection: transactions run one after the other. Its process is ours, so it is never unreachable. It is asked as
  * PostgreSQL is, with the same client: its own sends the five messages of a query one by one, and has each query planned anew.
@@ -20,8 +23,6 @@ export async function openPglite(options: { readonly dataDir?: string; readonly 
   });
   cleanup.defer(() => client.close());
   await migratePglite(client);
-  // The user is PGlite's own; what the environment says of a PostgreSQL is not meant for it.
-  const session = { user: 'postgres', password: 'any', database: 'postgres', host: 'localhost', ssl: false };
   const pool = new pg.Pool({ ...session, stream: socketsTo(client), pipeline: true, max: 1, idleTimeoutMillis: 0 });
   pool.on('error', () => {});
   pool.on('connect', (connection) => connection.on('error', () => {}));

@@ -25,15 +25,7 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     query_timeout: limits.databaseStatementTimeoutMs + 5_000,
     keepAlive: true,
   };
-  await reach(() => migratePostgres(databaseUrl)).catch((cause) => {
-    // Who starts the server may know where its database should be; who calls it may not.
-    if (!isChainloopError(cause, 'CONTROL_PLANE_UNREACHABLE')) throw cause;
-    throw new ChainloopError(
-      cause.code,
-      `database: ${hostOf(databaseUrl)} does not answer; check DATABASE_URL, and that PostgreSQL runs there`,
-      { cause },
-    );
-  });
+  await reachAs(databaseUrl, () => migratePostgres(databaseUrl));
   const pool = new pg.Pool({ ...config, pipeline: true, max: limits.databaseConnections });
   // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
   pool.on('error', () => {});
@@ -99,6 +91,17 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'close'> {
       if (answered.status === 'rejected' || failed !== undefined) throw reported(failed?.reason);
       return answered.value.rows;
     },
+    async session(fn) {
+      const client = await reach(() => pool.connect());
+      try {
+        const result = await fn(client);
+        client.release();
+        return result;
+      } catch (error) {
+        await abandon(client, error);
+        throw reported(error);
+      }
+    },
     async ping() {
       await reach(() => pool.query('select 1'), 1);
     },
@@ -132,6 +135,18 @@ async function abandon(client: pg.PoolClient, error: unknown): Promise<void> {
     () => client.release(),
     () => client.release(true),
   );
+}
+
+/** As `reach`, in the words for who says where the database is; who calls a server may not know. */
+export async function reachAs<T>(databaseUrl: string, attempt: () => Promise<T>): Promise<T> {
+  return reach(attempt).catch((cause) => {
+    if (!isChainloopError(cause, 'CONTROL_PLANE_UNREACHABLE')) throw cause;
+    throw new ChainloopError(
+      cause.code,
+      `database: ${hostOf(databaseUrl)} does not answer; check DATABASE_URL, and that PostgreSQL runs there`,
+      { cause },
+    );
+  });
 }
 
 /** Tries until it works or the time to connect is over: a PostgreSQL that restarts is back in a second. */

@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
@@ -106,6 +109,10 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
     if (!openMetrics && (await authenticate(c.req.header('authorization'))).type !== 'owner') return c.notFound();
     return c.body(await metrics.text(), 200, { 'content-type': metrics.contentType });
   });
+  app.get('/backup', async (c) => {
+    if ((await authenticate(c.req.header('authorization'))).type !== 'owner') return c.notFound();
+    return backupOf(services);
+  });
   app.notFound((c) =>
     c.json({ error: { code: 'NOT_FOUND', message: 'there is nothing here; the API is at /trpc, the registry at /v2/' } }, 404),
   );
@@ -116,6 +123,21 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
     return Response.json({ error: body }, { status: httpStatus, headers: body.code === 'RATE_LIMITED' ? { 'retry-after': '1' } : {} });
   });
   return app;
+}
+
+/** The embedded database, which nobody else can open, as in db/dump.ts, compressed. What breaks off has no end. */
+function backupOf({ database, log }: Services): Response {
+  if (database.kind !== 'pglite') {
+    throw new ChainloopError('USAGE', 'backup: the records of this server are in PostgreSQL; run the command where DATABASE_URL is set');
+  }
+  const gzip = createGzip({ level: 3 });
+  database
+    .dump((lines) => pipeline(Readable.from(lines), gzip))
+    .catch((error: unknown) => {
+      log.error({ error }, 'backup failed');
+      gzip.destroy();
+    });
+  return new Response(Readable.toWeb(gzip), { headers: { 'content-type': 'application/gzip' } });
 }
 
 /** RFC 3161, section 3.4. Open to all: a timestamp says that somebody had these bytes then, and nothing of anybody. */

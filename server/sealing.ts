@@ -7,6 +7,7 @@ export function createSecrets(key: Buffer): Secrets {
   const keyId = createHash('sha256').update('chainloop key id').update(key).digest('hex').slice(0, 8);
   const associated = (context: string): Buffer => Buffer.from(`v1.${keyId}.${context}`);
   return {
+    keyId,
     seal(secret, context) {
       const nonce = randomBytes(12);
       const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(associated(context));

@@ -11,6 +11,8 @@ import { createSecrets } from './sealing.ts';
  * sealed secret copied to another row does not open.
  */
 export type Secrets = {
+  /** Tells one master key from another, and says nothing of it. */
+  readonly keyId: string;
   seal(secret: string, context: string): string;
   /** STORAGE_UNAVAILABLE when it was sealed under another key, for another context, or was changed. */
   open(sealed: string, context: string): string;
@@ -57,7 +59,19 @@ export async function openInstanceSecrets(options: KeyPlace, system: SystemScope
 }
 
 /** The setting that says by its seal which master key the instance has. */
-const canary = 'master-key';
+export const canary = 'master-key';
+
+/** The secrets under the key that is there already; none is made. USAGE. */
+export async function openExistingSecrets(options: KeyPlace): Promise<Secrets> {
+  const path = join(options.dataDir, 'master-key');
+  if (options.masterKey === undefined && (await readKey(path)) === undefined) {
+    throw new ChainloopError(
+      'USAGE',
+      `master key: ${path} does not exist; put the file master-key of the instance there, or set CHAINLOOP_MASTER_KEY to its text`,
+    );
+  }
+  return openSecrets(options);
+}
 
 /** The key from the environment when it is given there, else the one in `DIR/master-key` (mode 0600), made at first use. */
 export async function openSecrets(options: KeyPlace): Promise<Secrets> {

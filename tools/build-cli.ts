@@ -21,6 +21,13 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
 }
 `;
 
+const withoutServer = (names: readonly string[]) => `import { ChainloopError } from '../core/errors.ts';
+async function refuse(): Promise<never> {
+  throw new ChainloopError('USAGE', 'server: this is the package for CI jobs and operators; start a control plane from a checkout (npm start) or its image');
+}
+export { ${names.map((name) => `refuse as ${name}`).join(', ')} };
+`;
+
 const compressed = async () => brotliCompressSync(JSON.stringify(await cyclonedxSchemas())).toString('base64');
 
 const { metafile } = await build({
@@ -46,14 +53,8 @@ export async function schemaText(name: string): Promise<string> {
 }
 `;
     }),
-    replaced(
-      'server/main.ts',
-      () => `import { ChainloopError } from '../core/errors.ts';
-export async function serve(): Promise<void> {
-  throw new ChainloopError('USAGE', 'server: this is the package for CI jobs and operators; start a control plane from a checkout (npm start) or its image');
-}
-`,
-    ),
+    replaced('server/main.ts', () => withoutServer(['serve'])),
+    replaced('server/backup.ts', () => withoutServer(['backup', 'restore'])),
   ],
   banner: { js: guard + requireBanner },
   legalComments: 'none',

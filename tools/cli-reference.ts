@@ -73,7 +73,8 @@ ${sections.join('\n\n')}
 
 function sectionsOf(entry: Command | Group, before: string): readonly string[] {
   const name = `${before} ${entry.name}`;
-  if (entry.type === 'group') return entry.commands.flatMap((command) => sectionsOf(command, name));
+  const verbs = entry.commands.flatMap((command) => sectionsOf(command, name));
+  if (entry.type === 'group') return verbs;
   const flags = Object.entries(entry.flags).map(([key, { short, hint, about, required }]) => {
     const long = [short === undefined ? '' : `${short}, `, `--${longName(key)}`, hint === undefined ? '' : ` ${hint}`].join('');
     return `| \`${cell(long)}\` | ${cell(about)}${required ? '; required' : ''} |`;
@@ -86,6 +87,7 @@ function sectionsOf(entry: Command | Group, before: string): readonly string[] {
       `\`\`\`bash\n${entry.examples.join('\n')}\n\`\`\``,
       ...(flags.length === 0 ? [] : [`| Option | Meaning |\n| --- | --- |\n${flags.join('\n')}`]),
     ].join('\n\n'),
+    ...verbs,
   ];
 }
 
