@@ -12,7 +12,7 @@ export const server = command({
     'chainloop server --listen 127.0.0.1:8080 --data-dir ./data',
     'DATABASE_URL=postgresql://… chainloop server --listen 0.0.0.0:8080',
   ],
-  details: `The first start writes the token of the owner to DIR/owner-token. With DATABASE_URL the records are kept in PostgreSQL; then any
+  details: `Each option has a variable, too, and so have the secrets: docs/configuration.md. The first start writes the token of the owner to DIR/owner-token. With DATABASE_URL the records are kept in PostgreSQL; then any
 number of servers can run side by side, with the same CHAINLOOP_MASTER_KEY.`,
   flags: {
     listen: text('<host:port>', 'where to listen (default 127.0.0.1:8080; port 0 is a free one)'),
@@ -21,14 +21,13 @@ number of servers can run side by side, with the same CHAINLOOP_MASTER_KEY.`,
     allowPrivateRegistries: toggle('let organizations store evidence in registries on private addresses'),
     issuers: text('<file>', 'CI systems whose tokens are trusted (default: GitHub and GitLab; docs/federation.md)'),
     caDir: text('<path>', 'your own certificate and time-stamping authorities (default: it makes them; docs/trust.md)'),
-    logLevel: text('<level>', 'how much is logged (CHAINLOOP_LOG_LEVEL)'),
+    logLevel: text('<level>', 'how much is logged (default info)'),
   },
   outputs: ['table'],
   commands: [backup, restore],
   run: async (context, flags) => {
     const { serve } = await import('../server/main.ts');
-    const options = { ...flags, logLevel: flags.logLevel ?? (context.env.CHAINLOOP_LOG_LEVEL || undefined) };
-    await serve(options, context.env, version, ({ url, ownerToken }, { dataDir, databaseUrl }) => {
+    await serve(flags, context.env, version, ({ url, ownerToken }, { dataDir, databaseUrl }) => {
       const tokenFile = ownerToken === undefined ? undefined : join(dataDir, 'owner-token');
       context.stdout.write(welcome({ url, dataDir, embedded: databaseUrl === undefined, tokenFile, program: programName(context) }));
     });

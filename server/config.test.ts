@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { isChainloopError } from '../core/errors.ts';
 import { isLoopbackHost, parseConfig } from './config.ts';
@@ -37,6 +40,45 @@ test('every problem is reported at once, and none repeats a secret', () => {
       return true;
     },
   );
+});
+
+test('every setting has a variable: options come before it, empty is unset, and secrets may be in files', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-config-'));
+  const [url, key] = [join(folder.path, 'url'), join(folder.path, 'key')];
+  await writeFile(url, 'postgresql://u:p@h/d\n');
+  await writeFile(key, `${'ab'.repeat(32)}\n`);
+  const env = {
+    CHAINLOOP_LISTEN: '0.0.0.0:8080',
+    CHAINLOOP_DATA_DIR: '/data',
+    CHAINLOOP_PUBLIC_URL: 'https://chainloop.example.com',
+    CHAINLOOP_ALLOW_PRIVATE_REGISTRIES: 'true',
+    CHAINLOOP_ISSUERS: '/etc/issuers.json',
+    CHAINLOOP_CA_DIR: '/etc/ca',
+    CHAINLOOP_LOG_LEVEL: 'warn',
+    CHAINLOOP_REGISTRY_TOKEN_HOSTS: 'auth.example.com',
+    DATABASE_URL: '',
+    DATABASE_URL_FILE: url,
+    CHAINLOOP_MASTER_KEY_FILE: key,
+  };
+  const expected = {
+    host: '0.0.0.0',
+    port: 8080,
+    dataDir: '/data',
+    publicUrl: 'https://chainloop.example.com',
+    allowPrivateRegistries: true,
+    registryTokenHosts: ['auth.example.com'],
+    databaseUrl: 'postgresql://u:p@h/d',
+    masterKey: 'ab'.repeat(32),
+    caDir: '/etc/ca',
+    issuers: '/etc/issuers.json',
+    logLevel: 'warn',
+  };
+  assert.deepEqual(parseConfig({}, env), expected);
+  assert.deepEqual(parseConfig({ listen: '[::1]:1', logLevel: 'debug' }, env), { ...expected, host: '::1', port: 1, logLevel: 'debug' });
+  assert.throws(() => parseConfig({}, { ...env, CHAINLOOP_ALLOW_PRIVATE_REGISTRIES: 'yes', DATABASE_URL_FILE: '/nowhere' }), {
+    code: 'USAGE',
+    message: /CHAINLOOP_ALLOW_PRIVATE_REGISTRIES must be 1 or 0, not 'yes'; DATABASE_URL_FILE names \/nowhere, which cannot be read/,
+  });
 });
 
 test('addresses: IPv6 in brackets, port 0, and nothing else', () => {

@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { tokenHostsOf } from '../core/adapters/oci/auth.ts';
 import { ChainloopError, type Problem } from '../core/errors.ts';
+import { gather } from './configuration.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { masterKeyProblem } from './secrets.ts';
 
@@ -41,10 +42,11 @@ export type ServerConfig = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The configuration from options and environment (DATABASE_URL, CHAINLOOP_MASTER_KEY, CHAINLOOP_REGISTRY_TOKEN_HOSTS). Throws USAGE with every problem at once. */
-export function parseConfig(options: ServerOptions, env: Environment): ServerConfig {
+/** The configuration from options and environment (configuration.ts). Throws USAGE with every problem at once. */
+export function parseConfig(given: ServerOptions, environment: Environment): ServerConfig {
   const problems: Problem[] = [];
   const report = (path: string, message: string): void => void problems.push({ path, message });
+  const { options, env } = gather(given, environment, (problem) => problems.push(problem));
 
   const address = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/i.exec(options.listen ?? '127.0.0.1:8080');
   const host = address?.[1] ?? address?.[2] ?? '';
@@ -60,11 +62,11 @@ export function parseConfig(options: ServerOptions, env: Environment): ServerCon
   const logLevel = logLevels.find((level) => level === (options.logLevel ?? 'info'));
   if (logLevel === undefined) report('--log-level', `must be one of ${logLevels.join(', ')}, not '${options.logLevel}'`);
 
-  const databaseUrl = env.DATABASE_URL === '' ? undefined : env.DATABASE_URL;
+  const databaseUrl = env.DATABASE_URL;
   if (databaseUrl !== undefined && !/^postgres(ql)?:\/\//.test(databaseUrl)) {
     report('DATABASE_URL', 'must begin with postgresql://; leave it unset for the embedded database');
   }
-  const masterKey = env.CHAINLOOP_MASTER_KEY === '' ? undefined : env.CHAINLOOP_MASTER_KEY;
+  const masterKey = env.CHAINLOOP_MASTER_KEY;
   const keyProblem = masterKeyProblem(masterKey);
   if (keyProblem !== undefined) problems.push(keyProblem);
 
