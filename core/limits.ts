@@ -164,8 +164,16 @@ export const limits = {
   tokenRequestSizeBytes: 16 * 1024,
   /** Unknown tokens from one address within a minute. */
   failedLoginsPerMinute: 120,
-  /** Connections of one server to PostgreSQL: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
+  /** Connections of one server to PostgreSQL, unless said otherwise: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
+  /** Connections of clients to one server, unless said otherwise: each job has a handful, and each takes some 50 KB. */
+  connections: 4_096,
+  /** Requests a second that one token may make on and on, unless said otherwise: the jobs of one workflow; a job makes about 80 in all. */
+  tokenRequestsPerSecond: 200,
+  /** The same for all tokens of an organization. A thousand pipelines that start within a minute make 1,300 a second, and stay below it with the burst. */
+  organizationRequestsPerSecond: 1_000,
+  /** So many seconds of requests may come at once, after a rest. */
+  rateBurstSeconds: 30,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */

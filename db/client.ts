@@ -72,6 +72,8 @@ export type Driver = {
 export type DatabaseOptions = {
   /** PostgreSQL 15 or newer. */
   readonly databaseUrl?: string | undefined;
+  /** Connections to it. Default: limits.databaseConnections. */
+  readonly connections?: number | undefined;
   /** PGlite in this folder, which no other process may have open. */
   readonly dataDir?: string | undefined;
   /** PGlite in memory, optionally from a dump of its data directory: a new one takes seconds. */
@@ -114,8 +116,8 @@ async function storable<T>(query: Promise<T>): Promise<T> {
   }
 }
 
-function open({ databaseUrl, dataDir, memory }: DatabaseOptions): Promise<Driver> {
-  if (databaseUrl !== undefined) return openPostgres(databaseUrl);
+function open({ databaseUrl, connections, dataDir, memory }: DatabaseOptions): Promise<Driver> {
+  if (databaseUrl !== undefined) return openPostgres(databaseUrl, connections);
   if (dataDir !== undefined) return openPglite({ dataDir });
   if (memory !== undefined && memory !== false) return openPglite({ snapshot: memory === true ? undefined : memory });
   throw new ChainloopError('USAGE', 'database: none given; set DATABASE_URL, or give a data directory');

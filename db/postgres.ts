@@ -15,7 +15,7 @@ const dialect = new PgDialect({ casing: 'snake_case' });
  * A pool of connections to PostgreSQL, each in pipeline mode: statements are sent without waiting for the answer to the one before,
  * so that BEGIN costs no round trip of its own. A connection that is lost never ends the process.
  */
-export async function openPostgres(databaseUrl: string): Promise<Driver> {
+export async function openPostgres(databaseUrl: string, connections: number = limits.databaseConnections): Promise<Driver> {
   const config = {
     connectionString: databaseUrl,
     application_name: 'chainloop',
@@ -26,7 +26,7 @@ export async function openPostgres(databaseUrl: string): Promise<Driver> {
     keepAlive: true,
   };
   await reachAs(databaseUrl, () => migratePostgres(databaseUrl));
-  const pool = new pg.Pool({ ...config, pipeline: true, max: limits.databaseConnections });
+  const pool = new pg.Pool({ ...config, pipeline: true, max: connections });
   // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));

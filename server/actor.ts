@@ -5,6 +5,7 @@ import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
 import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
+import { createRateLimit } from './rate-limit.ts';
 import { type Credential, unknownToken } from './tokens.ts';
 
 export type OrganizationRef = { readonly id: string; readonly name: string };
@@ -33,11 +34,14 @@ export type JobActor = { readonly organization: OrganizationRef; readonly workfl
     }
 );
 
-/** The actor of a credential. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED. */
-export type Identify = (credential: Credential) => Promise<Actor>;
+/**
+ * The actor of a credential, who makes so many `requests` at once (default 1). Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, and
+ * RATE_LIMITED for a token, or an organization, that makes too many.
+ */
+export type Identify = (credential: Credential, requests?: number) => Promise<Actor>;
 
-/** The actor of an Authorization header. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED. */
-export type Authenticate = (authorization: string | undefined) => Promise<Actor>;
+/** The same of an Authorization header. */
+export type Authenticate = (authorization: string | undefined, requests?: number) => Promise<Actor>;
 
 /** How often the time of the last use is written, at most. */
 const touchIntervalMs = 60_000;
@@ -49,9 +53,14 @@ export function createIdentify(deps: {
   readonly now: () => Date;
   /** The control plane's own, as jobs and verifiers know it: known once it listens. */
   readonly origin: () => string;
+  /** Requests a second; 0: no limit. */
+  readonly rates: { readonly token: number; readonly organization: number };
 }): Identify {
-  const { database, log, now, origin } = deps;
-  return async ({ kind, hash }) => {
+  const { database, log, now, origin, rates } = deps;
+  const limitToken = createRateLimit(rates.token);
+  const limitOrganization = createRateLimit(rates.organization);
+
+  async function find({ kind, hash }: Credential): Promise<Actor> {
     if (kind === 'run') return runActor(database, hash, now());
     const row = await findToken(database.system, hash);
     if (row === undefined) throw unknownToken();
@@ -66,6 +75,14 @@ export function createIdentify(deps: {
       touchToken(database.system, row.id, at).catch((error: unknown) => log.warn({ error }, 'last use of a token not written'));
     }
     return actorOf(row, origin());
+  }
+
+  return async (credential, requests = 1) => {
+    // Before the database is asked: what is too much costs nothing here.
+    limitToken(credential.hash, 'token', requests);
+    const actor = await find(credential);
+    if (actor.type !== 'owner') limitOrganization(actor.organization.id, `organization '${actor.organization.name}'`, requests);
+    return actor;
   };
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch';
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Actor, Authenticate } from './actor.ts';
 import { readBody } from './body.ts';
@@ -29,7 +29,8 @@ export function createApi(deps: {
     try {
       const open = isOpen(request);
       const maxSizeBytes = open ? limits.openRequestBodySizeBytes : limits.requestBodySizeBytes;
-      const hasBody = request.method === 'POST' && (open || (await isKnown(context)));
+      const known = open || (await isKnown(context));
+      const hasBody = request.method === 'POST' && known;
       if (hasBody) {
         assertPlainJson(request);
         reservedBytes = expectedSizeBytes(request, maxSizeBytes);
@@ -69,7 +70,7 @@ function createContext(services: Services, authenticate: Authenticate, request: 
     services,
     requestId,
     actor: () => {
-      actor ??= authenticate(authorization);
+      actor ??= authenticate(authorization, callsOf(request));
       return actor;
     },
     address: request.socket.remoteAddress ?? '',
@@ -82,14 +83,23 @@ function isOpen(request: IncomingMessage): boolean {
   return openPaths.has((request.url ?? '').split('?', 1).join());
 }
 
-/** An unknown token gets its error from the procedure; here it only means that its body is not worth reading. */
+/**
+ * An unknown token gets its error from the procedure; here it only means that its body is not worth reading. Whoever makes too many
+ * requests, or comes when the database has no connection free, goes no further.
+ */
 async function isKnown(context: Context): Promise<boolean> {
   try {
     await context.actor();
     return true;
-  } catch {
+  } catch (error) {
+    if (isChainloopError(error, 'RATE_LIMITED') || isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE')) throw error;
     return false;
   }
+}
+
+/** The calls of a batch are in its path, with commas between them. */
+function callsOf(request: IncomingMessage): number {
+  return (request.url ?? '').split('?', 1).join().split(',').length;
 }
 
 function assertPlainJson(request: IncomingMessage): void {
@@ -106,10 +116,11 @@ function expectedSizeBytes(request: IncomingMessage, maxSizeBytes: number): numb
   return length === undefined ? maxSizeBytes : Math.min(Number(length), maxSizeBytes);
 }
 
+/** Of a request that was not begun: the client may send it again whatever it is, and when, is said in Retry-After. */
 function refusal(error: unknown, requestId: string, services: Services): Response {
   const { message, ...data } = publicError(error, requestId);
   if (data.code === 'INTERNAL') services.log.error({ requestId, error }, 'request failed');
-  const retry = data.code === 'RATE_LIMITED' ? { 'retry-after': '1' } : {};
+  const retry = data.code === 'RATE_LIMITED' || data.code === 'CONTROL_PLANE_UNREACHABLE' ? { 'retry-after': '1' } : {};
   // JSON-RPC 2.0, "Error object": tRPC's client wants a number; ours reads data.code.
   const code = data.httpStatus >= 500 ? -32603 : -32600;
   return Response.json({ error: { message, code, data: { ...data, requestId } } }, { status: data.httpStatus, headers: retry });

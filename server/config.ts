@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { tokenHostsOf } from '../core/adapters/oci/auth.ts';
 import { ChainloopError, type Problem } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import { gather } from './configuration.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { masterKeyProblem } from './secrets.ts';
@@ -21,6 +22,12 @@ export type ServerOptions = {
   /** A file with the issuers whose tokens jobs may exchange; without it GitHub's and GitLab's public ones. */
   readonly issuers?: string | undefined;
   readonly logLevel?: string | undefined;
+  /** Requests a second of one token, and of all tokens of an organization; 0: no limit. Here and below: whole numbers. */
+  readonly tokenRate?: string | undefined;
+  readonly organizationRate?: string | undefined;
+  /** Connections of clients to this server, and of this server to PostgreSQL. */
+  readonly maxConnections?: string | undefined;
+  readonly databaseConnections?: string | undefined;
 };
 
 export type ServerConfig = {
@@ -38,6 +45,10 @@ export type ServerConfig = {
   /** The path of the file of `--issuers`. */
   readonly issuers?: string | undefined;
   readonly logLevel: LogLevel;
+  readonly tokenRate: number;
+  readonly organizationRate: number;
+  readonly maxConnections: number;
+  readonly databaseConnections: number;
 };
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -70,6 +81,18 @@ export function parseConfig(given: ServerOptions, environment: Environment): Ser
   const keyProblem = masterKeyProblem(masterKey);
   if (keyProblem !== undefined) problems.push(keyProblem);
 
+  const count = (flag: string, text: string | undefined, otherwise: number, least: number): number => {
+    const value = text === undefined ? otherwise : /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least)) report(flag, `must be a whole number from ${least} to 999999, not '${text}'`);
+    return value;
+  };
+  const counts = {
+    tokenRate: count('--token-rate', options.tokenRate, limits.tokenRequestsPerSecond, 0),
+    organizationRate: count('--organization-rate', options.organizationRate, limits.organizationRequestsPerSecond, 0),
+    maxConnections: count('--max-connections', options.maxConnections, limits.connections, 1),
+    databaseConnections: count('--database-connections', options.databaseConnections, limits.databaseConnections, 1),
+  };
+
   if (problems.length > 0 || logLevel === undefined) {
     throw new ChainloopError('USAGE', `server: ${problems.map((problem) => `${problem.path} ${problem.message}`).join('; ')}`, {
       problems,
@@ -87,6 +110,7 @@ export function parseConfig(given: ServerOptions, environment: Environment): Ser
     caDir: options.caDir === undefined ? undefined : resolve(options.caDir),
     issuers: options.issuers,
     logLevel,
+    ...counts,
   };
 }
 

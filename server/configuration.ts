@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Problem } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import type { ServerOptions } from './config.ts';
 
 /** One thing that can be said of a server. docs/configuration.md is made of these (tools/configuration-reference.ts). */
@@ -57,6 +58,30 @@ export const settings: readonly Setting[] = [
     variable: 'CHAINLOOP_LOG_LEVEL',
     otherwise: '`info`',
     about: '`debug`, `info`, `warn`, `error`: JSON lines on stderr',
+  },
+  {
+    option: 'tokenRate',
+    variable: 'CHAINLOOP_TOKEN_RATE',
+    otherwise: `${limits.tokenRequestsPerSecond}`,
+    about: `requests a second of one token, on and on; ${limits.rateBurstSeconds} s of them may come at once. \`0\`: no limit ([operating.md](operating.md#limits))`,
+  },
+  {
+    option: 'organizationRate',
+    variable: 'CHAINLOOP_ORGANIZATION_RATE',
+    otherwise: `${limits.organizationRequestsPerSecond}`,
+    about: 'the same for all tokens of an organization together',
+  },
+  {
+    option: 'maxConnections',
+    variable: 'CHAINLOOP_MAX_CONNECTIONS',
+    otherwise: `${limits.connections}`,
+    about: 'connections of clients; more are closed at once',
+  },
+  {
+    option: 'databaseConnections',
+    variable: 'CHAINLOOP_DATABASE_CONNECTIONS',
+    otherwise: `${limits.databaseConnections}`,
+    about: 'connections of this server to PostgreSQL',
   },
   {
     variable: 'DATABASE_URL',

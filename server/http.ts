@@ -22,6 +22,8 @@ export type HttpOptions = {
   readonly version: string;
   /** Serves /metrics without a token: nobody but this machine can connect. */
   readonly openMetrics: boolean;
+  /** More are closed at once. */
+  readonly maxConnections: number;
   readonly timeouts?: Timeouts | undefined;
 };
 
@@ -30,7 +32,6 @@ export type Timeouts = { readonly headMs: number; readonly bodyMs: number };
 const defaultTimeouts: Timeouts = { headMs: 10_000, bodyMs: limits.requestTimeoutMs };
 /** A connection on which nothing moves. */
 const silenceTimeoutMs = 2 * limits.idleTimeoutMs;
-const maxConnections = 4096;
 
 /** The server, and the switch that stops it: once draining, whatever is new gets 503 and Retry-After. */
 export type HttpServer = {
@@ -78,7 +79,7 @@ export function createHttpServer(options: HttpOptions): HttpServer {
   const drain = (): void => {
     draining = true;
   };
-  server.maxConnections = maxConnections;
+  server.maxConnections = options.maxConnections;
   server.setTimeout(silenceTimeoutMs);
   return { server, drain, inFlight: () => inFlight };
 }

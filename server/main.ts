@@ -66,7 +66,10 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   await ensureDataDirectory(config.dataDir);
   await using stack = new AsyncDisposableStack();
 
-  const fallback = config.databaseUrl === undefined ? { dataDir: join(config.dataDir, 'database') } : { databaseUrl: config.databaseUrl };
+  const fallback =
+    config.databaseUrl === undefined
+      ? { dataDir: join(config.dataDir, 'database') }
+      : { databaseUrl: config.databaseUrl, connections: config.databaseConnections };
   const database = await connect(dependencies.database ?? fallback);
   stack.defer(() => database.close());
   const secrets = await openInstanceSecrets(config, database.system);
@@ -111,15 +114,24 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     now,
     origin,
   };
-  const identify = createIdentify({ database, log, now, origin });
+  const rates = { token: config.tokenRate, organization: config.organizationRate };
+  const identify = createIdentify({ database, log, now, origin, rates });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
   const originFor = (host: string | undefined): string | undefined =>
     config.publicUrl !== undefined || host === new URL(origin()).host ? origin() : undefined;
   const gateway = openGateway({ services, identify, secrets, originFor, limitByAddress });
   const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
-  const authenticate: Authenticate = async (authorization) => identify(credentialOf(tokenOf(authorization)));
-  const http = createHttpServer({ services, gateway: gateway.handle, authenticate, version, openMetrics, timeouts: dependencies.timeouts });
+  const authenticate: Authenticate = async (authorization, requests) => identify(credentialOf(tokenOf(authorization)), requests);
+  const http = createHttpServer({
+    services,
+    gateway: gateway.handle,
+    authenticate,
+    version,
+    openMetrics,
+    maxConnections: config.maxConnections,
+    timeouts: dependencies.timeouts,
+  });
   const url = await listen(http, config);
   listening = url;
   const stopSweeping = startSweep(database, log, now);
