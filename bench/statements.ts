@@ -31,6 +31,7 @@ export function inlined({ text, params }: Statement, instead: ReadonlyMap<unknow
     const other = instead.get(value);
     if (other !== undefined) return other;
     if (value === null || value === undefined) return 'null';
+    if (value instanceof Uint8Array) return `'\\x${Buffer.from(value).toString('hex')}'`;
     // pgbench takes `:true` for a variable, also inside of JSON.
     return typeof value === 'string' ? `'${value.replaceAll("'", "''").replaceAll(/:(?=[a-z])/gi, ': ')}'` : String(value);
   });

@@ -2,7 +2,7 @@ import { and, desc, eq, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { after, type Page, paged, position } from './page.ts';
+import { afterId, type Page, paged, position, rowsWanted } from './page.ts';
 import { evidence, projects, runMaterials, runs, workflows } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
@@ -90,8 +90,14 @@ export type UseRow = {
   readonly createdAt: Date;
 };
 
-/** The runs that brought this digest, newest first. Throws USAGE for a malformed cursor. */
+/** The runs that brought this digest, newest first, however many they are. Throws USAGE for a malformed cursor. */
 export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
+  const { organizationId } = scope;
+  const brought = and(
+    eq(runMaterials.organizationId, organizationId),
+    eq(runMaterials.digest, digest),
+    afterId(runMaterials.runId, page.cursor),
+  );
   const rows = await scope.read((tx) =>
     tx
       .select({
@@ -100,20 +106,20 @@ export async function listUses(scope: OrgScope, digest: Digest, page: Page): Pro
           workflowId: runs.workflowId,
           workflow: sql<string>`${workflows.name}`.as('workflow'),
           project: sql<string>`${projects.name}`.as('project'),
-          // A run that brought the same bytes under two names is one use.
-          material: sql<string>`min(${runMaterials.name})`,
+          material: sql<string>`uses.material`,
           createdAt: runs.createdAt,
         },
         at: position(runs),
       })
-      .from(runMaterials)
-      .innerJoin(runs, eq(runs.id, runMaterials.runId))
+      // A run that brought the same bytes under two names is one use.
+      .from(
+        sql`(select ${runMaterials.runId} as run_id, min(${runMaterials.name}) as material from ${runMaterials} where ${brought}
+          group by ${runMaterials.runId} order by ${runMaterials.runId} desc limit ${rowsWanted(page)}) uses`,
+      )
+      .innerJoin(runs, and(eq(runs.organizationId, organizationId), eq(runs.id, sql`uses.run_id`)))
       .innerJoin(workflows, eq(workflows.id, runs.workflowId))
       .innerJoin(projects, eq(projects.id, workflows.projectId))
-      .where(and(eq(runMaterials.organizationId, scope.organizationId), eq(runMaterials.digest, digest), after(runs, page.cursor)))
-      .groupBy(runs.id, workflows.name, projects.name)
-      .orderBy(desc(runs.createdAt), desc(runs.id))
-      .limit(page.limit + 1),
+      .orderBy(desc(runs.id)),
   );
   return paged(rows, page, (row) => row);
 }

@@ -2,6 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
 import type { Paged } from '../core/wire.ts';
 
 /** Newest first, by key and never by offset: the ten-thousandth page costs what the first does, and new rows shift nothing. */
@@ -24,7 +25,20 @@ export function after(key: Key, cursor: string | undefined): SQL | undefined {
   return sql`(${key.createdAt}, ${key.id}) < (${at}::timestamptz, ${id}::uuid)`;
 }
 
-/** The page, of `limit + 1` rows: the one too many says that there is more. */
+/** The condition for rows after the cursor in a list by an id with a time in it alone. Throws USAGE for a cursor that no list gave. */
+export function afterId(id: PgColumn, cursor: string | undefined): SQL | undefined {
+  return cursor === undefined ? undefined : sql`${id} < ${parseCursor(cursor)[1]}::uuid`;
+}
+
+/**
+ * How many rows to ask for: at least one too many, which says that there is more. It stands in the text of the statement, and in few sizes:
+ * PostgreSQL plans a prepared statement once, and only when it knows that few rows are wanted does it take them from an index.
+ */
+export function rowsWanted({ limit }: Page): SQL {
+  return sql.raw(String(limit <= 50 ? 51 : limits.pageSize + 1));
+}
+
+/** The page, of `rowsWanted` rows, or `limit + 1`. */
 export function paged<Row extends { readonly id: string }, T>(
   rows: readonly { readonly row: Row; readonly at: string }[],
   page: Page,

@@ -1,4 +1,4 @@
-import { and, desc, eq } from 'drizzle-orm';
+import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -30,4 +30,9 @@ export async function ensureProject(tx: Tx, scope: OrgScope, name: string): Prom
     .from(projects)
     .where(and(eq(projects.organizationId, organizationId), eq(projects.name, name)));
   return found(row, `project '${name}'`).id;
+}
+
+/** The id of the project of that name, within a query; null when there is none. */
+export function projectNamed(scope: OrgScope, name: string): SQL {
+  return sql`(select ${projects.id} from ${projects} where ${projects.organizationId} = ${scope.organizationId} and ${projects.name} = ${name})`;
 }

@@ -1,9 +1,10 @@
-import { and, asc, desc, eq, getTableColumns, inArray, type SQL, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
-import { after, type Page, paged, position } from './page.ts';
+import { after, type Page, paged, position, rowsWanted } from './page.ts';
+import { projectNamed } from './projects.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
 
@@ -30,49 +31,55 @@ export type RunFilter = {
   readonly state?: RunState | undefined;
 };
 
-/** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
+/**
+ * Runs, newest first; also those of removed workflows. However many there are, a page reads a page of index entries; of a project, one for
+ * each of its workflows and a page of some. Throws USAGE for a malformed cursor.
+ */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
-  const { workflowId, workflow, project, state, cursor, limit } = page;
-  const rows = await scope.read((tx) => {
-    const named = tx
-      .select({ id: workflows.id })
-      .from(workflows)
-      .innerJoin(projects, eq(projects.id, workflows.projectId))
-      .where(
-        and(
-          eq(workflows.organizationId, scope.organizationId),
-          workflow === undefined ? undefined : eq(workflows.name, workflow),
-          project === undefined ? undefined : eq(projects.name, project),
-        ),
-      );
+  const rows = await scope.read((tx) =>
     // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
-    const shown = tx.$with('shown').as(
-      tx
-        .select({ id: sql<string>`${runs.id}`.as('shown_id') })
-        .from(runs)
-        .where(
-          and(
-            eq(runs.organizationId, scope.organizationId),
-            workflowId === undefined ? undefined : eq(runs.workflowId, workflowId),
-            workflow === undefined && project === undefined ? undefined : inArray(runs.workflowId, named),
-            state === undefined ? undefined : eq(runs.state, state),
-            after(runs, cursor),
-          ),
-        )
-        .orderBy(desc(runs.createdAt), desc(runs.id))
-        .limit(limit + 1),
-    );
-    return tx
-      .with(shown)
+    tx
+      .with(tx.$with('shown', { id: sql<string>`shown_id`.as('shown_id') }).as(shown(scope, page)))
       .select({ row: listed, at: position(runs) })
-      .from(shown)
-      .innerJoin(runs, eq(runs.id, shown.id))
+      .from(sql`shown`)
+      .innerJoin(runs, eq(runs.id, sql`shown_id`))
       .innerJoin(workflows, eq(workflows.id, runs.workflowId))
       .innerJoin(projects, eq(projects.id, workflows.projectId))
       .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
-      .orderBy(desc(runs.createdAt), desc(runs.id));
-  });
+      .orderBy(desc(runs.createdAt), desc(runs.id)),
+  );
   return paged(rows, page, (row) => row);
+}
+
+/** The ids of a page. */
+function shown(scope: OrgScope, page: Page & RunFilter): SQL {
+  const { workflowId, workflow, project, state, cursor } = page;
+  const few = rowsWanted(page);
+  const some = and(
+    eq(runs.organizationId, scope.organizationId),
+    state === undefined ? undefined : eq(runs.state, state),
+    after(runs, cursor),
+  );
+  const newest = sql`order by ${runs.createdAt} desc, ${runs.id} desc limit`;
+  if (workflow === undefined && project === undefined) {
+    const own = workflowId === undefined ? undefined : eq(runs.workflowId, workflowId);
+    return sql`select ${runs.id} as shown_id from ${runs} where ${and(some, own)} ${newest} ${few}`;
+  }
+  // A page can hold runs of those workflows alone whose newest run is among the newest of all: first these, then their runs.
+  const named = and(
+    eq(workflows.organizationId, scope.organizationId),
+    workflowId === undefined ? undefined : eq(workflows.id, workflowId),
+    workflow === undefined ? undefined : eq(workflows.name, workflow),
+    project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope, project)),
+  );
+  return sql`select shown_id from (
+      select ${workflows.id} as workflow from ${workflows}, lateral (
+        select ${runs.createdAt}, ${runs.id} from ${runs} where ${and(some, sql`${runs.workflowId} = ${workflows.id}`)} ${newest} 1
+      ) latest where ${named} order by latest.created_at desc, latest.id desc limit ${few}
+    ) active, lateral (
+      select ${runs.id} as shown_id, ${runs.createdAt} as shown_at from ${runs}
+      where ${and(some, sql`${runs.workflowId} = active.workflow`)} ${newest} ${few}
+    ) candidates order by shown_at desc, shown_id desc limit ${few}`;
 }
 
 /** One run with its contract: what the referee judges by. Throws NOT_FOUND. */

@@ -19,7 +19,7 @@ import type { JobClaims } from '../core/claims.ts';
 import type { Contract } from '../core/contract.ts';
 import type { CraftingStart } from '../core/crafting.ts';
 import type { RunnerType, RunState } from '../core/names.ts';
-import { bytea, createdAt, digest, id, instant, organization } from './columns.ts';
+import { bytea, createdAt, digest, id, instant, organization, timedId } from './columns.ts';
 import { named, systemPolicy, tenantPolicy } from './policies.ts';
 
 /**
@@ -30,6 +30,7 @@ import { named, systemPolicy, tenantPolicy } from './policies.ts';
 
 export const organizations = pgTable('organizations', { id: id(), name: text().notNull(), createdAt: createdAt() }, (t) => [
   unique('organizations_name_key').on(t.name),
+  index('organizations_newest').on(t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
   named('organizations', t.name),
   tenantPolicy('id'),
   systemPolicy(),
@@ -100,6 +101,7 @@ export const projects = pgTable(
     ofOrganization('projects', t.organizationId),
     unique('projects_owner').on(t.organizationId, t.id),
     unique('projects_name_key').on(t.organizationId, t.name),
+    index('projects_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     named('projects', t.name),
     tenantPolicy(),
     systemPolicy(),
@@ -143,7 +145,11 @@ export const workflows = pgTable(
     }),
     unique('workflows_owner').on(t.organizationId, t.id),
     uniqueIndex('workflows_name_key').on(t.projectId, t.name).where(sql`deleted_at is null`),
-    index('workflows_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    index('workflows_shown').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()).where(sql`deleted_at is null`),
+    index('workflows_shown_of_project')
+      .on(t.projectId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst())
+      .where(sql`deleted_at is null`),
+    index('workflows_of_project').on(t.projectId, t.name),
     index('workflows_by_contract').on(t.contractId),
     named('workflows', t.name),
     check('workflows_team', sql`length(${t.team}) <= 256`),
@@ -182,7 +188,7 @@ export const runnerCounts = pgTable(
 export const runs = pgTable(
   'runs',
   {
-    id: id(),
+    id: timedId(),
     organizationId: organization(),
     workflowId: uuid().notNull(),
     /** The revision that this run is judged by; pinned when it is opened. */
@@ -235,6 +241,9 @@ export const runs = pgTable(
     unique('runs_idempotency_key').on(t.workflowId, t.idempotencyKey),
     index('runs_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     index('runs_newest_of_workflow').on(t.workflowId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    // A state that is rare, or was last seen long ago, is found without reading the others.
+    index('runs_newest_of_state').on(t.organizationId, t.state, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    index('runs_newest_of_workflow_state').on(t.workflowId, t.state, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     uniqueIndex('runs_one_open').on(t.workflowId, t.naturalKey).where(sql`state = 'initialized' and natural_key is not null`),
     index('runs_by_natural_key').on(t.workflowId, t.naturalKey, t.ciAttempt).where(sql`natural_key is not null`),
     index('runs_open').on(t.expiresAt).where(sql`state = 'initialized'`),
@@ -279,7 +288,8 @@ export const runMaterials = pgTable(
   (t) => [
     primaryKey({ columns: [t.runId, t.name] }),
     foreignKey({ name: 'run_materials_run', columns: [t.organizationId, t.runId], foreignColumns: [runs.organizationId, runs.id] }),
-    index('run_materials_by_digest').on(t.organizationId, t.digest),
+    // With the run, so that the newest of many that brought the same bytes are found without the others.
+    index('run_materials_uses').on(t.organizationId, t.digest, t.runId.desc().nullsFirst()),
     named('run_materials', t.name),
     check(
       'run_materials_content',
@@ -386,7 +396,7 @@ export const tokens = pgTable(
     uniqueIndex('tokens_service_account_name_key')
       .on(t.organizationId, t.workflowId, t.name)
       .where(sql`kind = 'service-account' and revoked_at is null`),
-    index('tokens_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    index('tokens_newest_of_kind').on(t.organizationId, t.kind, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     named('tokens', t.name),
     check('tokens_hash', sql`octet_length(${t.hash}) = 32`),
     check(

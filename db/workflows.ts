@@ -4,7 +4,7 @@ import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
 import { after, type Page, paged, position } from './page.ts';
-import { ensureProject } from './projects.ts';
+import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
 
@@ -57,7 +57,7 @@ export async function listWorkflows(scope: OrgScope, page: Page & { readonly pro
         and(
           eq(workflows.organizationId, scope.organizationId),
           isNull(workflows.deletedAt),
-          project === undefined ? undefined : eq(projects.name, project),
+          project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope, project)),
           after(workflows, cursor),
         ),
       )
