@@ -1,9 +1,9 @@
-import { and, desc, eq, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, paged, position, rowsWanted } from './page.ts';
-import { evidence, projects, runMaterials, runs, workflows } from './schema.ts';
+import { afterId, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
+import { evidence, runMaterials, runs } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
 
@@ -92,34 +92,38 @@ export type UseRow = {
 
 /** The runs that brought this digest, newest first, however many they are. Throws USAGE for a malformed cursor. */
 export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
-  const { organizationId } = scope;
+  const rows = await scope.read((tx) =>
+    inOrder(
+      tx,
+      tx
+        .select({
+          row: {
+            id: runs.id,
+            workflowId: runs.workflowId,
+            workflow: sql<string>`(select w.name from workflows w where w.id = workflow_id)`.as('workflow'),
+            project: sql<string>`(select p.name from workflows w join projects p on p.id = w.project_id where w.id = workflow_id)`.as(
+              'project',
+            ),
+            material: sql<string>`material`,
+            createdAt: runs.createdAt,
+          },
+          at: position(runs),
+        })
+        .from(new Subquery(usesOf(scope, digest, page), getTableColumns(runs), 'runs'))
+        .orderBy(desc(runs.id)),
+    ),
+  );
+  return paged(rows, page, (row) => row);
+}
+
+/** The runs of a page of uses, each with what it calls the bytes. A run that brought them under two names is one use. */
+function usesOf({ organizationId }: OrgScope, digest: Digest, page: Page): SQL {
   const brought = and(
     eq(runMaterials.organizationId, organizationId),
     eq(runMaterials.digest, digest),
     afterId(runMaterials.runId, page.cursor),
   );
-  const rows = await scope.read((tx) =>
-    tx
-      .select({
-        row: {
-          id: runs.id,
-          workflowId: runs.workflowId,
-          workflow: sql<string>`${workflows.name}`.as('workflow'),
-          project: sql<string>`${projects.name}`.as('project'),
-          material: sql<string>`uses.material`,
-          createdAt: runs.createdAt,
-        },
-        at: position(runs),
-      })
-      // A run that brought the same bytes under two names is one use.
-      .from(
-        sql`(select ${runMaterials.runId} as run_id, min(${runMaterials.name}) as material from ${runMaterials} where ${brought}
-          group by ${runMaterials.runId} order by ${runMaterials.runId} desc limit ${rowsWanted(page)}) uses`,
-      )
-      .innerJoin(runs, and(eq(runs.organizationId, organizationId), eq(runs.id, sql`uses.run_id`)))
-      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
-      .innerJoin(projects, eq(projects.id, workflows.projectId))
-      .orderBy(desc(runs.id)),
-  );
-  return paged(rows, page, (row) => row);
+  return sql`select ${runs}.*, material from (
+      select run_id, min(name) as material from ${runMaterials} where ${brought} group by run_id order by run_id desc limit ${rowsWanted(page)}
+    ) uses, lateral (select * from ${runs} where ${and(eq(runs.organizationId, organizationId), sql`${runs.id} = run_id`)} limit 1) ${runs}`;
 }

@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { PGlite } from '@electric-sql/pglite';
 import { readMigrationFiles } from 'drizzle-orm/migrator';
@@ -12,6 +13,7 @@ import pg from 'pg';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { prebuildIndexes } from './prebuild.ts';
 import { databaseRefusal } from './violation.ts';
 
 /** Any number, the same in every version: servers that start at once wait for each other (drizzle's own migrate() takes no lock). */
@@ -96,14 +98,26 @@ export async function migratePostgres(databaseUrl: string, count?: number): Prom
     if (server === undefined || server.major < oldestMajor) {
       throw new ChainloopError('USAGE', `database: PostgreSQL ${server?.major} is too old; version ${oldestMajor} or newer is needed`);
     }
-    await client.query('select pg_advisory_lock($1)', [advisoryLock]);
+    await lock(client);
     await client.query(roles).catch((cause) => {
       throw databaseRefusal(cause)?.state === '42501' ? rolesMissing(server.name, cause) : cause;
     });
-    await withMigrations(count, (config) => migrateOverPostgres(drizzlePostgres({ client }), config));
+    await withMigrations(count, async (config) => {
+      await prebuildIndexes(client, config.migrationsFolder);
+      await migrateOverPostgres(drizzlePostgres({ client }), config);
+    });
   } finally {
     // Ends the session, and with it the lock, also when the connection is in an unknown state.
     await client.end().catch(() => {});
+  }
+}
+
+/** Asks again and again instead of waiting in one query: building an index beside writers waits for every query that has begun. */
+async function lock(client: pg.Client): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ taken: boolean }>('select pg_try_advisory_lock($1) as taken', [advisoryLock]);
+    if (rows[0]?.taken === true) return;
+    await sleep(100);
   }
 }
 

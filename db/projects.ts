@@ -33,6 +33,6 @@ export async function ensureProject(tx: Tx, scope: OrgScope, name: string): Prom
 }
 
 /** The id of the project of that name, within a query; null when there is none. */
-export function projectNamed(scope: OrgScope, name: string): SQL {
-  return sql`(select ${projects.id} from ${projects} where ${projects.organizationId} = ${scope.organizationId} and ${projects.name} = ${name})`;
+export function projectNamed(organizationId: string, name: string): SQL {
+  return sql`(select ${projects.id} from ${projects} where ${projects.organizationId} = ${organizationId} and ${projects.name} = ${name})`;
 }

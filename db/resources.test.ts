@@ -160,8 +160,9 @@ forEachDatabase('runs are listed by workflow, project and state', async (_, data
   assert.deepEqual(await ids(page), [other.id, open.id, failed.id]);
   assert.deepEqual(await ids({ ...page, workflowId: release.id }), [open.id, failed.id]);
   assert.deepEqual(await ids({ ...page, project: 'docs' }), [other.id]);
-  assert.deepEqual(await ids({ ...page, workflow: 'release', project: 'bedrock', state: 'failed' }), [failed.id]);
-  assert.deepEqual(await ids({ ...page, workflow: 'absent' }), []);
+  assert.deepEqual(await ids({ ...page, project: 'bedrock', state: 'failed' }), [failed.id]);
+  assert.deepEqual(await ids({ ...page, workflowId: docs.id, state: 'failed' }), []);
+  assert.deepEqual(await ids({ ...page, project: 'absent' }), []);
 });
 
 forEachDatabase('a token is found by its hash, whoever it belongs to, and by nothing else', async (_, database) => {

@@ -1,9 +1,9 @@
-import { and, asc, desc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
-import { after, type Page, paged, position, rowsWanted } from './page.ts';
+import { after, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
 import { projectNamed } from './projects.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
@@ -25,8 +25,6 @@ export type MaterialRow = Omit<typeof runMaterials.$inferSelect, 'organizationId
 
 export type RunFilter = {
   readonly workflowId?: string | undefined;
-  /** The workflow's name; with `project` it is one workflow. */
-  readonly workflow?: string | undefined;
   readonly project?: string | undefined;
   readonly state?: RunState | undefined;
 };
@@ -37,49 +35,42 @@ export type RunFilter = {
  */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
   const rows = await scope.read((tx) =>
-    // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
-    tx
-      .with(tx.$with('shown', { id: sql<string>`shown_id`.as('shown_id') }).as(shown(scope, page)))
-      .select({ row: listed, at: position(runs) })
-      .from(sql`shown`)
-      .innerJoin(runs, eq(runs.id, sql`shown_id`))
-      .innerJoin(workflows, eq(workflows.id, runs.workflowId))
-      .innerJoin(projects, eq(projects.id, workflows.projectId))
-      .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
-      .orderBy(desc(runs.createdAt), desc(runs.id)),
+    inOrder(
+      tx,
+      // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
+      tx
+        .select({ row: listed, at: position(runs) })
+        .from(new Subquery(pageOf(scope, page), getTableColumns(runs), 'runs'))
+        .innerJoin(workflows, eq(workflows.id, runs.workflowId))
+        .innerJoin(projects, eq(projects.id, workflows.projectId))
+        .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
+        .orderBy(desc(runs.createdAt), desc(runs.id)),
+    ),
   );
   return paged(rows, page, (row) => row);
 }
 
-/** The ids of a page. */
-function shown(scope: OrgScope, page: Page & RunFilter): SQL {
-  const { workflowId, workflow, project, state, cursor } = page;
+/** The runs of a page. */
+function pageOf(scope: OrgScope, page: Page & RunFilter): SQL {
+  const { workflowId, project, state, cursor } = page;
   const few = rowsWanted(page);
   const some = and(
     eq(runs.organizationId, scope.organizationId),
+    workflowId === undefined ? undefined : eq(runs.workflowId, workflowId),
     state === undefined ? undefined : eq(runs.state, state),
     after(runs, cursor),
   );
   const newest = sql`order by ${runs.createdAt} desc, ${runs.id} desc limit`;
-  if (workflow === undefined && project === undefined) {
-    const own = workflowId === undefined ? undefined : eq(runs.workflowId, workflowId);
-    return sql`select ${runs.id} as shown_id from ${runs} where ${and(some, own)} ${newest} ${few}`;
-  }
+  if (project === undefined) return sql`select * from ${runs} where ${some} ${newest} ${few}`;
   // A page can hold runs of those workflows alone whose newest run is among the newest of all: first these, then their runs.
-  const named = and(
-    eq(workflows.organizationId, scope.organizationId),
-    workflowId === undefined ? undefined : eq(workflows.id, workflowId),
-    workflow === undefined ? undefined : eq(workflows.name, workflow),
-    project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope, project)),
-  );
-  return sql`select shown_id from (
-      select ${workflows.id} as workflow from ${workflows}, lateral (
-        select ${runs.createdAt}, ${runs.id} from ${runs} where ${and(some, sql`${runs.workflowId} = ${workflows.id}`)} ${newest} 1
-      ) latest where ${named} order by latest.created_at desc, latest.id desc limit ${few}
+  const own = and(eq(workflows.organizationId, scope.organizationId), eq(workflows.projectId, projectNamed(scope.organizationId, project)));
+  return sql`select ${runs}.* from (
+      select ${workflows.id} as workflow_id from ${workflows}, lateral (
+        select created_at, id from ${runs} where ${and(some, sql`${runs.workflowId} = ${workflows.id}`)} ${newest} 1
+      ) latest where ${own} order by latest.created_at desc, latest.id desc limit ${few}
     ) active, lateral (
-      select ${runs.id} as shown_id, ${runs.createdAt} as shown_at from ${runs}
-      where ${and(some, sql`${runs.workflowId} = active.workflow`)} ${newest} ${few}
-    ) candidates order by shown_at desc, shown_id desc limit ${few}`;
+      select * from ${runs} where ${and(some, sql`${runs.workflowId} = active.workflow_id`)} ${newest} ${few}
+    ) ${runs} ${newest} ${few}`;
 }
 
 /** One run with its contract: what the referee judges by. Throws NOT_FOUND. */

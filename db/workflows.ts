@@ -57,7 +57,7 @@ export async function listWorkflows(scope: OrgScope, page: Page & { readonly pro
         and(
           eq(workflows.organizationId, scope.organizationId),
           isNull(workflows.deletedAt),
-          project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope, project)),
+          project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope.organizationId, project)),
           after(workflows, cursor),
         ),
       )

@@ -19,7 +19,30 @@ test('without configuration the server listens on loopback and keeps its data in
     caDir: undefined,
     issuers: undefined,
     logLevel: 'info',
+    tokenRate: 200,
+    organizationRate: 1_000,
+    maxConnections: 4_096,
+    databaseConnections: 16,
   });
+});
+
+test('limits are whole numbers, from an option or the environment', () => {
+  const env = { CHAINLOOP_TOKEN_RATE: '5', CHAINLOOP_ORGANIZATION_RATE: '0', CHAINLOOP_DATABASE_CONNECTIONS: '' };
+  const { tokenRate, organizationRate, databaseConnections } = parseConfig({ tokenRate: '7' }, env);
+  assert.deepEqual([tokenRate, organizationRate, databaseConnections], [7, 0, 16]);
+  for (const wrong of ['-1', '1.5', 'many', '1e3', '1000000'])
+    assert.throws(() => parseConfig({ tokenRate: wrong }, {}), { code: 'USAGE' });
+  assert.throws(
+    () => parseConfig({ maxConnections: '0' }, { CHAINLOOP_DATABASE_CONNECTIONS: '0' }),
+    (error) => {
+      assert.ok(isChainloopError(error, 'USAGE'));
+      assert.deepEqual(
+        error.problems.map(({ path }) => path),
+        ['--max-connections', 'CHAINLOOP_DATABASE_CONNECTIONS'],
+      );
+      return true;
+    },
+  );
 });
 
 test('every problem is reported at once, and none repeats a secret', () => {

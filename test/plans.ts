@@ -38,10 +38,12 @@ const Explained = z.tuple([z.object({ Plan: Node, 'Execution Time': z.number() }
  * from its sixth time on, which knows no parameter; `custom`: with that of the first five.
  */
 export async function planOf(scope: OrgScope, mode: 'generic' | 'custom', query: (scope: OrgScope) => Promise<unknown>): Promise<Plan> {
-  const [statement] = await recorded(scope.organizationId, query);
+  const sent = await recorded(scope.organizationId, query);
+  const [statement] = sent.filter(({ text }) => !text.startsWith('set local'));
   if (statement === undefined) throw new Error('the query sent nothing');
   const values = inlined({ text: statement.params.map((_, index) => `$${index + 1}`).join(', '), params: statement.params }, new Map());
   return scope.read(async (tx) => {
+    for (const { text } of sent) if (text.startsWith('set local')) await tx.execute(sql.raw(text));
     await tx.execute(sql.raw(`set local plan_cache_mode = force_${mode}_plan`));
     const name = `explained_${randomUUID().replaceAll('-', '')}`;
     await tx.execute(sql.raw(`prepare ${name} as ${statement.text}`));

@@ -1,1 +1,1 @@
-CREATE INDEX "evidence_by_size" ON "evidence" USING btree ("org_id","size_bytes") WHERE size_bytes > 8388608;
+CREATE INDEX IF NOT EXISTS "evidence_by_size" ON "evidence" USING btree ("org_id","size_bytes") WHERE size_bytes > 8388608;

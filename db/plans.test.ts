@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { type Dataset, loadDataset } from '../bench/dataset.ts';
+import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
+import { needs } from '../test/needs.ts';
+import { planOf } from '../test/plans.ts';
+import { connect, type Database, type OrgScope } from './client.ts';
+import { findEvidence, listUses } from './evidence.ts';
+import { countRunners, countRuns } from './metrics.ts';
+import { describeRun, listMaterials, listRuns } from './runs.ts';
+import { listTokens } from './tokens.ts';
+import { listWorkflows } from './workflows.ts';
+
+// What a list reads, on ten thousand runs: not how long it takes, which depends on the machine. `node bench/load.ts` makes a million to try.
+
+const limit = 50;
+/** A page and the row too many, each found in an index and looked up in four tables; some plans visit an entry twice. */
+const aPage = 8 * (limit + 1);
+/** The workflows of the loaded organization are 194; whoever asks for a project's looks at each, and reads a page of some. */
+const workflows = 3 * 200;
+const ofProject = (limit + 1) ** 2 + aPage + workflows;
+const large: readonly string[] = ['runs', 'run_materials', 'evidence'];
+
+let loaded: Promise<{ readonly postgres: Postgres; readonly database: Database; readonly dataset: Dataset }> | undefined;
+async function load() {
+  const postgres = await startPostgres();
+  const databaseUrl = await postgres.createDatabase();
+  const dataset = await loadDataset({ databaseUrl, runs: 10_000, materials: 4, organization: 'bench' });
+  return { postgres, database: await connect({ databaseUrl }), dataset };
+}
+after(async () => {
+  const { database, postgres } = (await loaded) ?? {};
+  await database?.close();
+  await postgres?.[Symbol.asyncDispose]();
+});
+
+type Query = (scope: OrgScope) => Promise<unknown>;
+
+/** The query reads no large table from end to end, and no more rows than that, with either kind of plan. */
+function reads(claim: string, atMost: number, queries: (dataset: Dataset, scope: OrgScope) => Iterable<Query> | Promise<Iterable<Query>>) {
+  test(claim, async (t) => {
+    if (!needs(t, 'postgresql')) return;
+    loaded ??= load();
+    const { database, dataset } = await loaded;
+    const scope = database.scope(dataset.organizationId);
+    for (const query of await queries(dataset, scope)) {
+      for (const mode of ['generic', 'custom'] as const) {
+        const { seqScans, rowsRead, text } = await planOf(scope, mode, query);
+        assert.deepEqual(
+          seqScans.filter((table) => large.includes(table)),
+          [],
+          `${query} (${mode}):\n${text}`,
+        );
+        assert.ok(rowsRead <= atMost, `${query} (${mode}) read ${rowsRead} rows:\n${text}`);
+      }
+    }
+  });
+}
+
+const states = [undefined, 'success', 'failed', 'cancelled', 'expired', 'initialized'] as const;
+
+reads('a page of runs reads a page, in any state, from the first to the last', aPage, ({ large: { id: workflowId }, deepest }) =>
+  states.flatMap((state): Query[] => [
+    (scope) => listRuns(scope, { limit, state }),
+    (scope) => listRuns(scope, { limit, state, cursor: deepest.organization }),
+    (scope) => listRuns(scope, { limit, state, workflowId }),
+    (scope) => listRuns(scope, { limit, state, workflowId, cursor: deepest.large }),
+  ]),
+);
+
+reads('a page of the runs of a project reads pages of some of its workflows', ofProject, ({ large: { project }, rareProject, deepest }) =>
+  [project, 'services', rareProject, 'absent'].flatMap((name) =>
+    states.flatMap((state): Query[] => [
+      (scope) => listRuns(scope, { limit, state, project: name }),
+      (scope) => listRuns(scope, { limit, state, project: name, cursor: deepest.organization }),
+    ]),
+  ),
+);
+
+reads('a digest is looked up where it is, however many runs brought it', aPage, ({ once, shared, popular, absent }) =>
+  [once, shared, popular, absent].flatMap((digest): Query[] => [
+    (scope) => listUses(scope, digest, { limit }),
+    (scope) => findEvidence(scope, [digest]),
+  ]),
+);
+
+reads('a run is described from its own rows', 40, async (_, scope) => {
+  const [run] = (await listRuns(scope, { limit: 1, state: 'success' })).items;
+  assert.ok(run);
+  return [(own) => describeRun(own, run.id), (own) => listMaterials(own, run.id)];
+});
+
+reads('workflows are listed without their runs', aPage + workflows, ({ rareProject }) => [
+  (scope) => listWorkflows(scope, { limit }),
+  (scope) => listWorkflows(scope, { limit, project: rareProject }),
+  (scope) => listTokens(scope, 'api', { limit }),
+]);
+
+test('a scrape counts no runs', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  loaded ??= load();
+  const { database, dataset } = await loaded;
+  const scope = database.scope(dataset.organizationId);
+  for (const query of [countRuns, countRunners]) {
+    const { text } = await planOf(scope, 'custom', (own) => query({ system: true, ...own }, 10_000));
+    assert.doesNotMatch(text, / runs /);
+  }
+});
+
+test('the loaded counters are as the rows', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  loaded ??= load();
+  const { database, dataset } = await loaded;
+  const counts = await countRuns(database.system, 10_000);
+  const sum = (of: (row: (typeof counts)[number]) => number): number => counts.reduce((total, row) => total + of(row), 0);
+  assert.equal(
+    sum(({ initialized, success, failed, cancelled, expired }) => initialized + success + failed + cancelled + expired),
+    dataset.runs,
+  );
+  const scope = database.scope(dataset.organizationId);
+  let cancelled = 0;
+  let cursor: string | undefined;
+  do {
+    const page = await listRuns(scope, { limit: 100, state: 'cancelled', cursor });
+    cancelled += page.items.length;
+    cursor = page.nextCursor;
+  } while (cursor !== undefined);
+  const own = counts.filter(({ organization }) => organization === dataset.organization);
+  assert.equal(
+    cancelled,
+    own.reduce((total, row) => total + row.cancelled, 0),
+  );
+  assert.ok(cancelled > 0);
+});

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import pg from 'pg';
+import { startPostgres } from '../test/fakes/postgres.ts';
+import { needs } from '../test/needs.ts';
+import { connect } from './client.ts';
+
+test('an index that a migration brings to a database in use is built while others write', { timeout: 60_000 }, async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  await using postgres = await startPostgres();
+  const databaseUrl = await postgres.createDatabase();
+  await (await connect({ databaseUrl })).close();
+  const open = async (): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: Object.assign(new URL(databaseUrl), { username: 'postgres' }).href });
+    await client.connect();
+    return client;
+  };
+  const [before, other] = [await open(), await open()];
+  // As the version before left it, but for one index that is half built.
+  await before.query(
+    'delete from drizzle.__drizzle_migrations where created_at = (select max(created_at) from drizzle.__drizzle_migrations)',
+  );
+  await before.query('drop index runs_newest_of_state');
+  await before.query("update pg_index set indisvalid = false where indexrelid = 'run_materials_uses'::regclass");
+
+  // A transaction that writes to the table, and will not end: to build an index as a migration does would wait for it, and all others behind that.
+  const write = 'insert into organizations (name) values ($1)';
+  await before.query('begin');
+  await before.query('lock table runs in row exclusive mode');
+  const migrating = connect({ databaseUrl });
+  const waits =
+    "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'CREATE INDEX CONCURRENTLY%runs_newest_of_state%'";
+  while ((await other.query(waits)).rowCount === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await other.query("set lock_timeout = '1s'");
+  await other.query('begin');
+  await other.query('lock table runs in row exclusive mode');
+  await other.query(write, ['written-meanwhile']);
+  await other.query('commit');
+  await before.query('commit');
+
+  await using database = await migrating;
+  assert.equal(database.kind, 'postgresql');
+  const { rows } = await other.query(
+    "select c.relname as name, indisvalid as valid from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname in ('runs_newest_of_state', 'run_materials_uses') order by 1",
+  );
+  assert.deepEqual(rows, [
+    { name: 'run_materials_uses', valid: true },
+    { name: 'runs_newest_of_state', valid: true },
+  ]);
+  await before.end();
+  await other.end();
+});

@@ -1,0 +1,39 @@
+import { readMigrationFiles } from 'drizzle-orm/migrator';
+import type pg from 'pg';
+import { databaseRefusal } from './violation.ts';
+
+/**
+ * Builds the indexes of migrations that are still to come, `CREATE INDEX IF NOT EXISTS` in them, beside whoever reads and writes: within a
+ * migration an index of ten million rows would keep all writers waiting for half a minute. Those of tables or columns that are not there yet are left to the migration,
+ * where they take no time.
+ */
+export async function prebuildIndexes(client: pg.Client, migrationsFolder: string): Promise<void> {
+  const { rows: applied } = await client
+    .query<{ at: string }>('select max(created_at)::text as at from drizzle.__drizzle_migrations')
+    .catch((error: unknown) => {
+      if (isAbsent(error)) return { rows: [] };
+      throw error;
+    });
+  const last = applied[0]?.at ?? null;
+  // A new database: its tables are empty.
+  if (last === null) return;
+  // What a server left that was killed in the middle of one.
+  const { rows: broken } = await client.query<{ name: string }>(
+    `select indexrelid::regclass::text as name from pg_index join pg_class on pg_class.oid = indexrelid
+    where not indisvalid and relnamespace = 'public'::regnamespace`,
+  );
+  for (const { name } of broken) await client.query(`drop index concurrently if exists ${name}`);
+  const pending = readMigrationFiles({ migrationsFolder }).filter(({ folderMillis }) => folderMillis > Number(last));
+  for (const statement of pending.flatMap(({ sql }) => sql)) {
+    const concurrently = statement.match(/^CREATE (?:UNIQUE )?INDEX IF NOT EXISTS [^]*/m)?.[0].replace(' INDEX ', ' INDEX CONCURRENTLY ');
+    if (concurrently === undefined) continue;
+    await client.query(concurrently).catch((error: unknown) => {
+      if (!isAbsent(error)) throw error;
+    });
+  }
+}
+
+/** 42P01, 42703: no such table, no such column. */
+function isAbsent(error: unknown): boolean {
+  return /^(42P01|42703)$/.test(databaseRefusal(error)?.state ?? '');
+}
