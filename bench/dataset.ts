@@ -81,7 +81,9 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
     for (const table of tables) await client.query(`alter table ${table} no force row level security`);
     await client.query("set local maintenance_work_mem = '512MB'");
     onProgress(`loading ${runs.toLocaleString('en')} runs`);
+    const restoreRuns = await bare(client, ['runs']);
     const loadedRuns = await loadRuns(client, runs, organizations);
+    await restoreRuns();
     const perSuccess = Math.ceil((options.materials * 1000) / successes);
     const restore = await bare(client, ['run_materials', 'evidence']);
     onProgress(`loading ${perSuccess} materials of each run that succeeded`);
@@ -126,7 +128,7 @@ async function loadRuns(client: pg.Client, runs: number, organizations: readonly
   const { rowCount } = await client.query(
     `with places as (
       select w.org_id, w.id, p.name as project, c.id as revision_id,
-        row_number() over (partition by w.org_id = ($2::uuid[])[1], p.name order by w.name) - 1 as number,
+        row_number() over (partition by w.org_id = ($2::uuid[])[1], p.name order by w.name) - 1 as turn,
         count(*) over (partition by w.org_id = ($2::uuid[])[1], p.name) as places
       from workflows w join projects p on p.id = w.project_id join contract_revisions c on c.contract_id = w.contract_id
       where w.org_id = any($2)
@@ -146,7 +148,7 @@ async function loadRuns(client: pg.Client, runs: number, organizations: readonly
       case when state in ('failed', 'cancelled') then 'the job ended' end,
       bundle, case when bundle is not null then 20000 end, statement,
       case when bundle is not null then 'chainloop.dev/attestation/v0.2' end, case when bundle is not null then 'release' end
-    from plan join places on places.project = plan.project and places.number = i / 20 % places.places,
+    from plan join places on places.project = plan.project and places.turn = i / 20 % places.places,
       lateral (select case when state = 'success' then sha256(('bundle ' || i)::bytea) end as bundle,
         case when state = 'success' then sha256(('statement ' || i)::bytea) end as statement) digests
     order by i`,
@@ -162,9 +164,9 @@ async function loadMaterials(client: pg.Client, perSuccess: number, organization
     `insert into run_materials (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, annotations)
     select org_id, r.id, case k when 0 then 'commit' when 1 then 'base' when 2 then 'lockfile' else 'file-' || k end,
       case when k = 0 then 'STRING' else 'ARTIFACT' end,
-      case when k > 0 then sha256(case k when 1 then 'base ' || number % 10 when 2 then 'lockfile ' || number / 1000 else r.id::text || k end::bytea) end,
+      case when k > 0 then sha256(case k when 1 then 'base ' || turn % 10 when 2 then 'lockfile ' || turn / 1000 else r.id::text || k end::bytea) end,
       case when k = 0 then md5(r.id::text) end, case when k > 0 then 'file-' || k || '.tar' end, case when k > 0 then 1000 + k end, k between 1 and 3, '{}'
-    from (select org_id, id, right(idempotency_key, 12)::int as number from runs where org_id = any($2) and state = 'success') r,
+    from (select org_id, id, right(idempotency_key, 12)::int as turn from runs where org_id = any($2) and state = 'success') r,
       generate_series(0, $1::int - 1) k`,
     [perSuccess, organizations],
   );

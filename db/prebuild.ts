@@ -25,7 +25,7 @@ export async function prebuildIndexes(client: pg.Client, migrationsFolder: strin
   for (const { name } of broken) await client.query(`drop index concurrently if exists ${name}`);
   const pending = readMigrationFiles({ migrationsFolder }).filter(({ folderMillis }) => folderMillis > Number(last));
   for (const statement of pending.flatMap(({ sql }) => sql)) {
-    const concurrently = statement.match(/^CREATE (?:UNIQUE )?INDEX IF NOT EXISTS [^]*/m)?.[0].replace(' INDEX ', ' INDEX CONCURRENTLY ');
+    const concurrently = statement.match(/^CREATE (?:UNIQUE )?INDEX IF NOT EXISTS .*/ms)?.[0].replace(' INDEX ', ' INDEX CONCURRENTLY ');
     if (concurrently === undefined) continue;
     await client.query(concurrently).catch((error: unknown) => {
       if (!isAbsent(error)) throw error;

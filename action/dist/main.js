@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-FX3RWMMZ.js";await i("main");
+import{L as i}from"./chunk-7P4T55IU.js";await i("main");

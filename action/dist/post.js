@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-FX3RWMMZ.js";await o("post");
+import{L as o}from"./chunk-7P4T55IU.js";await o("post");
