@@ -38,7 +38,7 @@ test('limits are whole numbers, from an option or the environment', () => {
       assert.ok(isChainloopError(error, 'USAGE'));
       assert.deepEqual(
         error.problems.map(({ path }) => path),
-        ['--max-connections', 'CHAINLOOP_DATABASE_CONNECTIONS'],
+        ['--max-connections', '--database-connections'],
       );
       return true;
     },
@@ -78,6 +78,10 @@ test('every setting has a variable: options come before it, empty is unset, and 
     CHAINLOOP_ISSUERS: '/etc/issuers.json',
     CHAINLOOP_CA_DIR: '/etc/ca',
     CHAINLOOP_LOG_LEVEL: 'warn',
+    CHAINLOOP_TOKEN_RATE: '5',
+    CHAINLOOP_ORGANIZATION_RATE: '50',
+    CHAINLOOP_MAX_CONNECTIONS: '100',
+    CHAINLOOP_DATABASE_CONNECTIONS: '4',
     CHAINLOOP_REGISTRY_TOKEN_HOSTS: 'auth.example.com',
     DATABASE_URL: '',
     DATABASE_URL_FILE: url,
@@ -95,6 +99,10 @@ test('every setting has a variable: options come before it, empty is unset, and 
     caDir: '/etc/ca',
     issuers: '/etc/issuers.json',
     logLevel: 'warn',
+    tokenRate: 5,
+    organizationRate: 50,
+    maxConnections: 100,
+    databaseConnections: 4,
   };
   assert.deepEqual(parseConfig({}, env), expected);
   assert.deepEqual(parseConfig({ listen: '[::1]:1', logLevel: 'debug' }, env), { ...expected, host: '::1', port: 1, logLevel: 'debug' });
