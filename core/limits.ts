@@ -193,6 +193,8 @@ export const limits = {
   manifestEntries: 1_000,
   /** Tags in one answer of the gateway. */
   tagsPageSize: 1_000,
+  /** Referrers in one answer of the gateway: each is read. */
+  referrersPageSize: 1_000,
   /** Open uploads of one organization: each may hold a file on disk. */
   openUploads: 1_000,
   /** An upload that nobody continues is forgotten after this, and its space freed. */

@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { limits } from '../core/limits.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
+import { call as callOnce } from '../test/fakes/http-call.ts';
 
 const MiB = 1024 * 1024;
 
@@ -205,12 +206,21 @@ describe('what is not the API', () => {
     assert.equal((await get('/v2/'))[0], 401);
   });
 
+  test('OCI clients are sent to the token endpoint at the address that they called, when it is ours; else they may use Basic', async () => {
+    const { host } = new URL(plane.url);
+    assert.equal(await challengeOf(plane.url, host), `Bearer realm="http://${host}/v2/token",service="${host}"`);
+    assert.equal(await challengeOf(plane.url, 'evil.example'), 'Basic realm="chainloop"');
+  });
+
   test('metrics want the owner token as soon as others can reach the server', async () => {
     await using plane = await startControlPlane({ options: { publicUrl: 'https://chainloop.example.com' } });
     const { token } = await plane.createOrganization('acme');
     const status = async (bearer?: string): Promise<number> =>
       (await fetch(`${plane.url}/metrics`, bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } })).status;
     assert.deepEqual([await status(), await status(token), await status(plane.ownerToken)], [401, 404, 200]);
+    // OCI clients are sent there, whatever name they called.
+    const challenge = 'Bearer realm="https://chainloop.example.com/v2/token",service="chainloop.example.com"';
+    for (const host of ['chainloop.internal:8080', 'evil.example']) assert.equal(await challengeOf(plane.url, host), challenge);
   });
 
   test('an address that is taken is told', async () => {
@@ -218,3 +228,7 @@ describe('what is not the API', () => {
     await assert.rejects(startControlPlane({ options: { listen: new URL(plane.url).host } }), /something listens there already.*--listen/);
   });
 });
+
+async function challengeOf(url: string, host: string): Promise<unknown> {
+  return (await callOnce(url, 'GET', '/v2/', { headers: { host } })).headers['www-authenticate'];
+}

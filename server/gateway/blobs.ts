@@ -7,7 +7,12 @@ import { digestIn, type Exchange, send, sendBody } from './exchange.ts';
 export async function answerBlob(exchange: Exchange, digestText: string): Promise<void> {
   const digest = digestIn(digestText);
   const { request, response, storage } = exchange;
-  const headers = { 'docker-content-digest': digest, 'content-type': 'application/octet-stream', 'accept-ranges': 'bytes' };
+  const headers = {
+    'docker-content-digest': digest,
+    'content-type': 'application/octet-stream',
+    'accept-ranges': 'bytes',
+    etag: `"${digest}"`,
+  };
   if (request.method === 'HEAD') {
     const stat = await storage.stat(digest);
     if (stat === undefined) throw blobUnknown(digest);
@@ -20,7 +25,7 @@ export async function answerBlob(exchange: Exchange, digestText: string): Promis
   if (reader === undefined) throw blobUnknown(digest);
   const length = range?.length ?? reader.sizeBytes;
   if (range === undefined) {
-    response.writeHead(200, { ...headers, 'content-length': String(length), etag: `"${digest}"` });
+    response.writeHead(200, { ...headers, 'content-length': String(length) });
   } else {
     const last = range.offset + length - 1;
     const contentRange = `bytes ${range.offset}-${last}/${reader.sizeBytes}`;
@@ -42,6 +47,8 @@ function blobUnknown(digest: Digest): DistributionError {
 async function rangeOf({ request, storage }: Exchange, digest: Digest): Promise<{ offset: number; length: number } | undefined> {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(request.headers.range ?? '');
   if (match === null || match[0] === 'bytes=-') return undefined;
+  // RFC 9110, section 13.1.5: a part of something else is of no use.
+  if ((request.headers['if-range'] ?? `"${digest}"`) !== `"${digest}"`) return undefined;
   const stat = await storage.stat(digest);
   if (stat === undefined) throw blobUnknown(digest);
   const { sizeBytes } = stat;

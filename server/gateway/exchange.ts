@@ -37,7 +37,10 @@ export type Traffic = { receivedBytes: number; sentBytes: number };
 /** The digest in a path or query. DIGEST_INVALID. */
 export function digestIn(text: string | null): Digest {
   if (isDigest(text)) return text;
-  throw new DistributionError('DIGEST_INVALID', 'the digest must be sha256:<64 lower-case hex digits>');
+  throw new DistributionError(
+    'DIGEST_INVALID',
+    'the digest must be sha256:<64 lower-case hex digits>; this registry keeps no content under other algorithms',
+  );
 }
 
 /**

@@ -5,14 +5,14 @@ import type { Storage } from '../storage/storage.ts';
 import { type Action, type GatewayActor, type GatewayOrganization, mayDo, mayEnter } from './actor.ts';
 import { type Authentication, type AuthenticationOptions, createAuthentication } from './authentication.ts';
 import { answerBlob } from './blobs.ts';
-import { basicChallenge, bearerChallenge } from './challenge.ts';
+import { challengeOf } from './challenge.ts';
 import { listReferrers, listTags } from './discovery.ts';
 import { DistributionError, distributionErrorOf, nameUnknown } from './errors.ts';
 import { type Evidence, type Exchange, sendJson, type Traffic } from './exchange.ts';
 import { answerManifest, putManifest } from './manifests.ts';
 import { refuse } from './refusal.ts';
 import { actionOf, allowedMethods, parseRoute, type Route } from './route.ts';
-import { covers, scopeFor } from './scope.ts';
+import { covers } from './scope.ts';
 import { answerToken } from './token.ts';
 import { continueUpload, startUpload } from './uploads.ts';
 
@@ -90,7 +90,7 @@ export function createGateway(dependencies: GatewayDependencies): Gateway {
     } catch (error) {
       const refusal = distributionErrorOf(error);
       if (refusal?.status === 401 && !response.headersSent) {
-        response.setHeader('www-authenticate', challengeFor(dependencies, request, route, refusal));
+        response.setHeader('www-authenticate', challengeOf(dependencies.originFor(request.headers.host), request, route, refusal));
       }
       const gone = response.socket === null || response.socket.destroyed;
       // What fails after the head of an answer can be told to nobody else.
@@ -183,23 +183,6 @@ async function organizationOf(
 ): Promise<GatewayOrganization | undefined> {
   if (!mayEnter(actor, name)) return undefined;
   return actor.kind === 'owner' ? dependencies.findOrganization(name) : actor.organization;
-}
-
-/** How to log in. Says nothing that the client did not say itself. */
-function challengeFor(
-  dependencies: GatewayDependencies,
-  request: IncomingMessage,
-  route: Route | undefined,
-  refusal: DistributionError,
-): string {
-  const origin = dependencies.originFor(request.headers.host);
-  // At the token endpoint itself it is the password that is wrong.
-  if (origin === undefined || route?.type === 'token') return basicChallenge;
-  const action = route && actionOf(route, request.method ?? '');
-  const scope = route !== undefined && 'organization' in route && action !== undefined ? scopeFor(route.organization, action) : undefined;
-  // Ours is a token with too little; the others are the errors of a token that was sent.
-  const refused = request.headers.authorization === undefined ? undefined : 'invalid_token';
-  return bearerChallenge({ realm: `${origin}/v2/token`, scope, error: refusal.failure === undefined ? 'insufficient_scope' : refused });
 }
 
 function unsupported(route: Route): DistributionError {

@@ -2,9 +2,18 @@ import { type Digest, digestOf, hexOf, isDigest } from '../../core/digest.ts';
 import { isFileName } from '../../core/file-name.ts';
 import { limits } from '../../core/limits.ts';
 import { isTag } from '../../core/reference.ts';
-import { artifactTypes, type ManifestContent, mediaTypeOf, parseManifest, tagPrefixes, titleAnnotation } from '../storage/manifest.ts';
+import {
+  artifactTypes,
+  isForeign,
+  type ManifestContent,
+  mediaTypeOf,
+  parseManifest,
+  readManifest,
+  tagPrefixes,
+  titleAnnotation,
+} from '../storage/manifest.ts';
 import { DistributionError } from './errors.ts';
-import { type Exchange, receiveAll, send } from './exchange.ts';
+import { digestIn, type Exchange, receiveAll, send } from './exchange.ts';
 
 /** HEAD and GET of a manifest ("Pulling manifests"). A job may ask whether a material is described already. */
 export async function answerManifest(exchange: Exchange, reference: string): Promise<void> {
@@ -26,8 +35,9 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
   const digest = digestOf(bytes);
   if (isDigest(reference) && reference !== digest)
     throw new DistributionError('DIGEST_INVALID', `the manifest is ${digest}, not ${reference}`);
-  const content = parseManifest(bytes);
-  if (content === undefined) throw invalid('it is neither an OCI image manifest nor an OCI image index');
+  const read = readManifest(bytes);
+  if ('problem' in read) throw invalid(read.problem);
+  const { content } = read;
   const mediaType = mediaTypeOf(content);
   const contentType = request.headers['content-type']?.split(';')[0]?.trim();
   if (contentType !== undefined && contentType !== mediaType) throw invalid(`it says ${mediaType}, and Content-Type says ${contentType}`);
@@ -53,7 +63,8 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
   });
 
   function assertMayWrite(target: string): void {
-    if (!isTag(target) && !isDigest(target)) throw invalid('the reference is neither a tag nor a digest');
+    if (target.includes(':')) digestIn(target);
+    else if (!isTag(target)) throw invalid('the reference is neither a tag nor a digest');
     if (!target.startsWith(tagPrefixes.attestation)) return;
     throw new DistributionError('DENIED', `the tags ${tagPrefixes.attestation}… are written by the control plane only`);
   }
@@ -91,7 +102,8 @@ function materialOf({ artifactType, layers, subject }: ManifestContent) {
 
 /** Everything that the manifest refers to is here, with that size. A subject may come later (distribution specification, "Pushing manifests with subject"). */
 async function assertComplete({ storage }: Exchange, { config, layers = [], manifests = [] }: ManifestContent): Promise<void> {
-  const blobs = config === undefined ? layers : [config, ...layers];
+  const own = layers.filter((layer) => !isForeign(layer));
+  const blobs = config === undefined ? own : [config, ...own];
   if (blobs.length + manifests.length > limits.manifestEntries) throw invalid(`it refers to more than ${limits.manifestEntries} others`);
   const missing: Digest[] = [];
   for (const { digest, size } of [...blobs, ...manifests]) {

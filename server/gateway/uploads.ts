@@ -1,4 +1,5 @@
 import { blobSizeHeader, sizeKnownHeader } from '../../core/adapters/oci/upload-session.ts';
+import { isDigest } from '../../core/digest.ts';
 import { type ChainloopError, isChainloopError } from '../../core/errors.ts';
 import type { Upload } from '../storage/storage.ts';
 import { DistributionError } from './errors.ts';
@@ -10,16 +11,19 @@ export async function startUpload(exchange: Exchange): Promise<void> {
   const mount = query.get('mount');
   if (mount !== null) {
     // Only from the organization itself. Elsewhere, whether it is there or not, the client is asked for the bytes.
-    const from = query.get('from');
-    const digest = digestIn(mount);
-    if (from === organization.name && (await storage.stat(digest)) !== undefined) return sendCreated(exchange, digest);
+    const isOwn = (query.get('from') ?? organization.name) === organization.name;
+    if (isOwn && isDigest(mount) && (await storage.stat(mount)) !== undefined) return sendCreated(exchange, mount);
   }
   const digest = query.get('digest') === null ? undefined : digestIn(query.get('digest'));
   const upload = await storage.beginUpload();
   if (digest === undefined) {
     const sizeBytes = Number(exchange.request.headers[blobSizeHeader]);
     const isKnown = Number.isSafeInteger(sizeBytes) && (await exchange.hasSize(sizeBytes));
-    return send(exchange, 202, { ...uploadHeaders(exchange, upload), ...(isKnown ? { [sizeKnownHeader]: 'true' } : {}) });
+    return send(exchange, 202, {
+      ...uploadHeaders(exchange, upload),
+      ...(upload.minChunkSizeBytes === undefined ? {} : { 'oci-chunk-min-length': String(upload.minChunkSizeBytes) }),
+      ...(isKnown ? { [sizeKnownHeader]: 'true' } : {}),
+    });
   }
   try {
     const { sizeBytes } = await storage.finish(upload.session, digest, { offset: 0, body: receive(exchange) });

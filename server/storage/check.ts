@@ -34,7 +34,7 @@ export async function checkStorage(storage: Storage): Promise<StorageCheck> {
     subject: { mediaType: mediaTypes.manifest, digest: subjectDigest, size: subject.byteLength },
   });
   const referrerDigest = await storage.putManifest(digestOf(referrer), mediaTypes.manifest, referrer);
-  return { referrers: (await storage.referrers(subjectDigest)).some(({ digest }) => digest === referrerDigest) };
+  return { referrers: (await Array.fromAsync(storage.referrers(subjectDigest))).some(({ digest }) => digest === referrerDigest) };
 }
 
 const checkArtifactType = 'application/vnd.chainloop.check.v1';

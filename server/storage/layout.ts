@@ -11,7 +11,7 @@ import { openLayoutIndex } from './layout-index.ts';
 import { createLayoutUploads } from './layout-uploads.ts';
 import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './manifest.ts';
 import { corrupt, createSeals } from './seal.ts';
-import type { Descriptor, Manifest, Storage } from './storage.ts';
+import type { Manifest, Storage } from './storage.ts';
 
 export type LayoutStorage = Storage & {
   /** Brings index.json up to date now; otherwise it follows by itself, about half a second later. */
@@ -158,16 +158,15 @@ export async function openLayout(
       const start = last === undefined ? 0 : names.findIndex((name) => name > last);
       return start < 0 ? [] : names.slice(start, n === undefined ? undefined : start + n);
     },
-    async referrers(subject) {
+    async *referrers(subject, after) {
       const folder = join(state, 'referrers', hexOf(subject));
-      const found: Descriptor[] = [];
       for (const name of ((await ifPresent(readdir(folder))) ?? []).sort()) {
         const digest = parseDigest(`sha256:${name}`);
+        if (after !== undefined && digest <= after) continue;
         const manifest = await readManifest(digest);
         const content = manifest && parseManifest(manifest.bytes);
-        if (manifest !== undefined && content !== undefined) found.push(descriptorOf(content, manifest.bytes));
+        if (manifest !== undefined && content !== undefined) yield descriptorOf(content, manifest.bytes);
       }
-      return found;
     },
     flushIndex: () => index.flush(),
     close: () => index.close(),

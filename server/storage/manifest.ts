@@ -43,13 +43,15 @@ const Entry = z.object({
   size: z.int().min(0),
   artifactType: MediaType.optional(),
   annotations: Annotations.optional(),
+  urls: z.array(z.string()).optional(),
 });
 
 /** An OCI image manifest or index, or Docker's of the same shape: the parts that a registry acts on. */
 const ManifestContent = z.object({
   schemaVersion: z.literal(2),
   mediaType: MediaType.optional(),
-  artifactType: MediaType.optional(),
+  /** Empty is as good as missing (distribution specification, "Listing Referrers"). */
+  artifactType: z.union([MediaType, z.literal('')]).optional(),
   config: Entry.optional(),
   layers: z.array(Entry).optional(),
   manifests: z.array(Entry).optional(),
@@ -60,16 +62,31 @@ export type ManifestContent = z.infer<typeof ManifestContent>;
 
 /** The manifest in the bytes, or undefined: they are something else. */
 export function parseManifest(bytes: Uint8Array): ManifestContent | undefined {
+  const read = readManifest(bytes);
+  return 'content' in read ? read.content : undefined;
+}
+
+/** The manifest in the bytes, or why there is none. */
+export function readManifest(bytes: Uint8Array): { readonly content: ManifestContent } | { readonly problem: string } {
+  const neither = { problem: 'it is neither an OCI image manifest nor an OCI image index' };
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
-    return undefined;
+    return neither;
   }
   const parsed = ManifestContent.safeParse(value);
-  if (!parsed.success) return undefined;
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    return issue === undefined || issue.path.length === 0 ? neither : { problem: `${issue.path.join('.')}: ${issue.message}` };
+  }
   const { config, layers, manifests } = parsed.data;
-  return (manifests === undefined) === (config !== undefined && layers !== undefined) ? parsed.data : undefined;
+  return (manifests === undefined) === (config !== undefined && layers !== undefined) ? { content: parsed.data } : neither;
+}
+
+/** True for a layer that lies elsewhere, and that a registry need not have (image specification, "Non-Distributable Layers"). */
+export function isForeign({ mediaType, urls = [] }: Pick<z.infer<typeof Entry>, 'mediaType' | 'urls'>): boolean {
+  return urls.length > 0 && /^application\/vnd\.(oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)/.test(mediaType);
 }
 
 /** What the manifest says it is; one without `mediaType` is known by its shape. */
@@ -79,7 +96,7 @@ export function mediaTypeOf(content: ManifestContent): string {
 
 /** How the referrers API lists it (distribution specification, "Listing Referrers"): without an artifact type, by its configuration's. */
 export function descriptorOf(content: ManifestContent, bytes: Uint8Array): Descriptor {
-  const artifactType = content.artifactType ?? content.config?.mediaType;
+  const artifactType = content.artifactType || content.config?.mediaType;
   return {
     mediaType: mediaTypeOf(content),
     digest: digestOf(bytes),

@@ -147,9 +147,10 @@ export function createRegistryUploads(options: {
   return {
     async beginUpload() {
       forgetOldest();
-      const session = newSession(randomUUID(), await client.upload.open(), now().getTime());
+      const { minChunkSizeBytes, ...opened } = await client.upload.open();
+      const session = newSession(randomUUID(), opened, now().getTime());
       sessions.set(session.id, session);
-      return publicUpload(session);
+      return { ...publicUpload(session), minChunkSizeBytes };
     },
     async uploadStatus(sealed) {
       const session = find(sealed);

@@ -71,9 +71,13 @@ export function createRegistryStorage(options: {
       }
       return found.slice(0, n);
     },
-    async referrers(digest) {
-      const found = await client.referrers(digest);
-      return found.flatMap((one) => (isDigest(one.digest) ? [{ ...one, digest: one.digest }] : []));
+    async *referrers(subject, after) {
+      // Registries list them in any order.
+      const found = (await client.referrers(subject)).toSorted((one, other) => (one.digest < other.digest ? -1 : 1));
+      for (const one of found) {
+        const { digest } = one;
+        if (isDigest(digest) && (after === undefined || digest > after)) yield { ...one, digest };
+      }
     },
     async close() {
       client.close();

@@ -227,13 +227,13 @@ onEachStorage('an attestation is found by its tag, and from every material that 
   assert.equal(content.artifactType, 'application/vnd.dev.sigstore.bundle.v0.3+json');
   assert.equal(content.layers[0].digest, digest);
   for (const { manifest } of [one, two]) {
-    const referrers = await storage.referrers(manifest);
+    const referrers = await Array.fromAsync(storage.referrers(manifest));
     assert.equal(referrers.length, 1);
     assert.equal(referrers[0]?.artifactType, content.artifactType);
     const referrer = await storage.getManifest(referrers[0]?.digest ?? '');
     assert.equal(JSON.parse(Buffer.from(referrer?.bytes ?? '').toString()).subject.digest, manifest);
   }
-  assert.deepEqual(await storage.referrers(digestOf('absent')), []);
+  assert.deepEqual(await Array.fromAsync(storage.referrers(digestOf('absent'))), []);
   await assert.rejects(storeAttestation(storage, bundle, [digestOf('absent')]), { code: 'EVIDENCE_MISSING' });
 });
 

@@ -49,8 +49,8 @@ export type Storage = {
   getManifest(reference: string): Promise<Manifest | undefined>;
   /** Tags in code point order, after `last`, at most `n`. */
   tags(page?: { readonly n?: number; readonly last?: string }): Promise<readonly string[]>;
-  /** The manifests whose subject this digest is. */
-  referrers(digest: Digest): Promise<readonly Descriptor[]>;
+  /** The manifests whose subject this digest is, in the order of their digests, from the one after `after` on. Lazy: annotations may be large. */
+  referrers(subject: Digest, after?: Digest): AsyncIterable<Descriptor>;
 
   /** Waits for what is under way and writes what was put off. The storage is of no use afterwards. */
   close(): Promise<void>;
@@ -61,8 +61,11 @@ export type BlobStat = { readonly sizeBytes: number };
 /** `sizeBytes` is of the whole blob. `verified`: the stream throws DIGEST_MISMATCH rather than end with wrong bytes. */
 export type BlobReader = { readonly sizeBytes: number; readonly verified: boolean; readonly body: AsyncIterable<Uint8Array> };
 
-/** `session` names the upload from now on: it may change with every call. `offset` is how many bytes are in. */
-export type Upload = { readonly session: string; readonly offset: number };
+/**
+ * `session` names the upload from now on: it may change with every call. `offset` is how many bytes are in. `minChunkSizeBytes` is said by
+ * `beginUpload` where each `append` but the last must bring that much.
+ */
+export type Upload = { readonly session: string; readonly offset: number; readonly minChunkSizeBytes?: number | undefined };
 
 /** `offset` is where the sender believes the upload to be; CONFLICT when it is not. */
 export type LastBytes = { readonly offset: number; readonly body: AsyncIterable<Uint8Array> };

@@ -45,6 +45,8 @@ export async function startRegistry(
         delete: { enabled: options.delete ?? true },
         maintenance: { uploadpurging: { enabled: false } },
       },
+      // Layers that lie elsewhere are taken.
+      validation: { manifests: { urls: { allow: ['^https://'] } } },
       // A fixed secret lets an upload that was begun before a restart go on after it.
       http: { addr: `127.0.0.1:${port}`, secret: 'a fixed secret of the tests' },
       ...(options.auth === 'basic' ? { auth: { htpasswd: { realm: 'test', path: join(folder, 'htpasswd') } } } : {}),

@@ -56,7 +56,7 @@ export async function putManifest(session: Session, reference: string, mediaType
   const { digest, subjectKnown } = await putManifestOnly(session, reference, mediaType, bytes);
   const subject = parsed.data?.subject;
   if (subject === undefined || subjectKnown) return digest;
-  const artifactType = parsed.data?.artifactType ?? parsed.data?.config?.mediaType;
+  const artifactType = parsed.data?.artifactType || parsed.data?.config?.mediaType;
   const annotations = parsed.data?.annotations;
   await addToFallback(session, subject.digest, {
     mediaType,

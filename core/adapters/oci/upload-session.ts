@@ -9,8 +9,11 @@ import type { Session } from './session.ts';
  */
 export type Upload = { readonly location: URL; readonly offset: number };
 
-/** `isSizeKnown`: the other side has a blob of exactly that size, so that it is worth asking for this one by its digest. */
-type OpenedUpload = Upload & { readonly isSizeKnown: boolean };
+/**
+ * `isSizeKnown`: the other side has a blob of exactly that size, so that it is worth asking for this one by its digest. `minChunkSizeBytes`:
+ * whoever sends several pieces must send no smaller ones, but for the last.
+ */
+type OpenedUpload = Upload & { readonly isSizeKnown: boolean; readonly minChunkSizeBytes: number | undefined };
 
 /**
  * What our client and our gateway tell each other beyond the specification when an upload is opened: how large the blob will be, and
@@ -59,7 +62,13 @@ export function createUploadSteps(session: Session): UploadSteps {
       });
       answer.discard();
       const location = session.sameOrigin(answer.header('location'), url, what);
-      return { location, offset: 0, isSizeKnown: answer.header(sizeKnownHeader) === 'true' };
+      const minChunk = answer.header('oci-chunk-min-length');
+      return {
+        location,
+        offset: 0,
+        isSizeKnown: answer.header(sizeKnownHeader) === 'true',
+        minChunkSizeBytes: minChunk !== undefined && /^\d{1,12}$/.test(minChunk) ? Number(minChunk) : undefined,
+      };
     },
 
     async append(upload, body, options = {}) {
