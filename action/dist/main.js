@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-7P4T55IU.js";await i("main");
+import{L as i}from"./chunk-XBV77W45.js";await i("main");

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-7P4T55IU.js";await o("post");
+import{L as o}from"./chunk-XBV77W45.js";await o("post");
