@@ -199,6 +199,18 @@ export const limits = {
   openUploads: 1_000,
   /** An upload that nobody continues is forgotten after this, and its space freed. */
   uploadLifetimeMs: 24 * 60 * 60 * 1000,
+  /** A part of an upload to S3: two are in memory for each upload that is under way. S3 takes none below 5 MiB, but the last. */
+  s3PartSizeBytes: 8 * 1024 * 1024,
+  /** Parts of one upload: S3 takes no more. So a blob there has at most 78 GiB. */
+  s3Parts: 10_000,
+  /** What is copied inside S3 by one request: it takes 5 GiB, and then longer than a connection lives. */
+  s3CopySizeBytes: 1024 * 1024 * 1024,
+  /** Requests with bytes for one bucket at a time; with two parts each at most 1 GiB of memory. */
+  s3UploadsAtOnce: 64,
+  /** Further ones wait for so long. */
+  s3WaitMs: 30_000,
+  /** Pages, of 1,000, of one list of a bucket. */
+  s3ListPages: 1_000,
   /** A client that sends on after a refusal: so long it may, to read the answer. */
   lingerTimeoutMs: 2_000,
   /** Requests in flight may finish for this long after a stop signal. */

@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { emptyConfig, materialManifest, materialTag } from '../../core/adapters/oci/evidence-store.ts';
 import { type Digest, digestOf } from '../../core/digest.ts';
 import { startRegistry } from '../../test/fakes/docker-registry.ts';
+import { startS3 } from '../../test/fakes/s3.ts';
 import { needs } from '../../test/needs.ts';
 import { createSecrets } from '../sealing.ts';
 import { attestationTag, readBundle, storeAttestation } from './attestation.ts';
@@ -14,6 +15,7 @@ import { checkStorage } from './check.ts';
 import { openLayout } from './layout.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
 import { createRegistryStorage } from './registry.ts';
+import { createS3Storage } from './s3.ts';
 import { pushBlob, type Storage } from './storage.ts';
 
 type OpenStorage = { readonly storage: Storage; [Symbol.asyncDispose](): Promise<void> };
@@ -46,7 +48,25 @@ async function registry(): Promise<OpenStorage> {
   };
 }
 
-/** Both storages keep the promises of the port. */
+async function s3(): Promise<OpenStorage> {
+  // Pages of two, so that every list has several.
+  const { origin, bucket, region, credentials, ...running } = await startS3({ pageSize: 2, partSizeBytes: 1024 * 1024 });
+  const storage = createS3Storage({
+    client: { origin, bucket, prefix: 'acme/evidence', region, virtualHost: false, credentials },
+    organizationId: 'acme',
+    secrets: createSecrets(randomBytes(32)),
+    ...{ partSizeBytes: 1024 * 1024, copySizeBytes: 3_000_000 },
+  });
+  return {
+    storage,
+    async [Symbol.asyncDispose]() {
+      await storage.close();
+      await running[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** All storages keep the promises of the port. */
 function onEachStorage(name: string, claim: (storage: Storage, t: TestContext) => Promise<void>): void {
   test(`layout: ${name}`, async (t) => {
     await using open = await layout();
@@ -55,6 +75,10 @@ function onEachStorage(name: string, claim: (storage: Storage, t: TestContext) =
   test(`registry: ${name}`, async (t) => {
     if (!needs(t, 'docker-registry')) return;
     await using open = await registry();
+    await claim(open.storage, t);
+  });
+  test(`s3: ${name}`, async (t) => {
+    await using open = await s3();
     await claim(open.storage, t);
   });
 }

@@ -1,8 +1,8 @@
 import type { Digest } from '../../core/digest.ts';
 
 /**
- * Where the evidence of one organization lies. Two implementations: an OCI image layout on disk (layout.ts) and any OCI registry
- * (registry.ts). Whatever promises a job or a referee relies on is written here.
+ * Where the evidence of one organization lies. Three implementations: an OCI image layout on disk (layout.ts), any OCI registry
+ * (registry.ts) and a bucket of S3 (s3.ts). Whatever promises a job or a referee relies on is written here.
  *
  * - **Durability**: when `finish`, `pushBlob` or `putManifest` returns, the content survives a crash of the process and of the machine.
  *   Before that, nobody sees it: there is no half-written blob or manifest, ever.
@@ -16,7 +16,7 @@ import type { Digest } from '../../core/digest.ts';
  *   DISK_FULL, REGISTRY_UNAUTHORIZED, REGISTRY_ERROR, REGISTRY_UNAVAILABLE, STORAGE_UNAVAILABLE. What is not there is `undefined`.
  */
 export type Storage = {
-  readonly type: 'layout' | 'registry';
+  readonly type: 'layout' | 'registry' | 's3';
 
   /** The size of a blob, or undefined when it is not there. */
   stat(digest: Digest): Promise<BlobStat | undefined>;
