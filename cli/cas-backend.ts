@@ -1,12 +1,19 @@
 import { ChainloopError } from '../core/errors.ts';
-import type { CasBackendView } from '../core/wire.ts';
+import type { CasBackendFinding, CasBackendView } from '../core/wire.ts';
 import { command, group, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
-import { print } from './context.ts';
+import { type Context, print } from './context.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 const name = requiredText('<name>', 'the backend');
+const accessKey = {
+  accessKeyId: text('<id>', 'the access key; default: AWS_ACCESS_KEY_ID'),
+  secretAccessKey: text('<secret>', 'better in CHAINLOOP_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY'),
+  sessionToken: text('<token>', 'of temporary credentials; better in AWS_SESSION_TOKEN'),
+};
+const accessKeyDetails =
+  'The secret is taken from CHAINLOOP_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY, where other users of this machine do not see it, or from --secret-access-key. AWS_SESSION_TOKEN counts with AWS_SECRET_ACCESS_KEY alone.';
 const passwordDetails =
   'The password is taken from CHAINLOOP_REGISTRY_PASSWORD, where other users of this machine do not see it, or from --password.';
 
@@ -37,10 +44,42 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
         print(context, added, () => [table([added])]);
       },
     }),
+    command({
+      name: 's3',
+      about: 'store evidence in a bucket of S3, or of what speaks its API; it is written to once, to see that it works',
+      examples: [
+        'chainloop cas-backend add s3 --name aws --bucket acme-evidence --region eu-central-1 --access-key-id AKIAIOSFODNN7EXAMPLE',
+        'chainloop cas-backend add s3 --name minio --bucket evidence --prefix acme --endpoint https://minio.example.com --region us-east-1',
+      ],
+      details: accessKeyDetails,
+      flags: {
+        name: requiredText('<name>', 'what to call it'),
+        bucket: requiredText('<bucket>', 'the bucket, which exists'),
+        prefix: text('<path>', 'what comes before every key'),
+        region: requiredText('<region>', 'of the bucket; what an own server calls it, often us-east-1'),
+        endpoint: text('<https://host>', "another server than Amazon's"),
+        ...accessKey,
+        pathStyle: toggle('the bucket comes in the path, not in the name of the host; so it is anyway with --endpoint'),
+        virtualHost: toggle('the bucket comes in the name of the host, with --endpoint'),
+        keepDefault: toggle('keep the default backend that there is'),
+      },
+      run: async (context, flags) => {
+        const { name, bucket, prefix, region, endpoint, pathStyle, virtualHost, keepDefault } = flags;
+        if (pathStyle && virtualHost) throw new ChainloopError('USAGE', '--path-style and --virtual-host exclude each other');
+        const added = await (await connect(context)).casBackend.add.mutate({
+          ...{ provider: 's3', name, bucket, prefix, region, endpoint, default: !keepDefault, ...accessKeyOf(context, flags) },
+          ...(pathStyle || virtualHost ? { virtualHost } : {}),
+        });
+        context.log.info('Storage backend added!');
+        print(context, added, () => [table([added])]);
+      },
+    }),
   ]),
   command({
     name: 'ls',
     about: 'list the storage backends',
+    details:
+      'ROLE says which one is the default, which one stands in for it while it is invalid (fallback), and where new evidence goes now. Every backend outside of the server is checked every few minutes.',
     examples: ['chainloop cas-backend ls'],
     flags: {},
     run: async (context) => {
@@ -60,12 +99,26 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     },
   }),
   command({
+    name: 'set-fallback',
+    about: 'store evidence there while the last check of the default backend failed',
+    examples: ['chainloop cas-backend set-fallback --name ghcr', 'chainloop cas-backend set-fallback --none'],
+    details: 'What was stored there stays there, and is read from there, when the default backend works again.',
+    flags: { name: text('<name>', 'the backend'), none: toggle('have no fallback from now on') },
+    run: async (context, { name, none }) => {
+      if (none === (name !== undefined)) throw new ChainloopError('USAGE', 'give either --name or --none');
+      const { items } = await (await connect(context)).casBackend.setFallback.mutate({ name });
+      context.log.info(none ? 'No fallback any more!' : 'Fallback storage backend set!');
+      print(context, { items }, () => (none ? [] : [table(items)]));
+    },
+  }),
+  command({
     name: 'check',
-    about: 'write to a storage backend and read it back',
+    about: 'look at everything that evidence needs of a storage backend; fails when something does not work',
     examples: ['chainloop cas-backend check --name ghcr'],
     flags: { name },
     run: async (context, { name }) => {
       const backend = await (await connect(context)).casBackend.check.mutate({ name });
+      print(context, backend, () => [findingsTable(backend.findings ?? [])]);
       if (backend.status !== 'ok') {
         throw new ChainloopError(
           backend.problemCode ?? 'STORAGE_UNAVAILABLE',
@@ -73,26 +126,26 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
         );
       }
       context.log.info('Storage backend works!');
-      print(context, backend, () => [table([backend])]);
     },
   }),
   command({
     name: 'update',
     about: 'give a storage backend other credentials; they are tried before they are kept',
-    examples: ['chainloop cas-backend update --name ghcr --username robot'],
-    details: passwordDetails,
+    examples: [
+      'chainloop cas-backend update --name ghcr --username robot',
+      'chainloop cas-backend update --name aws --access-key-id AKIAIOSFODNN7EXAMPLE',
+    ],
+    details: `For a registry: --username. ${passwordDetails} For a bucket: --access-key-id. ${accessKeyDetails}`,
     flags: {
       name,
-      username: requiredText('<name>', 'who the registry knows the control plane as'),
+      username: text('<name>', 'who the registry knows the control plane as'),
       password: text('<password>', 'better in CHAINLOOP_REGISTRY_PASSWORD'),
+      ...accessKey,
     },
     run: async (context, flags) => {
-      const password = flags.password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined);
-      if (password === undefined) {
-        throw new ChainloopError('USAGE', 'the password is missing: set CHAINLOOP_REGISTRY_PASSWORD, or give --password');
-      }
-      const api = await connect(context);
-      const backend = await api.casBackend.update.mutate({ name: flags.name, username: flags.username, password });
+      const { username } = flags;
+      const login = username === undefined ? accessKeyOf(context, flags) : { username, password: passwordOf(context, flags.password) };
+      const backend = await (await connect(context)).casBackend.update.mutate({ name: flags.name, ...login });
       context.log.info('Storage backend updated!');
       print(context, backend, () => [table([backend])]);
     },
@@ -110,11 +163,45 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
   }),
 ]);
 
+function passwordOf({ env }: Context, given: string | undefined): string {
+  const password = given ?? (env.CHAINLOOP_REGISTRY_PASSWORD || undefined);
+  if (password !== undefined) return password;
+  throw new ChainloopError('USAGE', 'the password is missing: set CHAINLOOP_REGISTRY_PASSWORD, or give --password');
+}
+
+type AccessKey = { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string | undefined };
+
+function accessKeyOf({ env }: Context, flags: Partial<Record<keyof AccessKey, string | undefined>>): AccessKey {
+  const accessKeyId = flags.accessKeyId ?? (env.AWS_ACCESS_KEY_ID || undefined);
+  const own = flags.secretAccessKey ?? (env.CHAINLOOP_S3_SECRET_ACCESS_KEY || undefined);
+  const secretAccessKey = own ?? (env.AWS_SECRET_ACCESS_KEY || undefined);
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    throw new ChainloopError(
+      'USAGE',
+      `credentials are missing: give --access-key-id and set CHAINLOOP_S3_SECRET_ACCESS_KEY, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a registry, give --username`,
+    );
+  }
+  const sessionToken = flags.sessionToken ?? (own === undefined ? env.AWS_SESSION_TOKEN || undefined : undefined);
+  return { accessKeyId, secretAccessKey, sessionToken };
+}
+
+const marks = { ok: 'ok', note: 'ok, but', failed: 'FAILED', skipped: 'skipped' } as const;
+
+function findingsTable(findings: readonly CasBackendFinding[]): Table {
+  return { header: ['CHECK', 'RESULT', 'DETAIL'], rows: findings.map(({ check, status, detail }) => [check, marks[status], detail]) };
+}
+
 function table(backends: readonly CasBackendView[]): Table {
   return {
-    header: ['NAME', 'PROVIDER', 'LOCATION', 'DEFAULT', 'STATUS', 'CHECKED AT', 'PROBLEM'],
-    rows: backends.map(({ name, provider, location, default: isDefault, status, validatedAt, problem }) => [
-      ...[name, provider, location, isDefault ? 'x' : '', status, validatedAt === null ? '' : formatTime(validatedAt), problem ?? ''],
+    header: ['NAME', 'PROVIDER', 'LOCATION', 'ROLE', 'STATUS', 'CHECKED AT', 'PROBLEM'],
+    rows: backends.map(({ name, provider, location, status, validatedAt, problem, ...role }) => [
+      ...[name, provider, location, roleOf(role), status, validatedAt === null ? '' : formatTime(validatedAt), problem ?? ''],
     ]),
   };
+}
+
+/** What a backend is for, and which one is in use when that is not plain. */
+function roleOf({ default: isDefault, fallback, current }: Pick<CasBackendView, 'default' | 'fallback' | 'current'>): string {
+  if (isDefault) return current ? 'default' : 'default (not in use)';
+  return fallback ? `fallback${current ? ' (in use)' : ''}` : '';
 }

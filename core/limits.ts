@@ -211,6 +211,11 @@ export const limits = {
   s3WaitMs: 30_000,
   /** Pages, of 1,000, of one list of a bucket. */
   s3ListPages: 1_000,
+  /** Every storage backend is checked so often, by one of the servers; one that was found invalid more often. */
+  backendCheckEveryMs: 5 * 60 * 1000,
+  backendRecheckEveryMs: 60 * 1000,
+  /** Backends that one server checks at a time. */
+  backendChecks: 8,
   /** A client that sends on after a refusal: so long it may, to read the answer. */
   lingerTimeoutMs: 2_000,
   /** Requests in flight may finish for this long after a stop signal. */

@@ -176,15 +176,27 @@ export type TrustedIdentityView = {
 export type CasBackendView = {
   readonly id: string;
   readonly name: string;
-  readonly provider: 'layout' | 'oci';
+  readonly provider: 'layout' | 'oci' | 's3';
   readonly location: string;
   readonly default: boolean;
+  /** New evidence goes there while the default one is invalid. */
+  readonly fallback: boolean;
+  /** New evidence goes there now. */
+  readonly current: boolean;
   readonly status: 'ok' | 'invalid';
   readonly problem: string | null;
   readonly createdAt: string;
   readonly validatedAt: string | null;
   /** The code of `problem`, in the answer of the check that found it. */
   readonly problemCode?: ErrorCode | undefined;
+  /** Everything that a check looked at, in its answer. */
+  readonly findings?: readonly CasBackendFinding[] | undefined;
+};
+/** `note`: need not be mended. `skipped`: could not be tried. `detail` of what failed says what to do. */
+export type CasBackendFinding = {
+  readonly check: 'address' | 'tls' | 'clock' | 'credentials' | 'blob' | 'manifest' | 'pull' | 'referrers' | 'limits' | 'delete';
+  readonly status: 'ok' | 'note' | 'failed' | 'skipped';
+  readonly detail: string;
 };
 
 /** What a certificate can say of an identity or its issuer. */
@@ -194,6 +206,48 @@ const textsWithin = (count: number, valueBytes: number) =>
   z
     .record(z.string().max(256), z.string().max(valueBytes))
     .refine((record) => Object.keys(record).length <= count, `must have at most ${count} entries`);
+
+const RegistryInput = z.strictObject({
+  provider: z.literal('oci').default('oci'),
+  name: Name,
+  /** `host[:port]/repository`; `insecure` is plain http, to private addresses alone. */
+  repo: z.string().max(512),
+  username: z.string().max(256).optional(),
+  password: z.string().max(16_384).optional(),
+  insecure: z.boolean().default(false),
+  default: z.boolean().default(true),
+});
+
+/** Visible ASCII: it becomes a header. */
+const HeaderText = z.string().regex(/^[\x21-\x7e]{1,16384}$/, 'must be visible ASCII characters');
+const accessKey = {
+  accessKeyId: HeaderText.max(256),
+  secretAccessKey: z.string().min(1).max(1024),
+  sessionToken: HeaderText.optional(),
+};
+const BucketInput = z.strictObject({
+  provider: z.literal('s3'),
+  name: Name,
+  /** Amazon S3 user guide, "General purpose bucket naming rules". */
+  bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be the name of a bucket'),
+  prefix: z
+    .string()
+    .max(256)
+    .regex(/^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/, 'must be a path such as team/evidence')
+    .optional(),
+  region: z.string().regex(/^[a-z0-9-]{1,40}$/, 'must be a region such as eu-central-1'),
+  /** Default: Amazon's of the region. Plain http is for private addresses alone. */
+  endpoint: z
+    .string()
+    .regex(/^https?:\/\/[a-z0-9.:[\]-]{1,255}$/i, 'must be https://host[:port]')
+    .refine((text) => URL.canParse(text), 'must be https://host[:port]')
+    .transform((text) => new URL(text).origin)
+    .optional(),
+  /** The bucket is a part of the host's name. Default: with Amazon's endpoint. */
+  virtualHost: z.boolean().optional(),
+  ...accessKey,
+  default: z.boolean().default(true),
+});
 
 const CraftingStartInput = z.strictObject({
   env: textsWithin(limits.contractEnvVars + 50, limits.envValueSizeBytes),
@@ -258,17 +312,14 @@ export const wire = {
     /** A Sigstore trusted root, JSON. */
     trustRoot: z.string().max(limits.ownRootSizeBytes).optional(),
   }),
-  casBackendAdd: z.strictObject({
-    name: Name,
-    /** `host[:port]/repository`; `insecure` is plain http, to private addresses alone. */
-    repo: z.string().max(512),
-    username: z.string().max(256).optional(),
-    password: z.string().max(16_384).optional(),
-    insecure: z.boolean().default(false),
-    default: z.boolean().default(true),
-  }),
-  /** Other credentials for the registry, which are tried before they are kept. */
-  casBackendUpdate: z.strictObject({ name: Name, username: z.string().max(256), password: z.string().max(16_384) }),
+  casBackendAdd: z.union([RegistryInput, BucketInput]),
+  /** Other credentials, which are tried before they are kept. */
+  casBackendUpdate: z.union([
+    z.strictObject({ name: Name, username: z.string().max(256), password: z.string().max(16_384) }),
+    z.strictObject({ name: Name, ...accessKey }),
+  ]),
+  /** Without a name there is no fallback from now on. */
+  casBackendFallback: z.strictObject({ name: Name.optional() }),
   attestationInit: z.strictObject({
     workflow: Name.optional(),
     project: Name.optional(),

@@ -301,34 +301,46 @@ export const runMaterials = pgTable(
   ],
 );
 
-/** Where an organization's bytes go. One is the default. */
+/** Where an organization's bytes go. One is the default, and one may be its fallback. */
 export const casBackends = pgTable(
   'cas_backends',
   {
     id: id(),
     organizationId: organization(),
     name: text().notNull(),
-    provider: text().$type<'layout' | 'oci'>().notNull(),
-    /** A folder (layout), or `host[:port]/repository` (oci). */
+    provider: text().$type<'layout' | 'oci' | 's3'>().notNull(),
+    /** A folder (layout), `host[:port]/repository` (oci), or `https://host[:port]/bucket[/prefix]` (s3). */
     location: text().notNull(),
+    /** s3: what its signatures are for. */
+    region: text(),
+    /** s3: the bucket is a part of the host's name. */
+    virtualHost: boolean().notNull().default(false),
     /** Plain http. */
     insecure: boolean().notNull().default(false),
     /** Ciphertext: the server holds the key, the database never sees it. */
     credentials: bytea(),
     isDefault: boolean().notNull().default(false),
+    /** New evidence goes there while the default one is invalid. */
+    isFallback: boolean().notNull().default(false),
     status: text().$type<'ok' | 'invalid'>().notNull(),
     /** Why it is invalid. */
     problem: text(),
     createdAt: createdAt(),
     validatedAt: instant(),
+    /** Some server checks it then. */
+    checkDueAt: instant().notNull().defaultNow(),
   },
   (t) => [
     ofOrganization('cas_backends', t.organizationId),
     unique('cas_backends_owner').on(t.organizationId, t.id),
     unique('cas_backends_name_key').on(t.organizationId, t.name),
     uniqueIndex('cas_backends_one_default').on(t.organizationId).where(sql`is_default`),
+    uniqueIndex('cas_backends_one_fallback').on(t.organizationId).where(sql`is_fallback`),
+    index('cas_backends_due').on(t.checkDueAt),
     named('cas_backends', t.name),
-    check('cas_backends_provider', sql`${t.provider} in ('layout', 'oci')`),
+    check('cas_backends_provider', sql`${t.provider} in ('layout', 'oci', 's3')`),
+    check('cas_backends_region', sql`(${t.provider} = 's3') = (${t.region} is not null)`),
+    check('cas_backends_fallback', sql`not (${t.isDefault} and ${t.isFallback})`),
     check('cas_backends_status', sql`${t.status} in ('ok', 'invalid')`),
     tenantPolicy(),
     systemPolicy(),

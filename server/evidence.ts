@@ -31,7 +31,7 @@ export async function findArrived(scope: OrgScope, storages: Storages, digests: 
 }
 
 async function recover(scope: OrgScope, storages: Storages, digest: Digest): Promise<Arrived | undefined> {
-  const { id: casBackendId, storage } = await storages.default(scope);
+  const { id: casBackendId, storage } = await storages.current(scope);
   const manifest = await storage.getManifest(`${tagPrefixes.material}${hexOf(digest)}`);
   const [layer] = (manifest && parseManifest(manifest.bytes)?.layers) ?? [];
   if (manifest === undefined || layer?.digest !== digest) return undefined;

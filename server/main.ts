@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createHttp } from '../core/adapters/http.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { recordCheck } from '../db/cas-backends.ts';
+import { countCasBackends } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { hasEvidenceOfSize, recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
@@ -29,6 +29,7 @@ import { createStorages } from './storages.ts';
 import { credentialOf, tokenOf } from './tokens.ts';
 import type { Services } from './trpc.ts';
 import { createTrustRoots } from './trust-roots.ts';
+import { keepOutcome, startValidation } from './validation.ts';
 
 export type RunningServer = {
   /** Where it listens: `http://127.0.0.1:43121`. */
@@ -86,6 +87,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const metrics = createMetrics(async () => ({
     byWorkflow: await countRuns(database.system, metricsWorkflows),
     byRunner: await countRunners(database.system),
+    backends: await countCasBackends(database.system),
   }));
   let listening: string | undefined;
   const origin = (): string => {
@@ -135,6 +137,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const url = await listen(http, config);
   listening = url;
   const stopSweeping = startSweep(database, log, now);
+  const validation = startValidation(services);
   log.info({ url, dataDir: config.dataDir, database: database.kind, version }, 'control plane is ready');
 
   const resources = stack.move();
@@ -142,6 +145,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const close = async (): Promise<void> => {
     log.info('control plane is stopping');
     stopSweeping();
+    validation.close();
     http.drain();
     await Promise.all([gateway.close(), idle(http)]);
     http.server.close();
@@ -203,18 +207,18 @@ function openGateway(
     async storageFor({ id }, action) {
       const scope = database.scope(id);
       // Whoever uploads must see the default backend alone: what is elsewhere is not there yet.
-      return action === 'readBlob' || action === 'readManifest' ? storages.forReading(scope) : (await storages.default(scope)).storage;
+      return action === 'readBlob' || action === 'readManifest' ? storages.forReading(scope) : (await storages.current(scope)).storage;
     },
-    async recordEvidence({ organizationId, ...arrival }) {
-      const scope = database.scope(organizationId);
-      const { id: casBackendId, name, status } = await storages.default(scope);
-      await recordEvidence(scope, { ...arrival, casBackendId });
+    async recordEvidence({ organizationId, ...arrival }, storage) {
+      // Where it went: another backend may be the current one by now.
+      const backend = storages.backendOf(storage);
+      await recordEvidence(database.scope(organizationId), { ...arrival, casBackendId: backend.id });
       // What takes evidence works again, whatever the last check said.
-      if (status === 'invalid') await recordCheck(scope, name, null, now());
+      if (backend.status === 'invalid') await keepOutcome(services, backend, null);
     },
     async hasEvidenceOfSize({ id }, sizeBytes) {
       const scope = database.scope(id);
-      return hasEvidenceOfSize(scope, (await storages.default(scope)).id, sizeBytes);
+      return hasEvidenceOfSize(scope, (await storages.current(scope)).id, sizeBytes);
     },
     metrics: {
       request({ route, method, status, receivedBytes, sentBytes, durationMs }) {

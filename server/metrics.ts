@@ -1,9 +1,14 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { runStates } from '../core/names.ts';
+import type { BackendCount } from '../db/cas-backends.ts';
 import type { WorkflowCounts } from '../db/metrics.ts';
 
 /** Counters that the database keeps; nothing here counts rows. */
-export type RunCounts = { readonly byWorkflow: readonly WorkflowCounts[]; readonly byRunner: readonly RunnerCount[] };
+export type RunCounts = {
+  readonly byWorkflow: readonly WorkflowCounts[];
+  readonly byRunner: readonly RunnerCount[];
+  readonly backends: readonly BackendCount[];
+};
 type RunnerCount = { readonly organization: string; readonly runnerType: string; readonly runs: number };
 
 export type Metrics = {
@@ -68,7 +73,7 @@ export function createMetrics(counts: () => Promise<RunCounts>): Metrics {
 }
 
 /** Built by hand: a client library needs ten times as long for as many series. */
-function runsText({ byWorkflow, byRunner }: RunCounts): string {
+function runsText({ byWorkflow, byRunner, backends }: RunCounts): string {
   const lines = ['# HELP chainloop_runs Runs of a workflow, by state.', '# TYPE chainloop_runs gauge'];
   for (const counts of byWorkflow) {
     const { organization, project, workflow } = counts;
@@ -81,6 +86,19 @@ function runsText({ byWorkflow, byRunner }: RunCounts): string {
   );
   for (const { organization, runnerType, runs } of byRunner) {
     lines.push(`chainloop_runs_by_runner_total{organization="${escapeLabel(organization)}",runner="${escapeLabel(runnerType)}"} ${runs}`);
+  }
+  lines.push('# HELP chainloop_cas_backends Storage backends, as they were last checked.', '# TYPE chainloop_cas_backends gauge');
+  for (const { provider, status, backends: count } of backends) {
+    lines.push(`chainloop_cas_backends{provider="${provider}",status="${status}"} ${count}`);
+  }
+  lines.push(
+    '# HELP chainloop_cas_backend_oldest_check_timestamp_seconds When the one was checked whose check is longest ago.',
+    '# TYPE chainloop_cas_backend_oldest_check_timestamp_seconds gauge',
+  );
+  for (const { provider, status, oldestCheck } of backends) {
+    if (oldestCheck === null) continue;
+    const at = oldestCheck.getTime() / 1000;
+    lines.push(`chainloop_cas_backend_oldest_check_timestamp_seconds{provider="${provider}",status="${status}"} ${at}`);
   }
   return `${lines.join('\n')}\n`;
 }

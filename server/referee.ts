@@ -226,7 +226,7 @@ function manifestsOfSubjects(statement: Statement, evidence: readonly Arrived[])
 
 /** Evidence from before a change of the default backend is elsewhere, and cannot be referred to from there. */
 async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly Arrived[]): Promise<void> {
-  const { id, storage } = await storages.default(scope);
+  const { id, storage } = await storages.current(scope);
   const manifests = subjects.filter(({ casBackendId }) => casBackendId === id).map(({ manifestDigest }) => manifestDigest);
   await storeAttestation(storage, Buffer.from(text), manifests);
 }

@@ -26,8 +26,8 @@ export type GatewayDependencies = AuthenticationOptions & {
    * that looks where evidence was kept before.
    */
   storageFor(organization: GatewayOrganization, action: Action): Promise<Storage>;
-  /** Remembers that evidence arrived for an organization. Called again for the same digest, with more known about it. */
-  recordEvidence(evidence: Evidence): Promise<void>;
+  /** Remembers that evidence arrived in that storage. Called again for the same digest, with more known about it. */
+  recordEvidence(evidence: Evidence, storage: Storage): Promise<void>;
   /**
    * True when the organization has evidence of exactly this size where uploads go. Asked for sizes that are worth hashing twice rather
    * than sending once more.
@@ -156,7 +156,7 @@ async function dispatch(
   }
   if (!mayDo(actor.kind, action)) throw new DistributionError('DENIED', 'a job may only upload evidence: use an API token to read it');
   const storage = await dependencies.storageFor(organization, action);
-  const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id });
+  const record: Exchange['record'] = (evidence) => dependencies.recordEvidence({ ...evidence, organizationId: organization.id }, storage);
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
   const hasSize: Exchange['hasSize'] = (sizeBytes) => dependencies.hasEvidenceOfSize(organization, sizeBytes);
   const exchange: Exchange = { ...arrival, actor, organization, storage, record, hasSize, idleTimeoutMs };

@@ -2,42 +2,59 @@ import { type CasBackendView, wire } from '../../core/wire.ts';
 import {
   type CasBackendRow,
   createCasBackend,
+  currentOf,
   describeCasBackend,
   listCasBackends,
-  recordCheck,
   removeCasBackend,
   replaceCredentials,
   setDefaultCasBackend,
+  setFallbackCasBackend,
 } from '../../db/cas-backends.ts';
+import type { OrgScope } from '../../db/client.ts';
 import { operator, router } from '../trpc.ts';
+import { keepOutcome } from '../validation.ts';
 
 export const casBackends = router({
-  /** A registry repository; kept only if evidence can really be written there and read back. */
+  /** A registry repository or a bucket; kept only if evidence can really be written there and read back. */
   add: operator.input(wire.casBackendAdd).mutation(async ({ ctx: { scope, services }, input }) => {
     const backend = await services.storages.prepare(scope.organizationId, input);
-    return view(await createCasBackend(scope, { ...backend, isDefault: input.default }, services.now()));
+    return viewOf(scope, await createCasBackend(scope, { ...backend, isDefault: input.default }, services.now()));
   }),
-  list: operator.query(async ({ ctx: { scope } }) => ({ items: (await listCasBackends(scope)).map(view) })),
+  list: operator.query(async ({ ctx: { scope } }) => {
+    const rows = await listCasBackends(scope);
+    const current = currentOf(rows);
+    return { items: rows.map((row) => view(row, row.id === current?.id)) };
+  }),
   /** New evidence goes there; what is elsewhere stays, and is still read from there. */
   setDefault: operator
     .input(wire.byName)
-    .mutation(async ({ ctx: { scope }, input }) => view(await setDefaultCasBackend(scope, input.name))),
-  /** Writes and reads back, and keeps the outcome. */
+    .mutation(async ({ ctx: { scope }, input }) => viewOf(scope, await setDefaultCasBackend(scope, input.name))),
+  /** New evidence goes there while the default one is invalid. */
+  setFallback: operator.input(wire.casBackendFallback).mutation(async ({ ctx: { scope }, input }) => {
+    const rows = await setFallbackCasBackend(scope, input.name);
+    return { items: await Promise.all(rows.map((row) => viewOf(scope, row))) };
+  }),
+  /** Looks at everything that evidence needs, and keeps the outcome. */
   check: operator.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
-    const problem = await services.storages.check(await describeCasBackend(scope, input));
-    const checked = view(await recordCheck(scope, input.name, problem?.message ?? null, services.now()));
-    return problem === null ? checked : { ...checked, problemCode: problem.code };
+    const backend = await describeCasBackend(scope, input);
+    const { findings, problem } = await services.storages.examine(backend);
+    const checked = await viewOf(scope, await keepOutcome(services, backend, problem?.message ?? null));
+    return { ...checked, findings, ...(problem === null ? {} : { problemCode: problem.code }) };
   }),
   /** Other credentials; kept only if evidence can be written and read back with them. */
   update: operator.input(wire.casBackendUpdate).mutation(async ({ ctx: { scope, services }, input: { name, ...login } }) => {
     const credentials = await services.storages.prove(await describeCasBackend(scope, { name }), login);
-    return view(await replaceCredentials(scope, name, credentials, services.now()));
+    return viewOf(scope, await replaceCredentials(scope, name, credentials, services.now()));
   }),
-  remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name))),
+  remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name), false)),
 });
 
-function view(row: CasBackendRow): CasBackendView {
-  const { id, name, provider, location, isDefault, status, problem, createdAt, validatedAt } = row;
+async function viewOf(scope: OrgScope, row: CasBackendRow): Promise<CasBackendView> {
+  return view(row, currentOf(await listCasBackends(scope))?.id === row.id);
+}
+
+function view(row: CasBackendRow, current: boolean): CasBackendView {
+  const { id, name, provider, location, isDefault, isFallback, status, problem, createdAt, validatedAt } = row;
   return {
     id,
     name,
@@ -45,6 +62,8 @@ function view(row: CasBackendRow): CasBackendView {
     // Where the server's disk is does not concern tenants.
     location: provider === 'layout' ? 'server' : location,
     default: isDefault,
+    fallback: isFallback,
+    current,
     status,
     problem,
     createdAt: createdAt.toISOString(),

@@ -201,7 +201,7 @@ for (const [name, fault, code, message] of advice) {
   test(`the check of a registry that answers ${name} says what to do`, async (t: TestContext) => {
     if (!needs(t, 'docker-registry')) return;
     await using running = await behindFaults(fault);
-    await assert.rejects(checkStorage(running.storage), (error: unknown) => {
+    await assert.rejects(checkStorage(running.storage, 'test'), (error: unknown) => {
       assert.ok(error instanceof Error && 'code' in error);
       assert.equal(error.code, code);
       assert.match(error.message, message);
@@ -211,11 +211,11 @@ for (const [name, fault, code, message] of advice) {
 }
 
 test('the check of a registry that nobody answers for, or with the wrong password, says so', async (t) => {
-  await assert.rejects(checkStorage(storageAt('http://127.0.0.1:1')), { code: 'REGISTRY_UNAVAILABLE' });
+  await assert.rejects(checkStorage(storageAt('http://127.0.0.1:1'), 'test'), { code: 'REGISTRY_UNAVAILABLE' });
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry({ auth: 'basic' });
   const storage = storageAt(registry.origin, { username: registry.username, password: 'wrong-secret-password' });
-  await assert.rejects(checkStorage(storage), (error: unknown) => {
+  await assert.rejects(checkStorage(storage, 'test'), (error: unknown) => {
     assert.ok(error instanceof Error && 'code' in error);
     assert.equal(error.code, 'REGISTRY_UNAUTHORIZED');
     assert.doesNotMatch(error.message, /wrong-secret-password/);
@@ -246,7 +246,7 @@ test('SSRF: a registry at an address that the server must not call sees no reque
   ]) {
     const storage = storageAt(new URL(`http://${host}:${port}`).origin, { allowAddress });
     await assert.rejects(
-      checkStorage(storage),
+      checkStorage(storage, 'test'),
       (error: unknown) => error instanceof Error && 'code' in error && /^REGISTRY_/.test(String(error.code)),
       host,
     );

@@ -1,4 +1,5 @@
 import { createRegistryClient, type RegistryClientOptions } from '../../core/adapters/oci/client.ts';
+import { RegistryError } from '../../core/adapters/oci/errors.ts';
 import { isDigest } from '../../core/digest.ts';
 import { limits } from '../../core/limits.ts';
 import type { Secrets } from '../secrets.ts';
@@ -77,6 +78,17 @@ export function createRegistryStorage(options: {
       for (const one of found) {
         const { digest } = one;
         if (isDigest(digest) && (after === undefined || digest > after)) yield { ...one, digest };
+      }
+    },
+    async removeManifest(reference) {
+      assertReference(reference);
+      try {
+        await client.deleteManifest(reference);
+        return true;
+      } catch (error) {
+        // As registries refuse it: not allowed for anybody, or for this account.
+        if (error instanceof RegistryError && [400, 401, 403, 405].includes(error.status ?? 0)) return false;
+        throw error;
       }
     },
     async close() {

@@ -6,7 +6,7 @@ import type { Secrets } from '../secrets.ts';
 import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './manifest.ts';
 import { createS3Client, type S3ClientOptions } from './s3-client.ts';
 import { readRange, readVerified } from './s3-download.ts';
-import { headObject, listObjects, putObject, readObject } from './s3-objects.ts';
+import { headObject, listObjects, putObject, readObject, removeObject } from './s3-objects.ts';
 import { createS3Uploads } from './s3-uploads.ts';
 import type { Descriptor, Manifest, Storage } from './storage.ts';
 
@@ -37,6 +37,7 @@ export function createS3Storage(options: {
   const client = createS3Client({ now, ...options.client, fetchPolicy: { ...fetchPolicy, ...options.client.fetchPolicy } });
   const { origin, bucket, prefix } = client.place;
   const blobKey = (digest: Digest): string => `blobs/sha256/${hexOf(digest)}`;
+  const referrerKey = (subject: Digest, digest: Digest): string => `referrers/${hexOf(subject)}/${hexOf(digest)}`;
   const { close, ...uploads } = createS3Uploads({
     client,
     blobKey,
@@ -101,7 +102,7 @@ export function createS3Storage(options: {
       const subject = parseManifest(bytes)?.subject?.digest;
       await put(blobKey(digest), bytes, mediaType);
       // Only now, because from here on it is found.
-      if (subject !== undefined) await put(`referrers/${hexOf(subject)}/${hexOf(digest)}`, '');
+      if (subject !== undefined) await put(referrerKey(subject, digest), '');
       if (!isDigest(reference))
         await put(`tags/${reference}`, JSON.stringify({ mediaType, digest, size: bytes.byteLength }), 'application/json');
       return digest;
@@ -120,18 +121,30 @@ export function createS3Storage(options: {
       }
       return found.slice(0, n);
     },
-    async referrers(subject) {
+    async *referrers(subject, after) {
       const start = `referrers/${hexOf(subject)}/`;
-      const found: Descriptor[] = [];
-      for await (const page of listObjects(client, start)) {
+      for await (const page of listObjects(client, start, { after: after && referrerKey(subject, after) })) {
         const digests = page.map(({ key }) => `sha256:${key.slice(start.length)}`).filter(isDigest);
         for (let from = 0; from < digests.length; from += readsAtOnce) {
           const described = await Promise.all(digests.slice(from, from + readsAtOnce).map(describe));
-          found.push(...described.filter((descriptor) => descriptor !== undefined));
+          yield* described.filter((descriptor) => descriptor !== undefined);
         }
       }
-      return found;
     },
+    async removeManifest(reference) {
+      assertReference(reference);
+      if (!isDigest(reference)) {
+        await removeObject(client, `tags/${reference}`);
+        return true;
+      }
+      const content = parseManifest((await readManifest(reference))?.bytes ?? Buffer.alloc(0));
+      const subject = content?.subject?.digest;
+      // In this order: what is found is there.
+      if (subject !== undefined) await removeObject(client, referrerKey(subject, reference));
+      await removeObject(client, blobKey(reference));
+      return true;
+    },
+    removeBlob: (digest) => removeObject(client, blobKey(digest)),
     async close() {
       client.close();
       await close();
@@ -139,5 +152,5 @@ export function createS3Storage(options: {
   };
 }
 
-/** Manifests of one list that are read at a time. */
-const readsAtOnce = 16;
+/** Manifests of one list that are read at a time: each may have 4 MiB. */
+const readsAtOnce = 8;

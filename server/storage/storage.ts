@@ -51,6 +51,10 @@ export type Storage = {
   tags(page?: { readonly n?: number; readonly last?: string }): Promise<readonly string[]>;
   /** The manifests whose subject this digest is, in the order of their digests, from the one after `after` on. Lazy: annotations may be large. */
   referrers(subject: Digest, after?: Digest): AsyncIterable<Descriptor>;
+  /** Removes a manifest by digest, with its entry as a referrer, or a tag. False when the storage refuses that. Absent: it cannot. */
+  readonly removeManifest?: (reference: string) => Promise<boolean>;
+  /** Removes a blob. Absent: the storage has a collector of its own for what no manifest names. */
+  readonly removeBlob?: (digest: Digest) => Promise<void>;
 
   /** Waits for what is under way and writes what was put off. The storage is of no use afterwards. */
   close(): Promise<void>;
@@ -84,7 +88,11 @@ export type Descriptor = {
 /** Stores bytes that are in memory, unless they are there already. */
 export async function pushBlob(storage: Storage, bytes: Uint8Array, digest: Digest): Promise<void> {
   const stat = await storage.stat(digest);
-  if (stat?.sizeBytes === bytes.byteLength) return;
+  if (stat?.sizeBytes !== bytes.byteLength) await sendBlob(storage, bytes, digest);
+}
+
+/** Stores bytes that are in memory. */
+export async function sendBlob(storage: Storage, bytes: Uint8Array, digest: Digest): Promise<void> {
   const { session } = await storage.beginUpload();
   await storage.finish(session, digest, { offset: 0, body: once(bytes) });
 }

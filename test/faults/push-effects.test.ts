@@ -53,8 +53,8 @@ function breaking(storages: Storages, scope: OrgScope, fault: Fault | undefined)
     seen,
     storages: {
       ...storages,
-      default: async (of: OrgScope) => {
-        const backend = await storages.default(of);
+      current: async (of: OrgScope) => {
+        const backend = await storages.current(of);
         return { ...backend, storage: wrapped(backend.storage) };
       },
     } satisfies Storages,
@@ -105,7 +105,7 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
         assert.deepEqual(answer, { runId: run.id, digest: digestOf(bundle), state: 'success' }, what);
         const ended = await describeRun(scope, run.id);
         assert.equal(ended.state, 'success', what);
-        const stored = await readBundle((await storages.default(scope)).storage, digestOf(bundle));
+        const stored = await readBundle((await storages.current(scope)).storage, digestOf(bundle));
         assert.equal(Buffer.from(stored ?? []).toString(), bundle, what);
       }
     }
@@ -131,7 +131,7 @@ async function prepare(database: Database, dataDir: string) {
   });
   const { signer, publicKeyPem } = await newSigner();
   await createKey(scope, { name: 'release', hint: keyHint(publicKeyPem), type: 'ecdsa-p256', pem: publicKeyPem });
-  const { storage } = await storages.default(scope);
+  const { storage } = await storages.current(scope);
 
   /** A new run with its evidence in storage, and its signed bundle. */
   async function attest(): Promise<{ run: RunContext; bundle: string }> {
