@@ -146,8 +146,8 @@ export function createS3Storage(options: {
     },
     removeBlob: (digest) => removeObject(client, blobKey(digest)),
     async close() {
-      client.close();
       await close();
+      client.close();
     },
   };
 }

@@ -30,6 +30,8 @@ export type FakeS3 = {
   readonly seen: readonly string[];
   content(key: string): Buffer | undefined;
   inject(...faults: readonly S3Fault[]): void;
+  /** From now on everything works. */
+  clear(): void;
   /** How far its clock is ahead of ours. */
   skewMs: number;
   [Symbol.asyncDispose](): Promise<void>;
@@ -71,9 +73,16 @@ export async function startS3(
     inject(...faults) {
       for (const fault of faults) armed.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 });
     },
+    clear() {
+      armed.length = 0;
+    },
     skewMs: 0,
   };
   return fake;
+
+  function time(): Date {
+    return new Date(Date.now() + fake.skewMs);
+  }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', listening.origin);
@@ -128,7 +137,7 @@ export async function startS3(
     if (signatureOf({ method, url, headers }, { scope, signedHeaders }, fake.credentials.secretAccessKey) !== signature) {
       throw new Refusal(403, 'SignatureDoesNotMatch');
     }
-    const serverTime = new Date(Date.now() + fake.skewMs);
+    const serverTime = time();
     if (Math.abs(serverTime.getTime() - Date.parse(at)) > 15 * 60_000) {
       throw new Refusal(403, 'RequestTimeTooSkewed', `<ServerTime>${serverTime.toISOString()}</ServerTime>`);
     }
@@ -152,16 +161,16 @@ export async function startS3(
         return { xml: list(query) };
       case 'CreateMultipartUpload': {
         const id = randomUUID();
-        multiparts.set(id, { key, type, initiatedAt: new Date(), parts: new Map() });
+        multiparts.set(id, { key, type, initiatedAt: time(), parts: new Map() });
         return { xml: `<InitiateMultipartUploadResult><UploadId>${id}</UploadId></InitiateMultipartUploadResult>` };
       }
       case 'UploadPart': {
-        const made = objectOf(body, type);
+        const made = objectOf(body, type, time());
         multipart(key, query).parts.set(part, made);
         return { headers: { etag: made.etag } };
       }
       case 'UploadPartCopy': {
-        const made = objectOf(source(request), type);
+        const made = objectOf(source(request), type, time());
         multipart(key, query).parts.set(part, made);
         return { xml: `<CopyPartResult><ETag>${escaped(made.etag)}</ETag></CopyPartResult>` };
       }
@@ -187,7 +196,7 @@ export async function startS3(
   }
 
   function store(key: string, pieces: readonly Buffer[], type: string): string {
-    const object = objectOf(pieces, type);
+    const object = objectOf(pieces, type, time());
     objects.set(key, object);
     return object.etag;
   }
@@ -210,7 +219,7 @@ export async function startS3(
     const pieces = asked.flatMap(({ part }) => part.pieces);
     const digest = createHash('md5');
     for (const { part } of asked) digest.update(part.etag);
-    objects.set(key, { pieces, etag: `"${digest.digest('hex')}-${asked.length}"`, type: upload.type, modifiedAt: new Date() });
+    objects.set(key, { pieces, etag: `"${digest.digest('hex')}-${asked.length}"`, type: upload.type, modifiedAt: time() });
     multiparts.delete(query.get('uploadId') ?? '');
     return `<CompleteMultipartUploadResult><Key>${key}</Key></CompleteMultipartUploadResult>`;
   }
@@ -306,8 +315,8 @@ function operationOf({ method, headers }: IncomingMessage, query: URLSearchParam
   return operations[method ?? ''] ?? 'Unknown';
 }
 
-function objectOf(pieces: readonly Buffer[], type: string): StoredObject {
-  return { pieces, etag: `"${hashOf('md5', pieces)}"`, type, modifiedAt: new Date() };
+function objectOf(pieces: readonly Buffer[], type: string, modifiedAt: Date): StoredObject {
+  return { pieces, etag: `"${hashOf('md5', pieces)}"`, type, modifiedAt };
 }
 
 function sizeOf({ pieces }: StoredObject): number {
