@@ -108,6 +108,8 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
     ),
   listCasBackends: (scope) => backends.listCasBackends(scope),
   describeCasBackend: (scope, { backendId }) => backends.describeCasBackend(scope, { id: backendId }),
+  describeCurrentCasBackend: (scope) => backends.describeCurrentCasBackend(scope),
+  setFallbackCasBackend: (scope, { backendName }) => backends.setFallbackCasBackend(scope, backendName),
   setDefaultCasBackend: (scope, { backendName }) => backends.setDefaultCasBackend(scope, backendName),
   recordCheck: (scope, { backendName }) => backends.recordCheck(scope, backendName, 'sabotage', now),
   replaceCredentials: (scope, { backendName }) => backends.replaceCredentials(scope, backendName, Buffer.from('sabotage'), now),

@@ -33,7 +33,8 @@ export async function examine(options: {
   const { storage, place } = options;
   const origin = originOf(place);
   const findings: CasBackendFinding[] = [];
-  const failed = new Set<Name>();
+  /** What failed, and what could not be tried, with what was wrong first. */
+  const failed = new Map<Name, Name>();
   let problem: ChainloopError | null = null;
   const probe = probeOf(randomUUID());
   const steps =
@@ -41,9 +42,9 @@ export async function examine(options: {
       ? storageSteps(storage, probe)
       : [...networkSteps(origin, options), ...storageSteps(storage, probe), ...remoteSteps(storage, probe)];
   for (const { check, needs, run } of steps) {
-    const first = needs.find((name) => failed.has(name));
+    const first = needs.map((name) => failed.get(name)).find((name) => name !== undefined);
     if (first !== undefined) {
-      failed.add(check);
+      failed.set(check, first);
       findings.push({ check, status: 'skipped', detail: `not tried: it needs '${first}'` });
       continue;
     }
@@ -54,7 +55,7 @@ export async function examine(options: {
     } catch (error) {
       const explained = options.explained(error, place);
       if (!isChainloopError(explained)) throw explained;
-      failed.add(check);
+      failed.set(check, check);
       problem ??= explained;
       findings.push({ check, status: 'failed', detail: explained.message });
     }
@@ -74,13 +75,13 @@ function networkSteps(
       needs: [],
       async run() {
         const found = await lookup(hostname, { all: true }).catch((error: unknown) => {
-          throw unreachable(failureOf(error, hostname, true));
+          throw unreachable(origin, failureOf(error, 'look-up', true));
         });
         const addresses = found.map((one) => one.address);
         const refused = addresses.find((one) => !allowAddress(one));
         if (refused !== undefined) {
           const cause = new HttpFailure('address', `the address ${refused} of ${hostname} must not be called`);
-          throw new ChainloopError('REGISTRY_ERROR', `${hostname}: ${cause.message}`, { cause });
+          throw new ChainloopError('REGISTRY_ERROR', `storage ${origin.host}: ${cause.message}`, { cause });
         }
         address = addresses[0] ?? '';
         return `${hostname} is ${addresses.join(', ')}`;
@@ -91,7 +92,7 @@ function networkSteps(
       needs: ['address'],
       async run() {
         if (origin.protocol === 'http:') return { note: 'none: plain http, on a private address' };
-        const { version, expiresAt } = await handshake(hostname, address, Number(origin.port || 443));
+        const { version, expiresAt } = await handshake(origin, hostname, address);
         const left = Math.floor((expiresAt.getTime() - Date.now()) / 86_400_000);
         const detail = `${version}; the certificate is good until ${expiresAt.toISOString().slice(0, 10)}`;
         return left < soonDays ? { note: `${detail}, ${left} days from now: see that it is renewed` } : detail;
@@ -115,7 +116,7 @@ function networkSteps(
             throw new ChainloopError('REGISTRY_ERROR', `${detail}, and signatures are refused from 15 minutes on: synchronise both (NTP)`);
           return { note: `${detail}: synchronise both (NTP)` };
         } catch (error) {
-          throw error instanceof HttpFailure ? unreachable(error) : error;
+          throw error instanceof HttpFailure ? unreachable(origin, error) : error;
         } finally {
           http.close();
         }
@@ -232,25 +233,26 @@ function largeManifest(): Uint8Array {
 }
 
 /** Shakes hands with that address, as that host. */
-async function handshake(servername: string, host: string, port: number): Promise<{ readonly version: string; readonly expiresAt: Date }> {
+async function handshake(origin: URL, servername: string, host: string): Promise<{ readonly version: string; readonly expiresAt: Date }> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const port = Number(origin.port || 443);
   // A name is not sent for an address (RFC 6066, section 3).
   const socket: TLSSocket = connect(
     { host, port, ...(servername === host ? {} : { servername }), timeout: limits.requestTimeoutMs },
     resolve,
   );
-  socket.on('error', reject).on('timeout', () => socket.destroy(new HttpFailure('timeout', `${servername}: it does not answer`)));
+  socket.on('error', reject).on('timeout', () => socket.destroy(new HttpFailure('timeout', 'handshake: no answer')));
   try {
     await promise;
     return { version: socket.getProtocol() ?? 'TLS', expiresAt: new Date(socket.getPeerCertificate().valid_to) };
   } catch (error) {
-    throw unreachable(error instanceof HttpFailure ? error : failureOf(error, servername, true));
+    throw unreachable(origin, error instanceof HttpFailure ? error : failureOf(error, 'handshake', true));
   } finally {
     socket.destroy();
   }
 }
 
-function unreachable(failure: HttpFailure): ChainloopError {
+function unreachable({ host }: URL, failure: HttpFailure): ChainloopError {
   const advice: Readonly<Record<HttpFailure['reason'], string>> = {
     address: 'it must not be called',
     unknownHost: 'check the name',
@@ -260,5 +262,5 @@ function unreachable(failure: HttpFailure): ChainloopError {
     timeout: 'check that it runs, and that this server may connect to it',
   };
   const code: ErrorCode = failure.reason === 'address' ? 'REGISTRY_ERROR' : 'REGISTRY_UNAVAILABLE';
-  return new ChainloopError(code, `${failure.message}; ${advice[failure.reason]}`, { cause: failure });
+  return new ChainloopError(code, `storage ${host}: ${failure.message}; ${advice[failure.reason]}`, { cause: failure });
 }

@@ -89,6 +89,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'casBackend.add': ['own', () => ({ name: 'mine', repo: 'no repository' })],
   'casBackend.list': ['own', page],
   'casBackend.setDefault': ['foreign', ({ casBackend }) => ({ name: casBackend })],
+  'casBackend.setFallback': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.check': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.update': ['foreign', ({ casBackend }) => ({ name: casBackend, username: 'u', password: 'p' })],
   'casBackend.remove': ['foreign', ({ casBackend }) => ({ name: casBackend })],

@@ -7,6 +7,7 @@ import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './man
 import { createS3Client, type S3ClientOptions } from './s3-client.ts';
 import { readRange, readVerified } from './s3-download.ts';
 import { headObject, listObjects, putObject, readObject, removeObject } from './s3-objects.ts';
+import { createStaging } from './s3-staging.ts';
 import { createS3Uploads } from './s3-uploads.ts';
 import type { Descriptor, Manifest, Storage } from './storage.ts';
 
@@ -33,19 +34,17 @@ export function createS3Storage(options: {
   readonly partSizeBytes?: number | undefined;
   readonly copySizeBytes?: number | undefined;
 }): Storage {
-  const { organizationId, secrets, now = () => new Date(), partSizeBytes = limits.s3PartSizeBytes } = options;
+  const { organizationId, secrets, now = () => new Date() } = options;
+  const { partSizeBytes = limits.s3PartSizeBytes, copySizeBytes = limits.s3CopySizeBytes } = options;
   const client = createS3Client({ now, ...options.client, fetchPolicy: { ...fetchPolicy, ...options.client.fetchPolicy } });
   const { origin, bucket, prefix } = client.place;
   const blobKey = (digest: Digest): string => `blobs/sha256/${hexOf(digest)}`;
   const referrerKey = (subject: Digest, digest: Digest): string => `referrers/${hexOf(subject)}/${hexOf(digest)}`;
   const { close, ...uploads } = createS3Uploads({
-    client,
-    blobKey,
+    staging: createStaging({ client, blobKey, partSizeBytes, copySizeBytes }),
     secrets,
     context: `upload:${organizationId}:${origin}/${bucket}/${prefix}`,
     now,
-    partSizeBytes,
-    copySizeBytes: options.copySizeBytes ?? limits.s3CopySizeBytes,
   });
 
   async function put(key: string, content: Uint8Array | string, contentType?: string): Promise<void> {
