@@ -11,7 +11,7 @@ import { call } from '../../test/fakes/http-call.ts';
 import { listen } from '../../test/fakes/listen.ts';
 import { type FakeS3, type S3Fault, startS3 } from '../../test/fakes/s3.ts';
 import { signatureOf } from '../../test/fakes/s3-signature.ts';
-import { createSecrets } from '../secrets.ts';
+import { createSecrets } from '../sealing.ts';
 import { checkStorage } from './check.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
 import { createS3Storage } from './s3.ts';
