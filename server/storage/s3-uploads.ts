@@ -110,8 +110,10 @@ export function createS3Uploads(options: {
     },
     async uploadStatus(sealed) {
       const session = find(sealed);
-      if (!session.sending) await locate(session);
-      return publicUpload(session);
+      return session.turns.take(nothing(), async () => {
+        await locate(session);
+        return publicUpload(session);
+      });
     },
     async append(sealed, offset, body) {
       const session = find(sealed);
