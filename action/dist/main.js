@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-XBV77W45.js";await i("main");
+import{L as i}from"./chunk-2NDETJSQ.js";await i("main");
