@@ -18,6 +18,17 @@ export type Context = {
 /** Rows that belong together; a word of the command line selects them. */
 export type Group = (context: Context) => AsyncGenerator<Row>;
 
+/** The rows of a part of a group; what breaks it off is a row too, and keeps no other part from being measured. */
+export async function* part(name: string, rows: AsyncGenerator<Row>): AsyncGenerator<Row> {
+  try {
+    yield* rows;
+  } catch (error) {
+    process.stderr.write(`  ${name} FAILED: ${error instanceof Error ? error.stack : error}\n`);
+    const [reason = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    yield { type: 'failed', name: `${name}: what was to come`, reason: reason.slice(0, 200) };
+  }
+}
+
 const present = {
   curl: () => runs('curl'),
   openssl: () => runs('openssl', 'version'),
@@ -25,6 +36,9 @@ const present = {
   'docker-registry': () => runs('docker-registry'),
   postgresql: () => postgresBin() !== undefined,
   pgbench: () => pgbench() !== undefined,
+  gh: () => runs('gh'),
+  'in-toto-run': () => runs('in-toto-run'),
+  'in-toto-verify': () => runs('in-toto-verify'),
 } as const;
 export type Program = keyof typeof present;
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { bundled } from './bundled.ts';
 import { type Group, missing } from './context.ts';
-import { randomFile } from './files.ts';
+import { newKey, randomFile } from './files.ts';
 import { pairs, timed } from './measure.ts';
 import { compared } from './report.ts';
 
@@ -18,5 +18,13 @@ export const digest: Group = async function* ({ home, runs }) {
     unit: 's',
     reference: 'openssl dgst',
     goal: { of: 'ratio', atMost: 1 },
+  });
+  const lacking = missing('in-toto-run');
+  if (lacking.length > 0) return yield { type: 'skipped', name: `${name}, beside in-toto-run`, missing: lacking };
+  const toto = timed({ program: 'in-toto-run', args: ['-n', 'bench', '--signing-key', await newKey(home), '-p', file, '-x'], cwd: home });
+  yield compared(name, await pairs(runs.long, ours, toto), {
+    unit: 's',
+    reference: 'in-toto-run',
+    goal: { of: 'ratio', atMost: 0.6 },
   });
 };

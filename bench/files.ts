@@ -1,4 +1,4 @@
-import { createHash, randomFillSync } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomFillSync } from 'node:crypto';
 import { copyFile, mkdir, open, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { files } from '../core/adapters/files.ts';
@@ -25,6 +25,14 @@ export async function sparseFile(path: string, sizeBytes: number): Promise<void>
 export async function changeFile(path: string): Promise<void> {
   await using file = await open(path, 'r+');
   await file.write(randomFillSync(Buffer.alloc(32)), 0, 32, 0);
+}
+
+/** A new private key in that folder. */
+export async function newKey(directory: string): Promise<string> {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const path = join(directory, 'bench.key');
+  await writeFile(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  return path;
 }
 
 /** An OCI image layout with one image, tagged `v1`, whose layers are these files. */

@@ -1,65 +1,85 @@
-import { mkdtempDisposable } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildPackage } from '../test/fakes/package.ts';
 import { action } from './action.ts';
 import { api } from './api.ts';
-import type { Context, Group } from './context.ts';
+import { type Group, part } from './context.ts';
 import { digest } from './digest.ts';
+import { document } from './document.ts';
+import { journey } from './journey.ts';
 import { lists } from './lists.ts';
+import { machine } from './machine.ts';
 import { packed } from './package.ts';
 import { push } from './push.ts';
 import { type Row, table, verdict } from './report.ts';
 import { scrape } from './scrape.ts';
+import { small } from './small.ts';
 import { start } from './start.ts';
 import { upload } from './upload.ts';
+import { verify } from './verify.ts';
 
-// `npm run bench`: what the product costs, beside what else does the job, in the same run on the same machine. Words select groups of rows:
-// `npm run bench -- start upload`. --quick takes fewer runs and smaller sizes, --output json prints JSON alone. A slow figure is no failure.
+// `npm run bench`: what the product costs, beside what else does the job, in the same run on the same machine, and docs/performance.md of it.
+// Words select groups of rows, by name or goal, and write no file: `npm run bench -- start G3`. --quick takes fewer runs and smaller sizes,
+// --output json prints JSON alone. A slow figure is no failure; a group that breaks off is, and keeps no other from being measured.
 
-const groups: Readonly<Record<string, Group>> = { start, package: packed, action, digest, upload, push, lists, api, scrape };
+const groups: readonly { readonly name: string; readonly goals: readonly string[]; readonly about: string; readonly rows: Group }[] = [
+  { name: 'start', goals: ['G8'], about: 'Start of the command line', rows: start },
+  { name: 'package', goals: [], about: 'The package for CI jobs', rows: packed },
+  { name: 'action', goals: ['G9'], about: 'The GitHub Action', rows: action },
+  { name: 'digest', goals: ['G1'], about: 'A large file', rows: digest },
+  { name: 'small', goals: ['G2'], about: 'Many small files', rows: small },
+  { name: 'upload', goals: ['G3', 'G4', 'G5', 'G6', 'G7'], about: 'Bytes, from a file to storage and back', rows: upload },
+  { name: 'journey', goals: [], about: 'An attestation from end to end', rows: journey },
+  { name: 'verify', goals: ['G15'], about: 'Verification', rows: verify },
+  { name: 'push', goals: ['G10'], about: 'Recording a run', rows: push },
+  { name: 'lists', goals: ['G11', 'G12', 'G13'], about: 'Asking, when there is much', rows: lists },
+  { name: 'api', goals: ['G14'], about: 'The API', rows: api },
+  { name: 'scrape', goals: [], about: 'Metrics', rows: scrape },
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { quick: { type: 'boolean', default: false }, output: { type: 'string', default: 'table' } },
 });
-const unknown = positionals.filter((word) => groups[word] === undefined);
-if (unknown.length > 0 || !['table', 'json'].includes(values.output)) {
-  process.stderr.write(`usage: npm run bench -- [--quick] [--output table|json] [${Object.keys(groups).join('|')}]…\n`);
+const words = groups.flatMap(({ name, goals }) => [name, ...goals]);
+if (positionals.some((word) => !words.includes(word)) || !['table', 'json'].includes(values.output)) {
+  process.stderr.write(`usage: npm run bench -- [--quick] [--output table|json] [${words.join('|')}]…\n`);
   process.exit(2);
 }
-
 const json = values.output === 'json';
-const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, ${process.platform}, Node ${process.version}`;
-const date = new Date().toISOString().slice(0, 16);
-if (!json) process.stdout.write(`${date} UTC, ${machine}${values.quick ? ', --quick' : ''}\n`);
+const say = (text: string): unknown => json || process.stdout.write(text);
+const startedAt = performance.now();
+const date = new Date().toISOString().slice(0, 10);
+const description = machine();
+say(`${date}${values.quick ? ', --quick' : ''}\n${description.map((pair) => pair.join(': ')).join('\n')}\n`);
 
 await using installed = await buildPackage();
 await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-bench-'));
-const context: Context = {
-  installed,
-  home: folder.path,
-  quick: values.quick,
-  runs: values.quick ? { short: 5, long: 3 } : { short: 15, long: 7 },
-};
-
-const rows: (Row & { readonly group: string })[] = [];
-for (const [name, group] of Object.entries(groups)) {
-  if (positionals.length > 0 && !positionals.includes(name)) continue;
+const results: { readonly name: string; readonly about: string; readonly rows: readonly Row[] }[] = [];
+for (const { name, goals, about, rows } of groups) {
+  if (positionals.length > 0 && ![name, ...goals].some((word) => positionals.includes(word))) continue;
+  const home = join(folder.path, name);
+  await mkdir(home);
+  const runs = values.quick ? { short: 5, long: 3 } : { short: 15, long: 7 };
   const own: Row[] = [];
-  for await (const row of group(context)) {
+  for await (const row of part(name, rows({ installed, home, quick: values.quick, runs }))) {
     own.push(row);
-    rows.push({ group: name, ...row });
     process.stderr.write(`  ${name}: ${row.name}\n`);
   }
-  if (!json) process.stdout.write(`\n${name}\n${table(own)}`);
+  results.push({ name, about, rows: own });
+  say(`\n${about}\n${table(own)}`);
 }
 
-const skipped = rows.filter((row) => row.type === 'skipped');
-if (json)
-  process.stdout.write(`${JSON.stringify({ date, machine, rows: rows.map((row) => ({ ...row, verdict: verdict(row) })) }, null, 2)}\n`);
-else if (skipped.length > 0) {
-  process.stdout.write(`\n${skipped.length} ROWS WERE SKIPPED, because programs are missing on this machine:\n`);
-  for (const row of skipped) process.stdout.write(`  ${row.group}: ${row.name}: ${row.missing.join(', ')}\n`);
+const minutes = Math.ceil((performance.now() - startedAt) / 60_000);
+if (json) {
+  const rows = results.flatMap(({ name, rows }) => rows.map((row) => ({ group: name, ...row, verdict: verdict(row) })));
+  process.stdout.write(`${JSON.stringify({ date, machine: Object.fromEntries(description), rows }, null, 2)}\n`);
 }
+if (positionals.length === 0) {
+  const text = document({ date, quick: values.quick, minutes, machine: description, groups: results });
+  await writeFile(join(import.meta.dirname, '..', 'docs', 'performance.md'), text);
+  say(`\ndocs/performance.md is written, after ${minutes} minutes\n`);
+}
+process.exitCode = results.some(({ rows }) => rows.some(({ type }) => type === 'failed')) ? 1 : 0;

@@ -49,11 +49,14 @@ export async function rounds(
   }));
 }
 
-/** Seconds that a command takes. Its peak of resident memory, in bytes, is added to `peaks`. */
-export function timed(command: Command, options: { readonly before?: () => Promise<void>; readonly peaks?: number[] } = {}) {
+/** Seconds that a command takes, after what is to be done before. Its peak of resident memory, in bytes, is added to `peaks`. */
+export function timed(
+  command: Command | (() => Command),
+  options: { readonly before?: () => Promise<void>; readonly peaks?: number[] } = {},
+) {
   return async (): Promise<number> => {
     await options.before?.();
-    const { seconds, peakBytes } = await run(command);
+    const { seconds, peakBytes } = await run(typeof command === 'function' ? command() : command);
     if (peakBytes !== undefined) options.peaks?.push(peakBytes);
     return seconds;
   };

@@ -17,9 +17,11 @@ export type Row =
       readonly goal?: Goal | undefined;
       readonly note?: string | undefined;
     }
-  | { readonly type: 'skipped'; readonly name: string; readonly missing: readonly string[] };
+  | { readonly type: 'skipped'; readonly name: string; readonly missing: readonly string[] }
+  /** What broke off before it had a figure. */
+  | { readonly type: 'failed'; readonly name: string; readonly reason: string };
 
-export type Verdict = 'met' | 'missed' | 'noisy' | 'no goal' | 'skipped';
+export type Verdict = 'met' | 'missed' | 'noisy' | 'no goal' | 'skipped' | 'failed';
 
 /** A row from pairs of one unit. */
 export function compared(
@@ -41,12 +43,18 @@ export function compared(
 
 /** Whether the goal was met. A reference that alone spreads more than 2x says nothing about us. */
 export function verdict(row: Row): Verdict {
-  if (row.type === 'skipped') return 'skipped';
+  if (row.type !== 'measured') return row.type;
   if (row.reference !== undefined && row.reference.max > 2 * row.reference.min) return 'noisy';
   if (row.goal === undefined) return 'no goal';
-  const value = row.goal.of === 'ours' ? row.ours.median : (row.ratio?.median ?? Number.NaN);
-  const met = 'atMost' in row.goal ? value <= row.goal.atMost : value >= row.goal.atLeast;
-  return met ? 'met' : 'missed';
+  return shortfall(row) <= 0 ? 'met' : 'missed';
+}
+
+/** By which share of its goal a row falls short: 0.2 is a fifth too slow or too large. Not above 0 where the goal is met. */
+export function shortfall(row: Row): number {
+  if (row.type !== 'measured' || row.goal === undefined) return Number.NaN;
+  const { goal, ours, ratio } = row;
+  const value = goal.of === 'ours' ? ours.median : (ratio?.median ?? Number.NaN);
+  return 'atMost' in goal ? value / goal.atMost - 1 : 1 - value / goal.atLeast;
 }
 
 const widths = { what: 38, ours: 10, reference: 21, ratio: 17, goal: 8 } as const;
@@ -57,12 +65,13 @@ export function table(rows: readonly Row[]): string {
     line('WHAT', 'OURS', 'REFERENCE', 'RATIO (MIN-MAX)', 'GOAL', ''),
     ...rows.map((row) => {
       if (row.type === 'skipped') return line(row.name, 'SKIPPED', `not installed: ${row.missing.join(', ')}`, '', '', '');
+      if (row.type === 'failed') return line(row.name, 'FAILED', row.reason, '', '', '');
       const { name, ours, reference, ratio, goal, note } = row;
       return line(
         note === undefined ? name : `${name} (${note})`,
         text(ours.median, ours.unit),
         reference === undefined ? '' : `${text(reference.median, reference.unit)} ${reference.name}`,
-        ratio === undefined ? '' : `${short(ratio.median)} (${short(ratio.min)}-${short(ratio.max)})`,
+        ratioText(ratio),
         goalText(row),
         goal === undefined && verdict(row) !== 'noisy' ? '' : verdict(row),
       );
@@ -70,11 +79,17 @@ export function table(rows: readonly Row[]): string {
   ].join('');
 }
 
-function goalText(row: Row): string {
-  if (row.type === 'skipped' || row.goal === undefined) return '';
+/** `<= 1.30`, or nothing. */
+export function goalText(row: Row): string {
+  if (row.type !== 'measured' || row.goal === undefined) return '';
   const { goal, ours } = row;
   const [sign, value] = 'atMost' in goal ? ['<=', goal.atMost] : ['>=', goal.atLeast];
   return `${sign} ${goal.of === 'ours' ? text(value, ours.unit) : short(value)}`;
+}
+
+/** `1.20 (1.10-1.40)`, or nothing. */
+export function ratioText(ratio: Spread | undefined): string {
+  return ratio === undefined ? '' : `${short(ratio.median)} (${short(ratio.min)}-${short(ratio.max)})`;
 }
 
 /** One row, its cells wrapped at words. */

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startInstalledServer } from '../test/fakes/installed-server.ts';
 import { run } from '../test/fakes/process.ts';
-import type { Group } from './context.ts';
+import { type Group, missing } from './context.ts';
 import { pairs, timed } from './measure.ts';
 import { compared } from './report.ts';
 
@@ -22,5 +22,17 @@ export const start: Group = async function* ({ installed, home, runs }) {
       reference: 'node -e 0',
       goal: { of: 'ratio', atMost: 1.3 },
     });
+  }
+  const version = timed(command('--version'));
+  const peers = [
+    { program: 'gh', words: ['--version'], goal: { of: 'ratio', atMost: 0.8 } },
+    { program: 'in-toto-verify', words: ['--help'], goal: undefined },
+  ] as const;
+  for (const { program, words, goal } of peers) {
+    const reference = `${program} ${words.join(' ')}`;
+    const name = `G8 chainloop --version, beside ${program}`;
+    const absent = missing(program);
+    if (absent.length > 0) yield { type: 'skipped', name, missing: absent };
+    else yield compared(name, await pairs(runs.short, version, timed({ program, args: words })), { unit: 's', reference, goal });
   }
 };

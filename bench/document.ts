@@ -1,0 +1,85 @@
+import { goalText, type Row, ratioText, shortfall, text, verdict } from './report.ts';
+
+/** One run of everything that was asked for. */
+export type Results = {
+  /** `2026-11-23`. */
+  readonly date: string;
+  readonly quick: boolean;
+  readonly minutes: number;
+  /** What it ran on, and what was measured beside: a name, and what it is. */
+  readonly machine: readonly (readonly [string, string])[];
+  readonly groups: readonly { readonly about: string; readonly rows: readonly Row[] }[];
+};
+
+/** docs/performance.md. */
+export function document({ date, quick, minutes, machine, groups }: Results): string {
+  const rows = groups.flatMap((group) => group.rows);
+  const count = (wanted: ReturnType<typeof verdict>): number => rows.filter((row) => verdict(row) === wanted).length;
+  const missed = rows.filter((row) => verdict(row) === 'missed');
+  return `# Performance
+
+What Chainloop costs, beside what else does the job, in the same run on the same machine. Written by
+
+\`\`\`sh
+npm run bench              # all of it, ${minutes} minutes here, and this file; --quick takes a fraction of that
+npm run bench -- G11 api   # one goal or group, on the terminal alone
+\`\`\`
+
+on ${date}, ${quick ? 'with --quick: fewer runs and smaller sizes' : 'in full'}.
+
+| | |
+| --- | --- |
+${machine.map((pair) => `| ${pair.map(cell).join(' | ')} |`).join('\n')}
+
+Ours and the reference are measured in turn, A B A B, after one of each that does not count. The ratio is the median of the ratios of these pairs,
+with the least and the greatest; ours and the reference are medians of their own. A row is **noisy**, and claims nothing, when the reference
+alone spreads more than twofold. Bytes go over loopback, so networks only make differences smaller.
+
+${count('met')} goals are met, ${count('missed')} missed, ${count('noisy')} too noisy to say${count('skipped') + count('failed') === 0 ? '' : `; ${count('skipped')} rows lack a program, ${count('failed')} failed`}.
+${missed.length === 0 ? '' : `\nWhere we fall short:\n\n${missed.map((row) => `- ${cell(row.name)}: ${short(row)}`).join('\n')}\n`}
+${groups.map(({ about, rows }) => `## ${about}\n\n${markdown(rows)}`).join('\n')}`;
+}
+
+function markdown(rows: readonly Row[]): string {
+  const head = ['What', 'Ours', 'Reference', 'Ratio (least-greatest)', 'Goal', ''];
+  return [head, head.map(() => '---'), ...rows.map(cells)].map((line) => `| ${line.map(cell).join(' | ')} |\n`).join('');
+}
+
+function cells(row: Row): readonly string[] {
+  if (row.type === 'skipped') return [row.name, '', `not installed: ${row.missing.join(', ')}`, '', '', 'not measured'];
+  if (row.type === 'failed') return [row.name, '', row.reason, '', '', 'failed'];
+  const { name, note, ours, reference, ratio } = row;
+  return [
+    note === undefined ? name : `${name} (${note})`,
+    text(ours.median, ours.unit),
+    reference === undefined ? '' : `${text(reference.median, reference.unit)} ${reference.name}`,
+    ratioText(ratio),
+    goalText(row),
+    said(row),
+  ];
+}
+
+function said(row: Row): string {
+  switch (verdict(row)) {
+    case 'met':
+      return 'met';
+    case 'missed':
+      return `**${short(row)}**`;
+    case 'noisy':
+      return 'noisy';
+    case 'no goal':
+    case 'skipped':
+    case 'failed':
+      return '';
+  }
+}
+
+function short(row: Row): string {
+  const share = shortfall(row) * 100;
+  return `missed by ${share < 10 ? share.toFixed(1) : share.toFixed(0)} %`;
+}
+
+/** One line, in which nothing ends a cell. */
+function cell(value: string): string {
+  return value.trim().replaceAll(/\s+/g, ' ').replaceAll('|', '\\|').replaceAll('<=', '≤').replaceAll('>=', '≥');
+}
