@@ -46,7 +46,9 @@ export function createJudge(root: TrustRootText): TrustRoot['judge'] {
       },
     );
     try {
-      verifier.verify(entityOf(content));
+      const entity = entityOf(content);
+      if (entity.key.$case === 'certificate') encodeOnce(entity.key.certificate.root);
+      verifier.verify(entity);
     } catch (error) {
       throw translated(error);
     }
@@ -54,9 +56,22 @@ export function createJudge(root: TrustRootText): TrustRoot['judge'] {
   };
 }
 
+/** A certificate as the library has it, or a part of one. */
+type Encoding = { readonly subs: readonly Encoding[]; toDER(): Buffer };
+
+/** The library encodes a certificate again each time that it compares it, 24 times in one verification: three quarters of the time. */
+function encodeOnce(encoding: Encoding): void {
+  for (const part of encoding.subs) encodeOnce(part);
+  const der = encoding.toDER();
+  encoding.toDER = () => der;
+}
+
 function createMaterial(root: TrustRootText) {
   try {
-    return toTrustMaterial(TrustedRoot.fromJSON(root));
+    const material = toTrustMaterial(TrustedRoot.fromJSON(root));
+    for (const { certChain } of [...material.certificateAuthorities, ...material.timestampAuthorities])
+      for (const certificate of certChain) encodeOnce(certificate.root);
+    return material;
   } catch (cause) {
     throw new ChainloopError('TRUST_ROOT_INVALID', 'trusted root: a certificate or key in it cannot be decoded', { cause });
   }
