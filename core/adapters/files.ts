@@ -28,10 +28,11 @@ export const files: Files = { open: async (path, mediaType) => openEvidence(path
 function openEvidence(path: string, mediaType: string): EvidenceFile {
   const { descriptor, stats } = openRegular(path);
   const sizeBytes = Number(stats.size);
+  const isSmall = sizeBytes <= smallSizeBytes;
   let digest: Promise<Digest> | undefined;
 
   async function assertUnchanged(): Promise<void> {
-    const now = await statAsync(descriptor);
+    const now = isSmall ? fstatSync(descriptor, { bigint: true }) : await statAsync(descriptor);
     if (now.size !== stats.size || now.mtimeNs !== stats.mtimeNs || now.ino !== stats.ino) throw changed(path);
   }
 
@@ -60,7 +61,7 @@ function openEvidence(path: string, mediaType: string): EvidenceFile {
   }
 
   async function computeDigest(): Promise<Digest> {
-    if (sizeBytes <= smallSizeBytes) {
+    if (isSmall) {
       // One byte more than there should be, to see growth.
       const bytes = Buffer.allocUnsafe(sizeBytes + 1);
       const bytesRead = readSync(descriptor, bytes, 0, bytes.length, 0);
@@ -83,7 +84,7 @@ function openEvidence(path: string, mediaType: string): EvidenceFile {
     },
     read: readPieces,
     assertUnchanged,
-    [Symbol.asyncDispose]: () => closeAsync(descriptor),
+    [Symbol.asyncDispose]: async () => (isSmall ? closeSync(descriptor) : closeAsync(descriptor)),
   };
 }
 
