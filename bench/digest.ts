@@ -1,17 +1,17 @@
 import { join } from 'node:path';
 import { bundled } from './bundled.ts';
 import { type Group, missing } from './context.ts';
-import { newKey, randomFile } from './files.ts';
+import { large, largeBytes, newKey, randomFile } from './files.ts';
 import { pairs, timed } from './measure.ts';
 import { compared } from './report.ts';
 
 /** G1: the digest of a large file that is in the page cache. */
-export const digest: Group = async function* ({ home, runs }) {
-  const name = 'G1 digest of 1 GiB, whole process';
+export const digest: Group = async function* ({ home, quick, runs }) {
+  const name = `G1 digest of ${large({ quick })}, whole process`;
   const absent = missing('openssl');
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
   const file = join(home, 'digest');
-  await randomFile(file, 1024 ** 3);
+  await randomFile(file, largeBytes({ quick }));
   const ours = timed({ program: process.execPath, args: [await bundled('digest', home), file] });
   const openssl = timed({ program: 'openssl', args: ['dgst', '-sha256', file] });
   yield compared(name, await pairs(runs.long, ours, openssl), {

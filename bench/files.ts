@@ -6,6 +6,16 @@ import { hexOf } from '../core/digest.ts';
 
 const blockSizeBytes = 1024 ** 2;
 
+/** What a large file is. */
+export function largeBytes({ quick }: { readonly quick: boolean }): number {
+  return quick ? 256 * 1024 ** 2 : 1024 ** 3;
+}
+
+/** The same, for people. */
+export function large({ quick }: { readonly quick: boolean }): string {
+  return quick ? '256 MiB' : '1 GiB';
+}
+
 /** A file that no part of is like another. */
 export async function randomFile(path: string, sizeBytes: number): Promise<void> {
   await using file = await open(path, 'w');

@@ -3,41 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildPackage } from '../test/fakes/package.ts';
-import { action } from './action.ts';
-import { api } from './api.ts';
-import { type Group, part } from './context.ts';
-import { digest } from './digest.ts';
+import { part } from './context.ts';
 import { document } from './document.ts';
-import { journey } from './journey.ts';
-import { lists } from './lists.ts';
+import { groups } from './groups.ts';
 import { machine } from './machine.ts';
-import { packed } from './package.ts';
-import { push } from './push.ts';
 import { type Row, table, verdict } from './report.ts';
-import { scrape } from './scrape.ts';
-import { small } from './small.ts';
-import { start } from './start.ts';
-import { upload } from './upload.ts';
-import { verify } from './verify.ts';
 
 // `npm run bench`: what the product costs, beside what else does the job, in the same run on the same machine, and docs/performance.md of it.
 // Words select groups of rows, by name or goal, and write no file: `npm run bench -- start G3`. --quick takes fewer runs and smaller sizes,
 // --output json prints JSON alone. A slow figure is no failure; a group that breaks off is, and keeps no other from being measured.
-
-const groups: readonly { readonly name: string; readonly goals: readonly string[]; readonly about: string; readonly rows: Group }[] = [
-  { name: 'start', goals: ['G8'], about: 'Start of the command line', rows: start },
-  { name: 'package', goals: [], about: 'The package for CI jobs', rows: packed },
-  { name: 'action', goals: ['G9'], about: 'The GitHub Action', rows: action },
-  { name: 'digest', goals: ['G1'], about: 'A large file', rows: digest },
-  { name: 'small', goals: ['G2'], about: 'Many small files', rows: small },
-  { name: 'upload', goals: ['G3', 'G4', 'G5', 'G6', 'G7'], about: 'Bytes, from a file to storage and back', rows: upload },
-  { name: 'journey', goals: [], about: 'An attestation from end to end', rows: journey },
-  { name: 'verify', goals: ['G15'], about: 'Verification', rows: verify },
-  { name: 'push', goals: ['G10'], about: 'Recording a run', rows: push },
-  { name: 'lists', goals: ['G11', 'G12', 'G13'], about: 'Asking, when there is much', rows: lists },
-  { name: 'api', goals: ['G14'], about: 'The API', rows: api },
-  { name: 'scrape', goals: [], about: 'Metrics', rows: scrape },
-];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

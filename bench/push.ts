@@ -14,7 +14,8 @@ import { type Attested, type NewRun, openRun, pushRun } from '../db/run-states.t
 import { createWorkflow } from '../db/workflows.ts';
 import { type InstalledServer, startInstalledServer } from '../test/fakes/installed-server.ts';
 import { startJob, text } from '../test/fakes/job.ts';
-import { type Context, type Group, missing, openPostgres, pgbench } from './context.ts';
+import { startPostgres } from '../test/fakes/postgres.ts';
+import { type Context, type Group, missing, openPostgres, part, pgbench } from './context.ts';
 import { contractContent } from './contract-content.ts';
 import { load, pairs, spread } from './measure.ts';
 import { post } from './post.ts';
@@ -30,27 +31,31 @@ const runner = { type: 'GITHUB_ACTION', url: 'https://ci.example.com/runs/1', au
 export const push: Group = async function* (context) {
   await using postgres = await openPostgres();
   if (postgres === undefined) yield { type: 'skipped', name: 'G10 on PostgreSQL', missing: missing('postgresql') };
-  else yield* store(context, await postgres.createDatabase());
-  yield* storeAlone(context);
-  if (postgres !== undefined) {
-    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl: await postgres.createDatabase() });
-    yield* overHttp(context, server, 'PostgreSQL');
+  else {
+    yield* part('G10', store(context, await postgres.createDatabase(), 'disk'));
+    await using unsynced = await startPostgres();
+    yield* part('G10 without fsync', store(context, await unsynced.createDatabase(), 'no fsync'));
   }
-  await using server = await startInstalledServer({ bin: context.installed.bin });
-  yield* overHttp(context, server, 'PGlite');
+  yield* part('PGlite', storeAlone(context));
+  for (const database of ['PostgreSQL', 'PGlite'] as const) {
+    if (database === 'PostgreSQL' && postgres === undefined) continue;
+    const databaseUrl = database === 'PGlite' ? undefined : await postgres?.createDatabase();
+    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl });
+    yield* part(`over HTTP, ${database}`, overHttp(context, server, database));
+  }
 };
 
 /** The functions of db/ beside pgbench, which sends the same SQL: the fastest that PostgreSQL can be asked. */
-async function* store({ home, quick, runs }: Context, databaseUrl: string): AsyncGenerator<Row> {
+async function* store({ home, quick, runs }: Context, databaseUrl: string, where: string): AsyncGenerator<Row> {
   await using database = await connect({ databaseUrl });
   const { organizationId, workflowIds, once } = await filled(database);
-  const seconds = quick ? 2 : 4;
+  const seconds = quick ? 2 : 3;
   const program = pgbench();
   if (program === undefined) {
     yield { type: 'skipped', name: 'G10 beside pgbench', missing: ['pgbench'] };
     return;
   }
-  const script = join(home, 'push.sql');
+  const script = join(home, `push-${where.replace(' ', '-')}.sql`);
   await writeFile(script, await pushScript(organizationId, workflowIds));
   for (const clients of clientCounts) {
     const reference = async (): Promise<number> => {
@@ -61,7 +66,7 @@ async function* store({ home, quick, runs }: Context, databaseUrl: string): Asyn
       return Number(tps);
     };
     const measured = await pairs(runs.long, async () => (await load(clients, seconds, once)).perSecond, reference);
-    yield compared(`G10 open and push a run, db/, ${clients} clients`, measured, {
+    yield compared(`G10 open and push a run, db/, ${where}, ${clients} clients`, measured, {
       unit: '/s',
       reference: 'pgbench',
       goal: { of: 'ratio', atLeast: goals[clients] ?? 0 },

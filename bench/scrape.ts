@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { startInstalledServer } from '../test/fakes/installed-server.ts';
 import { type Group, missing, openPostgres } from './context.ts';
-import { spread, times } from './measure.ts';
+import { pairs, spread, times } from './measure.ts';
+import { compared } from './report.ts';
 
 const workflowCount = 5_000;
 /** The server keeps the counts of runs for 5 s. */
 const countsLifetimeMs = 5_000;
 
 /** What Prometheus costs, when there are thousands of workflows. */
-export const scrape: Group = async function* ({ installed, quick }) {
+export const scrape: Group = async function* ({ installed, quick, runs }) {
   const name = `scrape of /metrics, ${workflowCount.toLocaleString('en')} workflows`;
   const absent = missing('postgresql');
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
@@ -27,16 +28,24 @@ export const scrape: Group = async function* ({ installed, quick }) {
     select org_id, project_id, contract_id, 'w' || i, i, i from workflows, generate_series(2, ${workflowCount}) i`,
   );
   await admin.end();
-  let sizeBytes = 0;
+  let text = '';
   const ask = async (): Promise<void> => {
-    sizeBytes = (await (await fetch(`${server.url}/metrics`)).text()).length;
+    text = await (await fetch(`${server.url}/metrics`)).text();
   };
   const first: number[] = [];
   for (let index = 0; index < (quick ? 2 : 5); index++) {
     await sleep(countsLifetimeMs + 100);
     first.push(...(await times(1, ask)));
   }
-  const size = `${(sizeBytes / 1e6).toFixed(1)} MB`;
+  const lines = text
+    .split('\n')
+    .map((line) => ({ series: line.slice(0, line.lastIndexOf(' ')), value: line.slice(line.lastIndexOf(' ')) }));
+  const write = async (): Promise<Buffer> => Buffer.from(lines.map(({ series, value }) => `${series}${value}\n`).join(''));
+  const size = `${lines.length.toLocaleString('en')} lines, ${(text.length / 1e6).toFixed(1)} MB`;
   yield { type: 'measured', name: `${name}, counts read anew`, ours: { ...spread(first), unit: 'ms' }, note: size };
-  yield { type: 'measured', name: `${name}, counts kept`, ours: { ...spread(await times(50, ask)), unit: 'ms' }, note: size };
+  const median = (call: () => Promise<unknown>) => async () => spread(await times(20, call)).median;
+  yield compared(`${name}, counts kept`, await pairs(runs.long, median(ask), median(write)), {
+    ...{ unit: 'ms', reference: 'the same lines joined' },
+    note: `${size}, over HTTP`,
+  });
 };

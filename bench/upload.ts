@@ -1,42 +1,34 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtempDisposable, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { files } from '../core/adapters/files.ts';
-import { startRegistry } from '../test/fakes/docker-registry.ts';
 import { type InstalledServer, startInstalledServer } from '../test/fakes/installed-server.ts';
 import { peakOf, resetPeak, said, tellsMemory } from '../test/fakes/process.ts';
 import { bundled } from './bundled.ts';
 import { type Context, type Group, missing, openPostgres, part } from './context.ts';
-import { changeFile, randomFile, sparseFile, writeLayout } from './files.ts';
+import { changeFile, large, largeBytes, randomFile, sparseFile } from './files.ts';
 import { pairs, rounds, spread, timed } from './measure.ts';
 import { compared, type Row } from './report.ts';
 
 const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
 
-/** G3 to G7: bytes, from a file to storage and back. */
+/** G3, G6 and G7: bytes, from a file to the control plane's own storage and back. */
 export const upload: Group = async function* (context) {
   const file = join(context.home, 'upload');
-  await randomFile(file, gibibyte);
+  await randomFile(file, largeBytes(context));
   yield* part('G3', toSink(context, file));
   await using postgres = await openPostgres();
-  {
-    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl: await postgres?.createDatabase() });
-    yield* part('G3 on disk', toDisk(context, server, file));
-    yield* part('G7', back(context, server, file));
-    yield* part('G6', memory(context, server, postgres !== undefined));
-  }
   await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl: await postgres?.createDatabase() });
-  yield* part('G4', toRegistry(context, server, file));
-  yield* part('G5', manyBlobs(context));
+  yield* part('G3 on disk', toDisk(context, server, file));
+  yield* part('G7', back(context, server, file));
+  yield* part('G6', memory(context, server, postgres !== undefined));
 };
 
 /** Without a registry: what the client itself costs. */
-async function* toSink({ home, runs }: Context, file: string): AsyncGenerator<Row> {
-  const name = 'G3 upload 1 GiB, hashed on the way, to a sink';
+async function* toSink({ home, quick, runs }: Context, file: string): AsyncGenerator<Row> {
+  const name = `G3 upload ${large({ quick })}, hashed on the way, to a sink`;
   const absent = missing('curl', 'openssl');
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
   const sink = spawn(process.execPath, [await bundled('sink', home)], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -57,9 +49,9 @@ async function* toSink({ home, runs }: Context, file: string): AsyncGenerator<Ro
   }
 }
 
-async function* toDisk({ runs, installed }: Context, server: InstalledServer, file: string): AsyncGenerator<Row> {
+async function* toDisk({ quick, runs, installed }: Context, server: InstalledServer, file: string): AsyncGenerator<Row> {
   const absent = missing('openssl');
-  const name = 'G3 upload 1 GiB through the gateway to disk';
+  const name = `G3 upload ${large({ quick })} through the gateway to disk`;
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
   const before = async () => {
     await changeFile(file);
@@ -78,8 +70,8 @@ async function* toDisk({ runs, installed }: Context, server: InstalledServer, fi
   yield compared('the same file again, which is there', await pairs(runs.long, again, openssl), { unit: 's', reference: 'openssl dgst' });
 }
 
-async function* back({ home, runs, installed }: Context, server: InstalledServer, path: string): AsyncGenerator<Row> {
-  const name = 'G7 download 1 GiB, verify, rename';
+async function* back({ home, quick, runs, installed }: Context, server: InstalledServer, path: string): AsyncGenerator<Row> {
+  const name = `G7 download ${large({ quick })}, verify, rename`;
   const absent = missing('curl', 'openssl');
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
   await using file = await files.open(path);
@@ -163,87 +155,9 @@ async function* memory({ home, quick, installed }: Context, server: InstalledSer
   await rm(path);
 }
 
-/** G4: docker-registry in memory, by three ways. */
-async function* toRegistry({ home, runs, installed }: Context, server: InstalledServer, file: string): AsyncGenerator<Row> {
-  const name = 'G4 upload 1 GiB to docker-registry in memory';
-  const absent = missing('docker-registry', 'skopeo');
-  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
-  await using data = await mkdtempDisposable(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'chainloop-bench-'));
-  await using registry = await startRegistry({ dataDir: data.path });
-  await server.cli(['cas-backend', 'add', 'oci', '--name', 'main', '--repo', `${registry.host}/evidence`, '--insecure']);
-  const before = async () => {
-    await changeFile(file);
-    await rm(join(data.path, 'docker'), { recursive: true, force: true });
-  };
-  const layout = join(home, 'layout');
-  const direct = timed({ program: process.execPath, args: [await bundled('upload', home), registry.origin, 'direct', file] }, { before });
-  const gateway = timed(cli(installed.bin, server, 'artifact', 'upload', '-f', file), { before });
-  const skopeo = timed(skopeoCopy(layout, registry.host), {
-    before: async () => {
-      await before();
-      await writeLayout(layout, [file]);
-    },
-  });
-  resetPeak(server.pid);
-  const [withSkopeo, withDirect] = await rounds(runs.long, gateway, [skopeo, direct]);
-  if (withDirect !== undefined && withSkopeo !== undefined) {
-    yield compared('G4 1 GiB through the gateway to docker-registry', withDirect, {
-      unit: 's',
-      reference: 'our client, directly',
-      goal: { of: 'ratio', atMost: 1.25 },
-    });
-    yield compared('G4 1 GiB through the gateway to docker-registry', withSkopeo, { unit: 's', reference: 'skopeo copy, directly' });
-  }
-  const peak = peakOf(server.pid);
-  if (peak !== undefined) yield { type: 'measured', name: 'peak of the server meanwhile', ours: { ...spread([peak]), unit: 'B' } };
-  const put = `curl -sSf -T '${file}' -H 'expect:' -H 'content-type: application/octet-stream'`;
-  const opened = `curl -sSf -o /dev/null -w '%header{location}' -X POST '${registry.origin}/v2/curl/blobs/uploads/'`;
-  let digest = '';
-  const curl = timed(() => ({ program: 'sh', args: ['-c', `${put} "$(${opened})&digest=${digest}"`] }), {
-    before: async () => {
-      await before();
-      await using source = await files.open(file);
-      digest = await source.digest();
-    },
-  });
-  const [beside, floor] = await rounds(runs.long, direct, [skopeo, ...(missing('curl').length === 0 ? [curl] : [])]);
-  if (beside !== undefined) yield compared(name, beside, { unit: 's', reference: 'skopeo copy', goal: { of: 'ratio', atMost: 0.8 } });
-  if (floor !== undefined) yield compared(name, floor, { unit: 's', reference: 'curl -T, no hash', goal: { of: 'ratio', atMost: 1.05 } });
-  await rm(layout, { recursive: true });
-}
-
-/** G5: many small blobs. */
-async function* manyBlobs({ home, runs }: Context): AsyncGenerator<Row> {
-  const name = 'G5 100 blobs of 1 MiB to docker-registry on disk';
-  const absent = missing('docker-registry', 'skopeo');
-  if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
-  await using registry = await startRegistry();
-  const paths = Array.from({ length: 100 }, (_, index) => join(home, `blob-${index}`));
-  const layout = join(home, 'layout');
-  const before = async () => {
-    for (const path of paths) await randomFile(path, mebibyte);
-  };
-  const ours = timed({ program: process.execPath, args: [await bundled('upload', home), registry.origin, 'direct', ...paths] }, { before });
-  const skopeo = timed(skopeoCopy(layout, registry.host), {
-    before: async () => {
-      await before();
-      await writeLayout(layout, paths);
-    },
-  });
-  yield compared(name, await pairs(runs.long, ours, skopeo), {
-    unit: 's',
-    reference: 'skopeo copy',
-    goal: { of: 'ratio', atMost: 0.45 },
-  });
-}
-
-function cli(bin: string, server: InstalledServer, ...words: readonly string[]) {
+/** The command line, as the operator of that server. */
+export function cli(bin: string, server: InstalledServer, ...words: readonly string[]) {
   return { program: process.execPath, args: [bin, ...words], env: server.env };
-}
-
-function skopeoCopy(layout: string, host: string) {
-  const options = ['--quiet', '--insecure-policy', '--preserve-digests', '--dest-tls-verify=false'];
-  return { program: 'skopeo', args: ['copy', ...options, `oci:${layout}:v1`, `docker://${host}/skopeo:v1`] };
 }
 
 /** What was uploaded takes a disk of many GiB otherwise. Nobody asks for it again. */
