@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-2NDETJSQ.js";await i("main");
+import{L as i}from"./chunk-XCXPLIS4.js";await i("main");

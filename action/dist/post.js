@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-2NDETJSQ.js";await o("post");
+import{L as o}from"./chunk-XCXPLIS4.js";await o("post");
