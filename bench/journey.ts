@@ -41,7 +41,8 @@ export const journey: Group = async function* ({ installed, home, runs }) {
     ['push', '--key', key],
   ] as const;
   const seconds: number[][] = commands.map(() => []);
-  const bytes = { sent: [] as number[], received: [] as number[] };
+  const sent: number[] = [];
+  const received: number[] = [];
   const whole = async (): Promise<number> => {
     await writeFile(join(cwd, 'app.bin'), randomBytes(sizeBytes));
     const before = wire.counted();
@@ -52,8 +53,8 @@ export const journey: Group = async function* ({ installed, home, runs }) {
       sum += sample.seconds;
     }
     const after = wire.counted();
-    bytes.sent.push(after.sent - before.sent - sizeBytes);
-    bytes.received.push(after.received - before.received);
+    sent.push(after.sent - before.sent - sizeBytes);
+    received.push(after.received - before.received);
     return sum;
   };
   const node = timed({ program: process.execPath, args: ['-e', '0'] });
@@ -72,8 +73,8 @@ export const journey: Group = async function* ({ installed, home, runs }) {
         .join(' ')}`,
       ours: { ...spread(seconds[index]?.slice(1) ?? []), unit: 's' },
     };
-  yield { type: 'measured', name: 'bytes sent on the wire, beside the file of 1 MB', ours: { ...spread(bytes.sent.slice(1)), unit: 'B' } };
-  yield { type: 'measured', name: 'bytes received', ours: { ...spread(bytes.received.slice(1)), unit: 'B' } };
+  yield { type: 'measured', name: 'bytes sent on the wire, beside the file of 1 MB', ours: { ...spread(sent.slice(1)), unit: 'B' } };
+  yield { type: 'measured', name: 'bytes received', ours: { ...spread(received.slice(1)), unit: 'B' } };
 };
 
 /** Passes everything on, and counts it: what TCP carries, without its own headers. */
