@@ -118,6 +118,7 @@ const attested: Attested = {
   predicateType: 'chainloop.dev/attestation/v0.2',
   signer: 'release',
   collected: false,
+  effects: [],
   materials: Array.from({ length: 10 }, (_, index) => ({
     name: `material-${index}`,
     type: 'ARTIFACT',

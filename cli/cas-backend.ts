@@ -112,6 +112,18 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     },
   }),
   command({
+    name: 'set-mirror',
+    about: 'copy there what runs bring from now on, with their attestations',
+    examples: ['chainloop cas-backend set-mirror --name second', 'chainloop cas-backend set-mirror --name second --off'],
+    details: 'The copies are made after the push; what is still to be copied is shown by: chainloop outbox ls',
+    flags: { name, off: toggle('copy nothing there any more; what is there stays') },
+    run: async (context, { name, off }) => {
+      const backend = await (await connect(context)).casBackend.setMirror.mutate({ name, mirror: !off });
+      context.log.info(off ? 'Mirror removed!' : 'Mirror set!');
+      print(context, backend, () => [table([backend])]);
+    },
+  }),
+  command({
     name: 'check',
     about: 'look at everything that evidence needs of a storage backend; fails when something does not work',
     examples: ['chainloop cas-backend check --name ghcr'],
@@ -201,7 +213,12 @@ function table(backends: readonly CasBackendView[]): Table {
 }
 
 /** What a backend is for, and which one is in use when that is not plain. */
-function roleOf({ default: isDefault, fallback, current }: Pick<CasBackendView, 'default' | 'fallback' | 'current'>): string {
+function roleOf({
+  default: isDefault,
+  fallback,
+  mirror,
+  current,
+}: Pick<CasBackendView, 'default' | 'fallback' | 'mirror' | 'current'>): string {
   if (isDefault) return current ? 'default' : 'default (not in use)';
-  return fallback ? `fallback${current ? ' (in use)' : ''}` : '';
+  return [...(fallback ? [`fallback${current ? ' (in use)' : ''}`] : []), ...(mirror ? ['mirror'] : [])].join(', ');
 }

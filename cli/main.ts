@@ -100,6 +100,12 @@ export const nouns: readonly LazyNoun[] = [
     load: async () => (await import('./server.ts')).server,
   },
   {
+    section: operator,
+    name: 'outbox',
+    about: 'what is still to be done because of pushes',
+    load: async () => (await import('./outbox.ts')).outbox,
+  },
+  {
     section: here,
     name: 'completion',
     about: 'completion for bash, zsh and fish',

@@ -20,6 +20,7 @@ const selfReported: ShownRun = {
     ...{ digest: 'sha256:00', payloadType: 'application/vnd.in-toto+json', predicateType: 'chainloop.dev/attestation/v0.2' },
     ...{ verified: true, signer: san, verificationError: null, materials: [], env: { GITHUB_REF: 'refs/heads/main' }, annotations: {} },
   },
+  effects: [],
 };
 /** The same, proved by GitHub. */
 const proven: ShownRun = {

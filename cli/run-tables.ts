@@ -1,6 +1,7 @@
 import type { JobClaims } from '../core/claims.ts';
 import { displayRunnerType } from '../core/runner.ts';
 import type { RunDescription, RunView } from '../core/wire.ts';
+import { effectTable } from './outbox.ts';
 import type { RunCheck } from './run-verify.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
@@ -61,6 +62,7 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
     { title: 'Materials', header: ['NAME', 'TYPE', 'VALUE'], rows: materials.map(({ name, type, value }) => [name, type, value]) },
     ...recordTable('Environment Variables', env),
     ...recordTable('Annotations', annotations),
+    ...(shown.effects.length === 0 ? [] : [{ title: 'Still To Be Done', ...effectTable(shown.effects) }]),
   ];
 }
 

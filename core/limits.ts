@@ -218,6 +218,19 @@ export const limits = {
   backendChecks: 8,
   /** A client that sends on after a refusal: so long it may, to read the answer. */
   lingerTimeoutMs: 2_000,
+  /** Effects of pushes that one server works on at a time. */
+  outboxConcurrency: 4,
+  /** An effect is another server's after this, unless who works on it says that it still does; it says so three times as often. */
+  outboxLeaseMs: 60_000,
+  /** An effect is tried so often, with pauses that double: a day and a half. Then it waits for an operator. */
+  outboxAttempts: 20,
+  /** The first pause, and the longest one. */
+  outboxPauseMs: 1_000,
+  outboxLongestPauseMs: 6 * 60 * 60 * 1000,
+  /** How often the outbox is looked at when nobody said that there is something in it. */
+  outboxPollMs: 30_000,
+  /** Servers tell each other of new effects at most so often: each time costs PostgreSQL a lock that all others wait for. */
+  outboxSignalMs: 100,
   /** Requests in flight may finish for this long after a stop signal. */
   drainTimeoutMs: 8_000,
 } as const;

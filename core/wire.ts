@@ -72,6 +72,23 @@ export type MaterialView = {
   readonly uploaded: boolean;
   readonly annotations: Readonly<Record<string, string>>;
 };
+/** What is still to be done because of a push. What is done is not listed. */
+export type EffectView = {
+  readonly id: string;
+  readonly runId: string;
+  /** `link`: from the output materials to the attestation. `copy`: of all that the run brought, to a mirror. */
+  readonly kind: string;
+  /** The storage backend where it is done. */
+  readonly casBackend: string | null;
+  /** `failed`: tried too often; it waits for an operator. */
+  readonly state: 'pending' | 'failed';
+  readonly attempts: number;
+  readonly createdAt: string;
+  /** Null when it failed. */
+  readonly nextAttemptAt: string | null;
+  readonly errorCode: string | null;
+  readonly error: string | null;
+};
 export type RunDescription = {
   readonly workflow: Pick<WorkflowView, 'id' | 'name' | 'team' | 'project'> & {
     readonly contractName: string;
@@ -108,6 +125,7 @@ export type RunDescription = {
     readonly env: Readonly<Record<string, string>>;
     readonly annotations: Readonly<Record<string, string>>;
   };
+  readonly effects: readonly EffectView[];
 };
 export type TokenView = {
   readonly id: string;
@@ -183,6 +201,8 @@ export type CasBackendView = {
   readonly fallback: boolean;
   /** New evidence goes there now. */
   readonly current: boolean;
+  /** What runs bring is copied there after their push. */
+  readonly mirror: boolean;
   readonly status: 'ok' | 'invalid';
   readonly problem: string | null;
   readonly createdAt: string;
@@ -302,6 +322,9 @@ export const wire = {
   /** `workflow` is an id, or a name together with `project`. */
   runList: Page.extend({ workflow: z.string().max(100).optional(), project: Name.optional(), state: RunState.optional() }),
   runDescribe: z.strictObject({ id: Id }),
+  effectList: Page.extend({ state: z.enum(['pending', 'failed']).optional() }),
+  /** Without an id: all that failed. */
+  effectRetry: z.strictObject({ id: Id.optional() }),
   serviceAccountCreate: z.strictObject({ name: Name, workflow: Name, project: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
   tokenCreate: z.strictObject({ name: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
   keyTrust: z.strictObject({ name: Name, pem: z.string().max(limits.keySizeBytes) }),
@@ -320,6 +343,7 @@ export const wire = {
   ]),
   /** Without a name there is no fallback from now on. */
   casBackendFallback: z.strictObject({ name: Name.optional() }),
+  casBackendMirror: z.strictObject({ name: Name, mirror: z.boolean() }),
   attestationInit: z.strictObject({
     workflow: Name.optional(),
     project: Name.optional(),

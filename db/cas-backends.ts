@@ -84,13 +84,31 @@ export function currentOf(rows: readonly CasBackendRow[]): CasBackendRow | undef
   return usual?.status === 'invalid' ? (fallback ?? usual) : usual;
 }
 
-/** Makes a backend the default, instead of the one that was. Throws NOT_FOUND. */
+/** Makes a backend the default, instead of the one that was; a mirror is none any more. Throws NOT_FOUND. */
 export function setDefaultCasBackend(scope: OrgScope, name: string): Promise<CasBackendRow> {
   return refusing(
     { cas_backends_one_default: collision },
     scope.run(async (tx) => {
       await dropDefault(tx, scope);
-      const [row] = await tx.update(casBackends).set({ isDefault: true, isFallback: false }).where(named(scope, name)).returning();
+      const [row] = await tx
+        .update(casBackends)
+        .set({ isDefault: true, isFallback: false, isMirror: false })
+        .where(named(scope, name))
+        .returning();
+      return found(row, `CAS backend '${name}'`);
+    }),
+  );
+}
+
+/** Says whether what runs bring from now on is copied there. Throws NOT_FOUND, and CONFLICT for the default. */
+export function setMirror(scope: OrgScope, name: string, isMirror: boolean): Promise<CasBackendRow> {
+  return refusing(
+    {
+      cas_backends_mirror: () =>
+        new ChainloopError('CONFLICT', `CAS backend '${name}' is the default, where everything goes first: make a mirror of another one`),
+    },
+    scope.run(async (tx) => {
+      const [row] = await tx.update(casBackends).set({ isMirror }).where(named(scope, name)).returning();
       return found(row, `CAS backend '${name}'`);
     }),
   );

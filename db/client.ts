@@ -53,10 +53,17 @@ export type Database = {
   dump<T>(consume: (lines: AsyncIterable<string>) => Promise<T>): Promise<T>;
   /** One round trip. Throws CONTROL_PLANE_UNREACHABLE. */
   ping(): Promise<void>;
+  /** Tells the servers that listen on this channel, and not this process. Nothing is kept of it: who is not there hears nothing. */
+  signal(channel: Channel): Promise<void>;
+  /** Calls back for each signal, and whenever some may have been missed, until the answer is called. PGlite has one process: silence. */
+  listen(channel: Channel, onSignal: () => void): () => Promise<void>;
   /** Lets what runs finish. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
+
+/** What servers on one database tell each other. */
+export type Channel = 'chainloop_outbox';
 
 /** What each kind of database implements; the contracts are those of `Scope` and `Database`. */
 export type Driver = {
@@ -66,6 +73,8 @@ export type Driver = {
   /** One connection for nobody else, as the user of the database. Never repeated. What `fn` leaves open is rolled back when it fails. */
   session<T>(fn: (session: Session) => Promise<T>): Promise<T>;
   ping(): Promise<void>;
+  signal(channel: Channel): Promise<void>;
+  listen(channel: Channel, onSignal: () => void): () => Promise<void>;
   close(): Promise<void>;
 };
 
@@ -97,6 +106,8 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
     system: { system: true, ...scope({ role: 'chainloop_system' }) },
     dump: (consume) => driver.session((session) => consume(dump(session, driver.kind))),
     ping: driver.ping,
+    signal: driver.signal,
+    listen: driver.listen,
     close: driver.close,
     [Symbol.asyncDispose]: driver.close,
   };

@@ -28,7 +28,11 @@ export function openedRun(
 }
 
 /** A bundle with two materials, that differs by its name. */
-export function someAttested(name: string, artifact: Digest = digestOf(`artifact of ${name}`)): Attested {
+export function someAttested(
+  name: string,
+  artifact: Digest = digestOf(`artifact of ${name}`),
+  effects: Attested['effects'] = [],
+): Attested {
   return {
     bundleDigest: digestOf(`bundle ${name}`),
     bundleSizeBytes: 1234,
@@ -36,6 +40,7 @@ export function someAttested(name: string, artifact: Digest = digestOf(`artifact
     predicateType: 'chainloop.dev/attestation/v0.2',
     signer: 'release',
     collected: false,
+    effects,
     materials: [
       { name: 'commit', type: 'STRING', value: '9a96775d é \u0001 "quoted" {brace}', uploaded: false, annotations: {} },
       {

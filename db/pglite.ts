@@ -28,7 +28,8 @@ export async function openPglite(options: { readonly dataDir?: string; readonly 
   pool.on('connect', (connection) => connection.on('error', () => {}));
   cleanup.defer(() => pool.end());
   const open = cleanup.move();
-  return { kind: 'pglite', ...driverOf(pool), close: () => open.disposeAsync() };
+  const silence = { signal: async () => {}, listen: () => async () => {} };
+  return { kind: 'pglite', ...driverOf(pool), ...silence, close: () => open.disposeAsync() };
 }
 
 /**

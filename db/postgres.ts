@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { PgDialect } from 'drizzle-orm/pg-core';
@@ -6,6 +6,7 @@ import pg from 'pg';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Driver, Identity, Tx } from './client.ts';
+import { listen } from './listen.ts';
 import { migratePostgres } from './migrate.ts';
 import { databaseRefusal } from './violation.ts';
 
@@ -26,15 +27,25 @@ export async function openPostgres(databaseUrl: string, connections: number = li
     keepAlive: true,
   };
   await reachAs(databaseUrl, () => migratePostgres(databaseUrl));
+  /** In each signal, so that a process does not wake itself. */
+  const self = randomUUID();
   const pool = new pg.Pool({ ...config, pipeline: true, max: connections });
   // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
-  return { kind: 'postgresql', ...driverOf(pool), close: () => pool.end() };
+  return {
+    kind: 'postgresql',
+    ...driverOf(pool),
+    async signal(channel) {
+      await reach(() => pool.query('select pg_notify($1, $2)', [channel, self]), 1);
+    },
+    listen: (channel, onSignal) => listen(config, channel, (from) => from !== self && onSignal()),
+    close: () => pool.end(),
+  };
 }
 
 /** Transactions on the connections of a pool, which are in pipeline mode. */
-export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'close'> {
+export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'listen' | 'close'> {
   const databases = new WeakMap<pg.PoolClient, Tx>();
   const database = (client: pg.PoolClient): Tx => {
     const known = databases.get(client) ?? drizzle({ client: preparing(client), casing: 'snake_case' });

@@ -86,7 +86,7 @@ forEachDatabase('a success keeps what the bundle said', async (_, database) => {
   const run = await openedRun(scope, (await newWorkflow(scope)).id);
   const attested = someAttested('kept');
   await pushRun(scope, run.id, attested, now);
-  const { materials, collected: _collected, ...summary } = attested;
+  const { materials, collected: _collected, effects: _effects, ...summary } = attested;
   const described = await describeRun(scope, run.id);
   assert.deepEqual(described, { ...run, ...summary, state: 'success', finishedAt: now });
   assert.deepEqual(await listMaterials(scope, run.id), [

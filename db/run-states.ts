@@ -115,34 +115,49 @@ export type Attested = {
   readonly materials: readonly CraftedMaterial[];
   /** Several jobs brought them: none may be missing (db/collected.ts). */
   readonly collected: boolean;
+  /** What is to be done once the run is a success, besides the copies to mirrors. */
+  readonly effects: readonly NewEffect[];
 };
+
+/** Of one run, an effect waits for those of lower steps. */
+export type NewEffect = { readonly kind: string; readonly step: number; readonly casBackendId: string };
+
+/** Each mirror gets a copy of what a run brought. It is written here, by what the database knows of mirrors at that moment. */
+export const copyEffect = { kind: 'copy', step: 2 } as const;
 
 /**
  * How a push ended. `accepted`: this call made the run a success. `same`: this very bundle had made it one before. `finished`: it
  * had ended otherwise, as `state` says (`success`: with another bundle). `expired`: it was open for too long. `absent`: no such run.
- * `incomplete`: it is open, and its jobs brought materials, `missing`, that are not in the bundle.
+ * `incomplete`: it is open, and its jobs brought materials, `missing`, that are not in the bundle. `removed`: retention was faster, and
+ * some of its evidence is gone or going.
  */
 export type PushOutcome =
-  | { readonly type: 'accepted' }
+  | { readonly type: 'accepted' | 'removed' }
   | { readonly type: 'same' | 'expired' | 'absent' }
   | { readonly type: 'incomplete'; readonly missing: readonly string[] }
   | { readonly type: 'finished'; readonly state: 'success' | 'failed' | 'cancelled' };
 
-type Closed = Exclude<PushOutcome, { readonly type: 'accepted' | 'incomplete' }>;
+type Closed = Exclude<PushOutcome, { readonly type: 'accepted' | 'incomplete' | 'removed' }>;
 
-/** Makes an open run a success, with its materials, in one transaction. Never throws for the state of the run: see the outcome. */
+/** Makes an open run a success, with its materials and its effects, in one transaction. Never throws for the state of the run: see the outcome. */
 export async function pushRun(scope: OrgScope, id: string, attested: Attested, now: Date): Promise<PushOutcome> {
   const at = now.toISOString();
   const materials = JSON.stringify(
     attested.materials.map((material) => ({ ...material, digest: material.digest === undefined ? undefined : hexOf(material.digest) })),
   );
+  const relied = JSON.stringify(attested.materials.flatMap(({ uploaded, digest }) => (uploaded && digest ? hexOf(digest) : [])));
+  // The evidence is locked against its removal until this commits: either retention finds these materials, or this finds that it came first.
   const pushing = sql`
-    with run as (
+    with relied as materialized (
+      select removed_at is not null as removed from evidence where org_id = ${scope.organizationId}::uuid
+        and digest = any (array(select decode(hex, 'hex') from json_array_elements_text(${relied}::json) hex)) for share
+    ), run as (
       update runs set state = 'success', finished_at = ${at}::timestamptz,
         bundle_digest = decode(${hexOf(attested.bundleDigest)}, 'hex'), bundle_size_bytes = ${attested.bundleSizeBytes}::int,
         statement_digest = decode(${hexOf(attested.statementDigest)}, 'hex'),
         predicate_type = ${attested.predicateType}, signer = ${attested.signer}
       where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and expires_at > ${at}::timestamptz
+        and not exists (select from relied where removed)
       returning id, org_id, workflow_id
     ), brought as (
       insert into run_materials (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations)
@@ -153,19 +168,34 @@ export async function pushRun(scope: OrgScope, id: string, attested: Attested, n
       update workflows set runs_initialized = runs_initialized - 1, runs_success = runs_success + 1,
         last_run_state = case when last_run_id = run.id then 'success' else last_run_state end
       from run where workflows.id = run.workflow_id
+    ), queued as (
+      insert into outbox (org_id, run_id, kind, step, cas_backend_id)
+      select run.org_id, run.id, e.kind, e.step, e."casBackendId"
+      from run, json_to_recordset(${JSON.stringify(attested.effects)}::json) as e(kind text, step int, "casBackendId" uuid)
+      union all
+      select run.org_id, run.id, ${copyEffect.kind}, ${copyEffect.step}::int, b.id
+      from run join cas_backends b on b.org_id = run.org_id and b.is_mirror
     )
-    select exists (select from run) as accepted`;
+    select exists (select from run) as accepted, exists (select from relied where removed) as removed`;
   if (!attested.collected) {
-    const [done] = await scope.statement<{ accepted: boolean }>('push_run', pushing);
-    return done?.accepted === true ? { type: 'accepted' } : judge(scope, id, attested.bundleDigest);
+    const [done] = await scope.statement<Pushed>('push_run', pushing);
+    return outcomeOf(done) ?? judge(scope, id, attested.bundleDigest);
   }
   const outcome = await scope.run(async (tx): Promise<PushOutcome | undefined> => {
     const missing = await lockCollected(tx, scope, id, attested.materials, now);
     if (missing.length > 0) return { type: 'incomplete', missing };
-    const { rows } = await tx.execute<{ accepted: boolean }>(pushing);
-    return rows[0]?.accepted === true ? { type: 'accepted' } : undefined;
+    const { rows } = await tx.execute<Pushed>(pushing);
+    return outcomeOf(rows[0]);
   });
   return outcome ?? judge(scope, id, attested.bundleDigest);
+}
+
+type Pushed = { readonly accepted: boolean; readonly removed: boolean };
+
+/** What the statement alone can say; why it did not happen is in the run. */
+function outcomeOf(pushed: Pushed | undefined): PushOutcome | undefined {
+  if (pushed?.accepted === true) return { type: 'accepted' };
+  return pushed?.removed === true ? { type: 'removed' } : undefined;
 }
 
 /** The outcome of ending a run: `same` when it had ended that way before. */

@@ -28,13 +28,28 @@ import { named, systemPolicy, tenantPolicy } from './policies.ts';
  * SECURITY, triggers, grants) is in migrations/0001_guards.sql. Federation has its own file, trust-schema.ts. docs/database.md is the one-page account.
  */
 
-export const organizations = pgTable('organizations', { id: id(), name: text().notNull(), createdAt: createdAt() }, (t) => [
-  unique('organizations_name_key').on(t.name),
-  index('organizations_newest').on(t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
-  named('organizations', t.name),
-  tenantPolicy('id'),
-  systemPolicy(),
-]);
+export const organizations = pgTable(
+  'organizations',
+  {
+    id: id(),
+    name: text().notNull(),
+    createdAt: createdAt(),
+    /** Evidence that no attestation speaks of is kept for so long after it was last asked for. More than a run may be open. */
+    unpushedDays: integer().notNull().default(7),
+    /** Attestations, and the evidence that only they speak of, are kept for so long. Absent: for ever. */
+    attestationDays: integer(),
+    /** When a server last began to look for what may be removed. */
+    collectedAt: instant(),
+  },
+  (t) => [
+    unique('organizations_name_key').on(t.name),
+    index('organizations_newest').on(t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    named('organizations', t.name),
+    check('organizations_retention', sql`${t.unpushedDays} between 2 and 36500 and ${t.attestationDays} between 1 and 36500`),
+    tenantPolicy('id'),
+    systemPolicy(),
+  ],
+);
 
 const ofOrganization = (table: string, column: AnyPgColumn) =>
   foreignKey({ name: `${table}_organization`, columns: [column], foreignColumns: [organizations.id] });
@@ -131,6 +146,9 @@ export const workflows = pgTable(
     lastRunId: uuid(),
     lastRunState: text().$type<RunState>(),
     lastRunAt: instant(),
+    /** Legal hold: nothing of its runs is removed. */
+    heldAt: instant(),
+    holdReason: text(),
   },
   (t) => [
     foreignKey({
@@ -153,6 +171,7 @@ export const workflows = pgTable(
     index('workflows_by_contract').on(t.contractId),
     named('workflows', t.name),
     check('workflows_team', sql`length(${t.team}) <= 256`),
+    check('workflows_hold', sql`(${t.heldAt} is null) = (${t.holdReason} is null)`),
     check(
       'workflows_counters',
       sql`least(${t.runsInitialized}, ${t.runsSuccess}, ${t.runsFailed}, ${t.runsCancelled}, ${t.runsExpired}) >= 0
@@ -225,6 +244,11 @@ export const runs = pgTable(
     predicateType: text(),
     /** The name of the trusted key that signed it. */
     signer: text(),
+    /** Legal hold: nothing of it is removed. */
+    heldAt: instant(),
+    holdReason: text(),
+    /** Retention gave up its attestation then; the row and its digests stay. */
+    removedAt: instant(),
   },
   (t) => [
     foreignKey({
@@ -247,6 +271,7 @@ export const runs = pgTable(
     uniqueIndex('runs_one_open').on(t.workflowId, t.naturalKey).where(sql`state = 'initialized' and natural_key is not null`),
     index('runs_by_natural_key').on(t.workflowId, t.naturalKey, t.ciAttempt).where(sql`natural_key is not null`),
     index('runs_open').on(t.expiresAt).where(sql`state = 'initialized'`),
+    index('runs_held').on(t.organizationId).where(sql`held_at is not null`),
     check('runs_state', sql`${t.state} in ('initialized', 'success', 'failed', 'cancelled', 'expired')`),
     check('runs_finished', sql`(${t.state} = 'initialized') = (${t.finishedAt} is null)`),
     check(
@@ -262,6 +287,8 @@ export const runs = pgTable(
       sql`num_nonnulls(${t.claims}, ${t.naturalKey}, ${t.ciAttempt}) in (0, 3) and (${t.naturalKey} is null or ${t.runnerAuthenticated})`,
     ),
     check('runs_key', sql`length(${t.idempotencyKey}) between 16 and 128`),
+    check('runs_hold', sql`(${t.heldAt} is null) = (${t.holdReason} is null)`),
+    check('runs_removed', sql`${t.removedAt} is null or ${t.state} = 'success'`),
     tenantPolicy(),
     systemPolicy(),
   ],
@@ -322,6 +349,8 @@ export const casBackends = pgTable(
     isDefault: boolean().notNull().default(false),
     /** New evidence goes there while the default one is invalid. */
     isFallback: boolean().notNull().default(false),
+    /** What a run brings is copied there after its push. */
+    isMirror: boolean().notNull().default(false),
     status: text().$type<'ok' | 'invalid'>().notNull(),
     /** Why it is invalid. */
     problem: text(),
@@ -341,6 +370,7 @@ export const casBackends = pgTable(
     check('cas_backends_provider', sql`${t.provider} in ('layout', 'oci', 's3')`),
     check('cas_backends_region', sql`(${t.provider} = 's3') = (${t.region} is not null)`),
     check('cas_backends_fallback', sql`not (${t.isDefault} and ${t.isFallback})`),
+    check('cas_backends_mirror', sql`not (${t.isDefault} and ${t.isMirror})`),
     check('cas_backends_status', sql`${t.status} in ('ok', 'invalid')`),
     tenantPolicy(),
     systemPolicy(),
@@ -360,6 +390,14 @@ export const evidence = pgTable(
     /** Of the manifest that keeps the blob. Absent until that has arrived. */
     manifestDigest: digest(),
     uploadedAt: createdAt(),
+    /** When somebody who uploads last sent it, or was told that it is there. */
+    touchedAt: createdAt(),
+    /** An operator stored it: it may be more than evidence of a run, and stays. */
+    pinned: boolean().notNull().default(false),
+    /** Not to be relied on since: it is being removed, was removed, or arrived again and was not looked at yet (db/retention.ts). */
+    removedAt: instant(),
+    /** Some server removes it since then. */
+    deletingAt: instant(),
   },
   (t) => [
     primaryKey({ columns: [t.organizationId, t.digest] }),
@@ -373,6 +411,7 @@ export const evidence = pgTable(
     index('evidence_by_size').on(t.organizationId, t.sizeBytes).where(sql`size_bytes > 8388608`),
     check('evidence_digests', sql`octet_length(${t.digest}) = 32 and octet_length(${t.manifestDigest}) = 32`),
     check('evidence_size', sql`${t.sizeBytes} >= 0`),
+    check('evidence_deleting', sql`${t.deletingAt} is null or ${t.removedAt} is not null`),
     tenantPolicy(),
   ],
 );

@@ -19,6 +19,7 @@ import { someAttested, someContent } from './fixtures.ts';
 import * as identities from './identities.ts';
 import * as keys from './keys.ts';
 import { describeOrganization } from './organizations.ts';
+import * as outbox from './outbox.ts';
 import { ensureProject, listProjects } from './projects.ts';
 import * as states from './run-states.ts';
 import * as runs from './runs.ts';
@@ -111,6 +112,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   describeCurrentCasBackend: (scope) => backends.describeCurrentCasBackend(scope),
   setFallbackCasBackend: (scope, { backendName }) => backends.setFallbackCasBackend(scope, backendName),
   setDefaultCasBackend: (scope, { backendName }) => backends.setDefaultCasBackend(scope, backendName),
+  setMirror: (scope, { backendName }) => backends.setMirror(scope, backendName, true),
   recordCheck: (scope, { backendName }) => backends.recordCheck(scope, backendName, 'sabotage', now),
   replaceCredentials: (scope, { backendName }) => backends.replaceCredentials(scope, backendName, Buffer.from('sabotage'), now),
   removeCasBackend: (scope, { backendName }) => backends.removeCasBackend(scope, backendName),
@@ -146,6 +148,10 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   listKeys: (scope) => keys.listKeys(scope, page),
   trustedKeys: (scope) => keys.trustedKeys(scope),
   removeKey: (scope, { keyName }) => keys.removeKey(scope, keyName),
+  listEffects: (scope) => outbox.listEffects(scope, page),
+  effectsOfRun: (scope, { runId }) => outbox.effectsOfRun(scope, runId),
+  retryEffect: (scope, { effectId }) => outbox.retryEffect(scope, effectId),
+  retryFailedEffects: (scope) => outbox.retryFailedEffects(scope),
   describeOrganization: (scope) => describeOrganization(scope),
   listProjects: (scope) => listProjects(scope, page),
   ensureProject: (scope) => inTransaction(scope, (tx) => ensureProject(tx, scope, 'bedrock')),

@@ -9,6 +9,7 @@ import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { hasEvidenceOfSize, recordEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
+import { countEffects } from '../db/outbox.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { type Authenticate, createIdentify, type Identify, isJob } from './actor.ts';
@@ -16,6 +17,7 @@ import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
 import { ensureDataDirectory } from './data-directory.ts';
+import { effectHandlers } from './effects.ts';
 import { createFederation } from './federation/exchange.ts';
 import { keyAddresses, readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway, type GatewayDependencies } from './gateway/index.ts';
@@ -23,6 +25,7 @@ import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
+import { startOutbox } from './outbox.ts';
 import { ensureOwnerToken } from './owner-token.ts';
 import { openInstanceSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
@@ -88,7 +91,10 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     byWorkflow: await countRuns(database.system, metricsWorkflows),
     byRunner: await countRunners(database.system),
     backends: await countCasBackends(database.system),
+    outbox: await countEffects(database.system),
   }));
+  const outbox = startOutbox({ database, handlers: effectHandlers({ storages }), log, metrics });
+  stack.defer(() => outbox.close());
   let listening: string | undefined;
   const origin = (): string => {
     const known = config.publicUrl ?? listening;
@@ -111,6 +117,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     kinds,
     authority,
     trustRoots: createTrustRoots(),
+    outbox,
     metrics,
     log,
     now,

@@ -2,12 +2,14 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client
 import { runStates } from '../core/names.ts';
 import type { BackendCount } from '../db/cas-backends.ts';
 import type { WorkflowCounts } from '../db/metrics.ts';
+import type { OutboxCounts } from '../db/outbox.ts';
 
 /** Counters that the database keeps; nothing here counts rows. */
 export type RunCounts = {
   readonly byWorkflow: readonly WorkflowCounts[];
   readonly byRunner: readonly RunnerCount[];
   readonly backends: readonly BackendCount[];
+  readonly outbox: readonly OutboxCounts[];
 };
 type RunnerCount = { readonly organization: string; readonly runnerType: string; readonly runs: number };
 
@@ -18,6 +20,8 @@ export type Metrics = {
   transfer(direction: 'upload' | 'download', outcome: 'success' | 'failure', sizeBytes: number, seconds: number): void;
   /** An API call or gateway request that was answered. */
   request(route: 'trpc' | 'v2' | 'other', status: number, seconds: number): void;
+  /** One try of an effect of a push: done, failed and tried again, or failed for good. */
+  effect(kind: string, outcome: 'done' | 'retried' | 'failed', seconds: number): void;
   /** Prometheus text. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -59,6 +63,13 @@ export function createMetrics(counts: () => Promise<RunCounts>): Metrics {
     buckets,
     registers,
   });
+  const effects = new Histogram({
+    name: 'chainloop_effect_duration_seconds',
+    help: 'Time of one try of an effect of a push, by its kind and outcome: done, retried (it failed, and is tried again) or failed.',
+    labelNames: ['kind', 'outcome'],
+    buckets,
+    registers,
+  });
   const runs = remembered(countsLifetimeMs, async () => runsText(await counts()));
   return {
     push: (outcome, seconds) => pushes.observe({ outcome }, seconds),
@@ -67,13 +78,14 @@ export function createMetrics(counts: () => Promise<RunCounts>): Metrics {
       bytes.inc({ direction }, sizeBytes);
     },
     request: (route, status, seconds) => requests.observe({ route, status: String(status) }, seconds),
+    effect: (kind, outcome, seconds) => effects.observe({ kind, outcome }, seconds),
     text: async () => (await runs()) + (await registry.metrics()),
     contentType: registry.contentType,
   };
 }
 
 /** Built by hand: a client library needs ten times as long for as many series. */
-function runsText({ byWorkflow, byRunner, backends }: RunCounts): string {
+function runsText({ byWorkflow, byRunner, backends, outbox }: RunCounts): string {
   const lines = ['# HELP chainloop_runs Runs of a workflow, by state.', '# TYPE chainloop_runs gauge'];
   for (const counts of byWorkflow) {
     const { organization, project, workflow } = counts;
@@ -99,6 +111,15 @@ function runsText({ byWorkflow, byRunner, backends }: RunCounts): string {
     if (oldestCheck === null) continue;
     const at = oldestCheck.getTime() / 1000;
     lines.push(`chainloop_cas_backend_oldest_check_timestamp_seconds{provider="${provider}",status="${status}"} ${at}`);
+  }
+  const gauges = [
+    ['chainloop_outbox_pending', 'Effects of pushes that are still to be done.', 'pending'],
+    ['chainloop_outbox_failed', 'Effects of pushes that failed for good and wait for an operator.', 'failed'],
+    ['chainloop_outbox_oldest_pending_seconds', 'How long the oldest effect of a push waits.', 'oldestPendingSeconds'],
+  ] as const;
+  for (const [name, help, key] of gauges) {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} gauge`);
+    for (const counts of outbox) lines.push(`${name}{organization="${escapeLabel(counts.organization)}"} ${counts[key]}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -8,14 +8,15 @@ import type { PushAnswer } from '../core/ports.ts';
 import { expectedSubjects, headOf, materialsOf, parseStatement, type Statement } from '../core/statement.ts';
 import { type Policy, type Verified, verifyBundle } from '../core/verify.ts';
 import type { OrgScope } from '../db/client.ts';
-import { type Attested, type PushOutcome, pushRun } from '../db/run-states.ts';
+import { type Attested, type NewEffect, type PushOutcome, pushRun } from '../db/run-states.ts';
 import type { RunContext } from '../db/runs.ts';
+import { linkEffect } from './effects.ts';
 import { type Arrived, findArrived } from './evidence.ts';
 import { otherCommit } from './federation/run.ts';
 import type { KindChecker } from './kind-checker.ts';
 import { assertOpen, expired, finished, runNotFound } from './run-refusals.ts';
 import { type SignerSources, signerPolicy } from './signer-policy.ts';
-import { readWhole, storeAttestation } from './storage/attestation.ts';
+import { readWhole, storeAttestation, subjectOf } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
 
 /**
@@ -44,9 +45,10 @@ export async function push(
   // 10. The run is open. This look saves storing what cannot be accepted; the compare-and-set decides. RUN_ALREADY_FINISHED, RUN_EXPIRED.
   assertOpen(run, deps.now());
 
-  // Storage first: a success whose evidence is missing must not exist; evidence without its success is completed by the next push.
-  await store(deps.storages, scope, text, manifestsOfSubjects(statement, evidence));
-  const outcome = await pushRun(scope, run.id, attested(verified, statement, text, run), deps.now());
+  // Storage first: a success whose evidence is missing must not exist; evidence without its success is completed by the next push. What
+  // nobody has to wait for is left to the effects (effects.ts).
+  const effects = await store(deps.storages, scope, text, manifestsOfSubjects(statement, evidence));
+  const outcome = await pushRun(scope, run.id, { ...attested(verified, statement, text, run), effects }, deps.now());
   return checkOutcome(run.id, outcome, bundleDigest);
 }
 
@@ -224,14 +226,19 @@ function manifestsOfSubjects(statement: Statement, evidence: readonly Arrived[])
   return evidence.filter((row) => subjects.has(row.digest));
 }
 
-/** Evidence from before a change of the default backend is elsewhere, and cannot be referred to from there. */
-async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly Arrived[]): Promise<void> {
+/**
+ * Stores the attestation. Its links to the output materials come later; that they can be made is looked at now, while the job can still
+ * bring what is missing. EVIDENCE_MISSING.
+ */
+async function store(storages: Storages, scope: OrgScope, text: string, subjects: readonly Arrived[]): Promise<readonly NewEffect[]> {
   const { id, storage } = await storages.current(scope);
-  const manifests = subjects.filter(({ casBackendId }) => casBackendId === id).map(({ manifestDigest }) => manifestDigest);
-  await storeAttestation(storage, Buffer.from(text), manifests);
+  const linked = subjects.filter(({ casBackendId }) => casBackendId === id);
+  await Promise.all(linked.map(({ manifestDigest }) => subjectOf(storage, manifestDigest)));
+  await storeAttestation(storage, Buffer.from(text));
+  return linked.length === 0 ? [] : [{ ...linkEffect, casBackendId: id }];
 }
 
-function attested({ signer, payload }: Verified, statement: Statement, text: string, run: RunContext): Attested {
+function attested({ signer, payload }: Verified, statement: Statement, text: string, run: RunContext): Omit<Attested, 'effects'> {
   return {
     bundleDigest: digestOf(text),
     bundleSizeBytes: Buffer.byteLength(text),
@@ -248,6 +255,11 @@ function checkOutcome(runId: string, outcome: PushOutcome, bundleDigest: Digest)
     case 'accepted':
     case 'same':
       return accepted(runId, bundleDigest);
+    case 'removed':
+      throw new ChainloopError(
+        'EVIDENCE_MISSING',
+        `run ${runId}: some of its evidence was removed by retention at this moment; add it again with: chainloop attestation add`,
+      );
     case 'expired':
       throw expired(runId);
     case 'absent':

@@ -8,6 +8,7 @@ import { contracts } from './routers/contract.ts';
 import { identities } from './routers/identity.ts';
 import { keys } from './routers/key.ts';
 import { organizations } from './routers/organization.ts';
+import { outboxes } from './routers/outbox.ts';
 import { projects } from './routers/project.ts';
 import { runs } from './routers/run.ts';
 import { serviceAccounts } from './routers/service-account.ts';
@@ -32,6 +33,7 @@ export const appRouter = router({
   casBackend: casBackends,
   attestation: attestations,
   artifact: artifacts,
+  outbox: outboxes,
   signing,
   trustRoot: trustRoots,
 });

@@ -9,6 +9,7 @@ import type { Federation } from './federation/exchange.ts';
 import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import type { Outbox } from './outbox.ts';
 import type { Storages } from './storages.ts';
 import type { TrustRoots } from './trust-roots.ts';
 import { publicError } from './wire-error.ts';
@@ -22,6 +23,7 @@ export type Services = {
   readonly authority: CertificateAuthority;
   readonly trustRoots: TrustRoots;
   readonly federation: Federation;
+  readonly outbox: Outbox;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;

@@ -26,6 +26,7 @@ type Known = {
   readonly key: string;
   readonly casBackend: string;
   readonly digest: string;
+  readonly effectId: string;
 };
 
 const page = () => ({});
@@ -90,6 +91,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'casBackend.list': ['own', page],
   'casBackend.setDefault': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.setFallback': ['foreign', ({ casBackend }) => ({ name: casBackend })],
+  'casBackend.setMirror': ['foreign', ({ casBackend }) => ({ name: casBackend, mirror: true })],
   'casBackend.check': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.update': ['foreign', ({ casBackend }) => ({ name: casBackend, username: 'u', password: 'p' })],
   'casBackend.remove': ['foreign', ({ casBackend }) => ({ name: casBackend })],
@@ -107,6 +109,8 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],
+  'outbox.list': ['own', page],
+  'outbox.retry': ['foreign', ({ effectId }) => ({ id: effectId })],
   'signing.certificate': ['own', () => ({ publicKey: 'AAAA', proof: 'AAAA' })],
   'signing.timestamp': ['own', () => ({ request: 'AAAA' })],
   'trustRoot.get': ['public', page],
@@ -163,6 +167,9 @@ for (const kind of databaseKinds) {
     const [acme, evil] = [await plane.createOrganization('acme-secret'), await plane.createOrganization('evil')];
     await acme.api.contract.create.mutate({ name: 'secret-contract', format: 'yaml', body: jobContract });
     await acme.api.casBackend.add.mutate({ name: 'secret-backend', repo: `${registry.host}/secret`, insecure: true, default: false });
+    // It takes no copies, so that there is an effect for as long as the test lasts.
+    await acme.api.casBackend.setMirror.mutate({ name: 'secret-backend', mirror: true });
+    await registry[Symbol.asyncDispose]();
     const workflow = { workflow: 'secret-workflow', project: 'secret-project', contract: 'secret-contract' };
     const acmeJob = await plane.createServiceAccount(acme.api, workflow);
     const job = await startJob({ url: plane.url, organization: acme.name, token: acmeJob, trustedBy: acme.api });
@@ -182,6 +189,7 @@ for (const kind of databaseKinds) {
       const [serviceAccount] = (await acme.api.serviceAccount.list.query({})).items;
       const [apiToken] = (await acme.api.apiToken.list.query({})).items;
       const [key] = (await acme.api.key.list.query({})).items;
+      const effect = (await acme.api.outbox.list.query({})).items.find(({ kind }) => kind === 'copy');
       const binding = await acme.api.binding.create.mutate({ format: 'json', body: bindingOf('secret-project/secret-workflow') });
       const identity = 'secret-identity';
       await acme.api.identity.trust.mutate({ name: identity, issuer: 'https://ci.example.com', identity: { exact: 'https://x' } });
@@ -199,6 +207,7 @@ for (const kind of databaseKinds) {
         key: key?.name ?? '',
         casBackend: 'secret-backend',
         digest: evidence.digest ?? '',
+        effectId: effect?.id ?? '',
       };
     }
 
@@ -207,7 +216,16 @@ for (const kind of databaseKinds) {
       const name = `nobody-${randomUUID().slice(0, 8)}`;
       const id = randomUUID();
       const same = { contract: name, workflow: name, project: name, key: name, identity: name, casBackend: name, organization: name };
-      return { ...same, workflowId: id, runId: id, serviceAccountId: id, apiTokenId: id, bindingId: id, digest: digestOf(id) };
+      return {
+        ...same,
+        workflowId: id,
+        runId: id,
+        serviceAccountId: id,
+        apiTokenId: id,
+        bindingId: id,
+        effectId: id,
+        digest: digestOf(id),
+      };
     };
 
     type Answer = { readonly status: number; readonly code: string; readonly body: string };
@@ -252,7 +270,7 @@ for (const kind of databaseKinds) {
       return JSON.stringify([
         await api.contract.list.query({}),
         await api.workflow.list.query({}),
-        await api.run.describe.query({ id: known.runId }),
+        { ...(await api.run.describe.query({ id: known.runId })), effects: [] },
         (await api.serviceAccount.list.query({})).items.map(({ lastUsedAt: _, ...token }) => token),
         (await api.apiToken.list.query({})).items.map(({ lastUsedAt: _, ...token }) => token),
         await api.key.list.query({}),

@@ -29,7 +29,7 @@ test('skopeo logs in, lists, inspects and copies evidence with a token, and puts
   await pushBlob(gateway.storage, emptyConfig.bytes, emptyDescriptor.digest);
   await pushBlob(gateway.storage, bytes, digest);
   await gateway.storage.putManifest(tag, mediaTypes.manifest, manifest);
-  const bundle = await storeAttestation(gateway.storage, Buffer.from('{"a":"bundle"}'), [digestOf(manifest)]);
+  const bundle = await storeAttestation(gateway.storage, Buffer.from('{"a":"bundle"}'));
 
   const authfile = ['--authfile', join(folder.path, 'auth.json')];
   await skopeo('login', ...authfile, '--tls-verify=false', '-u', 'x', '-p', tokens.revocable, gateway.host);

@@ -62,6 +62,7 @@ export const attestations = router({
       const run = await runOf(caller, scope, input.runId);
       const pushed = await push(services, scope, run, input.bundle);
       outcome = pushed.state;
+      services.outbox.wake();
       return pushed;
     } catch (error) {
       if (error instanceof ChainloopError) outcome = error.code;

@@ -9,6 +9,7 @@ import {
   replaceCredentials,
   setDefaultCasBackend,
   setFallbackCasBackend,
+  setMirror,
 } from '../../db/cas-backends.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { operator, router } from '../trpc.ts';
@@ -34,6 +35,10 @@ export const casBackends = router({
     const rows = await setFallbackCasBackend(scope, input.name);
     return { items: await Promise.all(rows.map((row) => viewOf(scope, row))) };
   }),
+  /** What runs bring from now on is copied there, or is not any more; what is there stays. */
+  setMirror: operator
+    .input(wire.casBackendMirror)
+    .mutation(async ({ ctx: { scope }, input: { name, mirror } }) => viewOf(scope, await setMirror(scope, name, mirror))),
   /** Looks at everything that evidence needs, and keeps the outcome. */
   check: operator.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
     const backend = await describeCasBackend(scope, input);
@@ -54,7 +59,7 @@ async function viewOf(scope: OrgScope, row: CasBackendRow): Promise<CasBackendVi
 }
 
 function view(row: CasBackendRow, current: boolean): CasBackendView {
-  const { id, name, provider, location, isDefault, isFallback, status, problem, createdAt, validatedAt } = row;
+  const { id, name, provider, location, isDefault, isFallback, isMirror, status, problem, createdAt, validatedAt } = row;
   return {
     id,
     name,
@@ -64,6 +69,7 @@ function view(row: CasBackendRow, current: boolean): CasBackendView {
     default: isDefault,
     fallback: isFallback,
     current,
+    mirror: isMirror,
     status,
     problem,
     createdAt: createdAt.toISOString(),

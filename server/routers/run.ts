@@ -7,11 +7,13 @@ import { materialsOf, parseStatement, type Statement } from '../../core/statemen
 import { type Policy, verifyBundle } from '../../core/verify.ts';
 import { type MaterialView, type RunDescription, type RunView, wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
+import { type EffectRow, effectsOfRun } from '../../db/outbox.ts';
 import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext, type RunRow } from '../../db/runs.ts';
 import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
 import { signerPolicy } from '../signer-policy.ts';
 import { readBundle } from '../storage/attestation.ts';
 import { operator, router, type Services } from '../trpc.ts';
+import { effectView } from './outbox.ts';
 
 export const runs = router({
   list: operator.input(wire.runList).query(async ({ ctx: { scope }, input }) => {
@@ -23,7 +25,9 @@ export const runs = router({
   /** The run, and its attestation as it is in storage and verifies now. */
   describe: operator.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
     const run = await describeRun(scope, input.id);
-    return view(run, run.state === 'success' ? await attestationOf(services, scope, run) : null);
+    if (run.state !== 'success') return view(run, null, []);
+    const [attestation, effects] = await Promise.all([attestationOf(services, scope, run), effectsOfRun(scope, run.id)]);
+    return view(run, attestation, effects);
   }),
 });
 
@@ -118,7 +122,7 @@ function listed(row: RunRow): RunView {
   };
 }
 
-function view(run: RunContext, attestation: RunDescription['attestation']): RunDescription {
+function view(run: RunContext, attestation: RunDescription['attestation'], effects: readonly EffectRow[]): RunDescription {
   return {
     workflow: {
       id: run.workflowId,
@@ -142,5 +146,6 @@ function view(run: RunContext, attestation: RunDescription['attestation']): RunD
       identity: run.identitySan === null || run.identityIssuer === null ? null : { san: run.identitySan, issuer: run.identityIssuer },
     },
     attestation,
+    effects: effects.map(effectView),
   };
 }

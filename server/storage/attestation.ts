@@ -6,16 +6,31 @@ import { artifactManifest, artifactTypes, emptyDescriptor, mediaTypes, tagPrefix
 import { type BlobReader, type Descriptor, pushBlob, type Storage } from './storage.ts';
 
 /**
- * Stores an attestation: the bundle as a blob, a manifest tagged `attestation-<hex of the bundle>`, and one manifest whose subject is each
- * of the given manifests (those of the output materials), so that whoever has the evidence finds the attestation (distribution
- * specification, "Listing Referrers"). The same again changes nothing. Throws EVIDENCE_MISSING when a subject is not there.
+ * Stores an attestation: the bundle as a blob, and a manifest tagged `attestation-<hex of the bundle>`, last: where it is, everything is.
+ * The same again changes nothing.
  */
-export async function storeAttestation(storage: Storage, bundle: Uint8Array, subjects: readonly Digest[] = []): Promise<Digest> {
+export async function storeAttestation(storage: Storage, bundle: Uint8Array): Promise<Digest> {
   const digest = digestOf(bundle);
-  const layer = { mediaType: artifactTypes.bundle, digest, size: bundle.byteLength };
-  // 1. What the manifests refer to.
   await Promise.all([pushBlob(storage, emptyConfig.bytes, emptyDescriptor.digest), pushBlob(storage, bundle, digest)]);
-  // 2. One manifest for each subject.
+  await storage.putManifest(
+    attestationTag(digest),
+    mediaTypes.manifest,
+    artifactManifest({ artifactType: artifactTypes.bundle, layer: layerOf(digest, bundle.byteLength) }),
+  );
+  return digest;
+}
+
+/**
+ * One manifest of a stored attestation for each of the given manifests (those of the output materials), whose subject it is, so that
+ * whoever has the evidence finds the attestation (distribution specification, "Listing Referrers"). The same again changes nothing. Throws
+ * EVIDENCE_MISSING when a subject is not there.
+ */
+export async function linkAttestation(
+  storage: Storage,
+  bundle: { readonly digest: Digest; readonly sizeBytes: number },
+  subjects: readonly Digest[],
+): Promise<void> {
+  const layer = layerOf(bundle.digest, bundle.sizeBytes);
   const queue = new Set(subjects).values();
   const worker = async (): Promise<void> => {
     for (const subject of queue) {
@@ -24,9 +39,10 @@ export async function storeAttestation(storage: Storage, bundle: Uint8Array, sub
     }
   };
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
-  // 3. The tag last: where it is, everything is.
-  await storage.putManifest(attestationTag(digest), mediaTypes.manifest, artifactManifest({ artifactType: artifactTypes.bundle, layer }));
-  return digest;
+}
+
+function layerOf(digest: Digest, sizeBytes: number): Descriptor {
+  return { mediaType: artifactTypes.bundle, digest, size: sizeBytes };
 }
 
 /** The tag of the attestation with that bundle. */
@@ -60,7 +76,8 @@ async function collect({ body }: BlobReader, signal?: AbortSignal): Promise<Uint
   return Buffer.concat(pieces);
 }
 
-async function subjectOf(storage: Storage, digest: Digest): Promise<Descriptor> {
+/** The manifest of an output material, as a subject. EVIDENCE_MISSING. */
+export async function subjectOf(storage: Storage, digest: Digest): Promise<Descriptor> {
   const manifest = await storage.getManifest(digest);
   if (manifest !== undefined) return { mediaType: manifest.mediaType, digest, size: manifest.bytes.byteLength };
   throw new ChainloopError(

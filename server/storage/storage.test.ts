@@ -10,7 +10,7 @@ import { startRegistry } from '../../test/fakes/docker-registry.ts';
 import { startS3 } from '../../test/fakes/s3.ts';
 import { needs } from '../../test/needs.ts';
 import { createSecrets } from '../sealing.ts';
-import { attestationTag, readBundle, storeAttestation } from './attestation.ts';
+import { attestationTag, linkAttestation, readBundle, storeAttestation } from './attestation.ts';
 import { checkStorage } from './check.ts';
 import { openLayout } from './layout.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
@@ -240,8 +240,11 @@ onEachStorage('an attestation is found by its tag, and from every material that 
   const one = await pushMaterial(storage, 'one');
   const two = await pushMaterial(storage, 'two');
   const bundle = Buffer.from('{"a":"bundle"}');
-  const digest = await storeAttestation(storage, bundle, [one.manifest, two.manifest, one.manifest]);
-  assert.equal(await storeAttestation(storage, bundle, [one.manifest, two.manifest]), digest);
+  const digest = await storeAttestation(storage, bundle);
+  assert.equal(await storeAttestation(storage, bundle), digest);
+  const stored = { digest, sizeBytes: bundle.byteLength };
+  await linkAttestation(storage, stored, [one.manifest, two.manifest, one.manifest]);
+  await linkAttestation(storage, stored, [one.manifest, two.manifest]);
 
   assert.deepEqual(await readBundle(storage, digest), bundle);
   assert.equal(await readBundle(storage, digestOf('absent')), undefined);
@@ -258,7 +261,7 @@ onEachStorage('an attestation is found by its tag, and from every material that 
     assert.equal(JSON.parse(Buffer.from(referrer?.bytes ?? '').toString()).subject.digest, manifest);
   }
   assert.deepEqual(await Array.fromAsync(storage.referrers(digestOf('absent'))), []);
-  await assert.rejects(storeAttestation(storage, bundle, [digestOf('absent')]), { code: 'EVIDENCE_MISSING' });
+  await assert.rejects(linkAttestation(storage, stored, [digestOf('absent')]), { code: 'EVIDENCE_MISSING' });
 });
 
 test('layout: a blob is not taken for a manifest', async () => {

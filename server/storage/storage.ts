@@ -1,4 +1,5 @@
 import type { Digest } from '../../core/digest.ts';
+import { ChainloopError } from '../../core/errors.ts';
 
 /**
  * Where the evidence of one organization lies. Three implementations: an OCI image layout on disk (layout.ts), any OCI registry
@@ -95,6 +96,28 @@ export async function pushBlob(storage: Storage, bytes: Uint8Array, digest: Dige
 export async function sendBlob(storage: Storage, bytes: Uint8Array, digest: Digest): Promise<void> {
   const { session } = await storage.beginUpload();
   await storage.finish(session, digest, { offset: 0, body: once(bytes) });
+}
+
+/** Copies a blob, unless it is there already; in pieces, verified on both sides. EVIDENCE_MISSING when there is none. */
+export async function copyBlob(from: Storage, to: Storage, digest: Digest, signal: AbortSignal): Promise<void> {
+  const reader = await from.fetch(digest);
+  if (reader === undefined) throw new ChainloopError('EVIDENCE_MISSING', `evidence ${digest}: it is not in storage any more`);
+  const { sizeBytes, body } = reader;
+  if ((await to.stat(digest))?.sizeBytes === sizeBytes) return;
+  const { session } = await to.beginUpload();
+  try {
+    await to.finish(session, digest, { offset: 0, body: until(signal, body) });
+  } catch (error) {
+    await to.cancelUpload(session).catch(() => {});
+    throw error;
+  }
+}
+
+async function* until(signal: AbortSignal, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of body) {
+    signal.throwIfAborted();
+    yield piece;
+  }
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

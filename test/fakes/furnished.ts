@@ -8,6 +8,7 @@ import { recordEvidence } from '../../db/evidence.ts';
 import { newWorkflow, openedRun, someAttested, someClaims } from '../../db/fixtures.ts';
 import { createIdentity } from '../../db/identities.ts';
 import { createKey } from '../../db/keys.ts';
+import { effectsOfRun } from '../../db/outbox.ts';
 import { issueRunCredential } from '../../db/run-credentials.ts';
 import { pushRun } from '../../db/run-states.ts';
 import { createToken } from '../../db/tokens.ts';
@@ -18,7 +19,10 @@ export async function furnished(database: Database) {
   const { id, name, scope } = await newOrganization(database);
   const workflow = await newWorkflow(scope);
   const run = await openedRun(scope, workflow.id);
-  await pushRun(scope, run.id, someAttested('first'), new Date());
+  const first = await describeCasBackend(scope, 'default');
+  const effects = [{ kind: 'link', step: 1, casBackendId: first.id }];
+  await pushRun(scope, run.id, someAttested('first', undefined, effects), new Date());
+  const [effect] = await effectsOfRun(scope, run.id);
   const open = await openedRun(scope, workflow.id);
   const tokenName = `ci-${randomUUID()}`;
   const token = await createToken(scope, { name: tokenName, hash: digestOf(randomUUID()), expiresAt: null, workflowId: workflow.id });
@@ -65,6 +69,6 @@ export async function furnished(database: Database) {
   return {
     ...{ id, name, scope, digest, backendName, tokenName, keyName, identityName },
     ...{ workflow, workflowId: workflow.id, contractId: workflow.contractId, revisionId: run.contractRevisionId },
-    ...{ runId: run.id, openId: open.id, backendId: backend.id, tokenId: token.id, bindingId: binding.id },
+    ...{ runId: run.id, openId: open.id, backendId: backend.id, tokenId: token.id, bindingId: binding.id, effectId: effect?.id ?? '' },
   };
 }

@@ -11,14 +11,18 @@ import { pae, statementPayloadType } from '../../core/dsse.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { keyHint } from '../../core/key.ts';
 import { buildStatement } from '../../core/statement.ts';
+import { createCasBackend, setMirror } from '../../db/cas-backends.ts';
 import type { Database, OrgScope } from '../../db/client.ts';
 import { someContent } from '../../db/fixtures.ts';
 import { createKey } from '../../db/keys.ts';
+import { effectsOfRun } from '../../db/outbox.ts';
 import { openRun } from '../../db/run-states.ts';
-import { describeRun, type RunContext } from '../../db/runs.ts';
+import { describeRun } from '../../db/runs.ts';
 import { createWorkflow, describeWorkflow } from '../../db/workflows.ts';
+import { effectHandlers } from '../../server/effects.ts';
 import { createKindChecker } from '../../server/kind-checker.ts';
 import { createLog } from '../../server/log.ts';
+import { startOutbox } from '../../server/outbox.ts';
 import { push } from '../../server/referee.ts';
 import { createSecrets } from '../../server/sealing.ts';
 import { readBundle } from '../../server/storage/attestation.ts';
@@ -33,7 +37,7 @@ type Fault = { readonly at: number; readonly done: boolean };
 
 const lost = () => new ChainloopError('STORAGE_UNAVAILABLE', 'storage: the connection was lost');
 
-/** Counts the effects, and breaks one of them. */
+/** Counts the effects, and breaks one of them, once. */
 function breaking(storages: Storages, scope: OrgScope, fault: Fault | undefined) {
   const seen: string[] = [];
   async function effect<T>(name: string, act: () => Promise<T>): Promise<T> {
@@ -57,6 +61,7 @@ function breaking(storages: Storages, scope: OrgScope, fault: Fault | undefined)
         const backend = await storages.current(of);
         return { ...backend, storage: wrapped(backend.storage) };
       },
+      byId: async (of: OrgScope, id: string) => wrapped(await storages.byId(of, id)),
     } satisfies Storages,
     scope: {
       ...scope,
@@ -118,6 +123,61 @@ forEachDatabase('every effect of a push, broken before and after it: the next pu
   }
 });
 
+forEachDatabase('every effect after a push, broken before and after it: all are done in the end, and each once', async (t, database) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-effects-'));
+  const plane = await prepare(database, folder.path);
+  const { scope, storages } = plane;
+  const kinds = createKindChecker();
+  const authority = { trustRoot: () => Promise.reject(new Error('no certificate is expected')) };
+  const deps = { kinds, now: () => new Date(), authority, trustRoots: createTrustRoots() };
+  const log = createLog('silent', { write() {} });
+  const mirror = await plane.addMirror();
+  const home = (await storages.current(scope)).storage;
+
+  /** Pushes, and lets an outbox do the rest with this fault in it. */
+  async function attested(fault: Fault | undefined): Promise<readonly string[]> {
+    const { run, bundle, material, manifest } = await plane.attest();
+    await push({ storages, ...deps }, scope, run, bundle);
+    assert.deepEqual(
+      (await effectsOfRun(scope, run.id)).map(({ kind, casBackend }) => [kind, casBackend]),
+      [
+        ['link', 'default'],
+        ['copy', 'mirror'],
+      ],
+    );
+    const broken = breaking(storages, scope, fault);
+    const done = Promise.withResolvers<void>();
+    const outbox = startOutbox({
+      database,
+      log,
+      handlers: effectHandlers({ storages: broken.storages }),
+      policy: { pauseMs: 1 },
+      metrics: { effect: (kind, outcome) => kind === 'copy' && outcome === 'done' && done.resolve() },
+    });
+    await done.promise;
+    await outbox.close();
+    assert.deepEqual(await effectsOfRun(scope, run.id), []);
+    for (const storage of [home, mirror]) {
+      assert.equal((await storage.stat(material))?.sizeBytes, 64);
+      assert.equal((await storage.getManifest(materialTag(material)))?.digest, manifest);
+      assert.equal((await Array.fromAsync(storage.referrers(manifest))).length, 1);
+      assert.equal(Buffer.from((await readBundle(storage, digestOf(bundle))) ?? []).toString(), bundle);
+    }
+    return broken.seen;
+  }
+
+  try {
+    // The first one also brings what all share; the second one has the effects of every other.
+    await attested(undefined);
+    const seen = await attested(undefined);
+    for (const at of seen.keys()) for (const done of [false, true]) await attested({ at, done });
+    t.diagnostic(`${seen.length} effects, each broken twice: ${seen.join(', ')}`);
+  } finally {
+    await kinds.close();
+    await storages.close();
+  }
+});
+
 async function prepare(database: Database, dataDir: string) {
   const { scope, name: organization } = await newOrganization(database);
   const log = createLog('silent', { write() {} });
@@ -134,7 +194,7 @@ async function prepare(database: Database, dataDir: string) {
   const { storage } = await storages.current(scope);
 
   /** A new run with its evidence in storage, and its signed bundle. */
-  async function attest(): Promise<{ run: RunContext; bundle: string }> {
+  async function attest() {
     const content = randomBytes(64);
     const digest = digestOf(content);
     await pushBlob(storage, content, digest);
@@ -176,7 +236,15 @@ async function prepare(database: Database, dataDir: string) {
       { finishedAt: new Date(), builderId: 'chainloop.dev/cli/test@sha256:00' },
     );
     const bundle = buildBundle({ payload, payloadType: statementPayloadType, ...(await signer.sign(pae(statementPayloadType, payload))) });
-    return { run, bundle };
+    return { run, bundle, material: digest, manifest: digestOf(manifest) };
   }
-  return { scope, storages, attest, workflow: () => describeWorkflow(scope, { name: 'release', project: 'bedrock' }) };
+
+  /** A second folder, where everything is copied to. */
+  async function addMirror(): Promise<Storage> {
+    const mirror = { name: 'mirror', provider: 'layout', location: `${organization}-mirror`, insecure: false, credentials: null } as const;
+    const { id: mirrorId } = await createCasBackend(scope, { ...mirror, isDefault: false }, new Date());
+    await setMirror(scope, 'mirror', true);
+    return storages.byId(scope, mirrorId);
+  }
+  return { scope, storages, attest, addMirror, workflow: () => describeWorkflow(scope, { name: 'release', project: 'bedrock' }) };
 }
