@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-XCXPLIS4.js";await i("main");
+import{L as i}from"./chunk-6KA3PHYV.js";await i("main");

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-XCXPLIS4.js";await o("post");
+import{L as o}from"./chunk-6KA3PHYV.js";await o("post");

@@ -1,5 +1,0 @@
-<<<<<<<< HEAD:action/dist/chunk-S3DPU7HI.js
-import{a as s}from"./chunk-ZLJ6LLYI.js";import{c as r,n as e}from"./chunk-XCXPLIS4.js";var i=r(s(),1);var n=/^sha256:[0-9a-f]{64}$/;function o(t){return typeof t=="string"&&n.test(t)}function g(t){if(o(t))return t;throw new e("USAGE",`digest: '${t.slice(0,100)}' is not sha256:<64 hex digits>`)}function h(t){return g(`sha256:${(0,i.createHash)("sha256").update(t).digest("hex")}`)}function p(t){return t.slice(7)}export{o as a,g as b,h as c,p as d};
-========
-import{a as s}from"./chunk-PR7ZG5ER.js";import{c as r,n as e}from"./chunk-ZSSEYA3M.js";var i=r(s(),1);var n=/^sha256:[0-9a-f]{64}$/;function o(t){return typeof t=="string"&&n.test(t)}function g(t){if(o(t))return t;throw new e("USAGE",`digest: '${t.slice(0,100)}' is not sha256:<64 hex digits>`)}function h(t){return g(`sha256:${(0,i.createHash)("sha256").update(t).digest("hex")}`)}function p(t){return t.slice(7)}export{o as a,g as b,h as c,p as d};
->>>>>>>> 9357714 (outbox: what happens after a push is written with it, done by leases, tried again, and shown; links and copies to mirrors):action/dist/chunk-2XJZRFVH.js
