@@ -101,6 +101,8 @@ export const limits = {
   openTimestampsPerSecond: 50,
   /** Redirects that are followed for one download; registries need one or two. */
   redirects: 5,
+  /** How long a writer of a fallback tag waits for others to overwrite it: several times what reading and writing it takes. */
+  fallbackQuietMs: 1_000,
   /** Pages of one list that a registry answers in several. */
   registryPages: 100,
   /** A Docker configuration file, or the answer of a credential helper. */

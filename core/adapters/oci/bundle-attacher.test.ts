@@ -14,7 +14,7 @@ import { createRegistryClient } from './client.ts';
 import { resolveInLayout } from './image-layout.ts';
 import { imageManifestType } from './manifests.ts';
 
-const fetchPolicy = { baseDelayMs: 4, maxDelayMs: 40, attempts: 2 };
+const fetchPolicy = { baseDelayMs: 4, maxDelayMs: 40, attempts: 2, quietMs: 50 };
 const config = Buffer.from('{}');
 const manifest = Buffer.from(
   JSON.stringify({

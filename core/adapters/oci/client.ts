@@ -7,6 +7,7 @@ import { createHttp } from '../http.ts';
 import { defaultRetryPolicy } from '../retry.ts';
 import { type Credentials, createAuthorizer } from './auth.ts';
 import { type Download, type DownloadOptions, fetchBlob } from './download.ts';
+import { createFallbackTags, type Exclusive } from './fallback-tag.ts';
 import { type Descriptor, deleteManifest, getManifest, headManifest, type Manifest, type ManifestHead, tags } from './manifests.ts';
 import { putManifest, referrers } from './referrers.ts';
 import { createSession, type FetchPolicy } from './session.ts';
@@ -58,6 +59,8 @@ export type RegistryClientOptions = {
   readonly allowAddress?: ((address: string) => boolean) | undefined;
   /** Other hosts that may be this registry's token server. */
   readonly tokenHosts?: readonly string[] | undefined;
+  /** Keeps all writers of a fallback tag apart, of whatever process. Without it they find each other's writes by looking again. */
+  readonly exclusive?: Exclusive | undefined;
   /** What to do about refused credentials, for messages. */
   readonly advice?: string | undefined;
 };
@@ -67,6 +70,7 @@ const defaultFetchPolicy: FetchPolicy = {
   requestTimeoutMs: limits.requestTimeoutMs,
   idleTimeoutMs: limits.idleTimeoutMs,
   commitTimeoutMs: limits.commitTimeoutMs,
+  quietMs: limits.fallbackQuietMs,
 };
 
 /** Throws USAGE when origin or repository are malformed. Connects to nothing yet. */
@@ -107,6 +111,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     policy: { ...defaultFetchPolicy, ...options.fetchPolicy },
   });
   const steps = createUploadSteps(session);
+  const fallback = createFallbackTags(session, options.exclusive);
 
   async function headBlob(digest: Digest): Promise<{ readonly sizeBytes: number } | undefined> {
     const url = session.url(`blobs/${digest}`);
@@ -129,9 +134,9 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     fetchBlob: (digest, download) => fetchBlob(session, digest, download),
     headManifest: (reference, accept) => headManifest(session, reference, accept),
     getManifest: (reference, accept) => getManifest(session, reference, accept),
-    putManifest: (reference, mediaType, bytes) => putManifest(session, reference, mediaType, bytes),
+    putManifest: (reference, mediaType, bytes) => putManifest(session, fallback, reference, mediaType, bytes),
     deleteManifest: (reference) => deleteManifest(session, reference),
-    referrers: (subject) => referrers(session, subject),
+    referrers: (subject) => referrers(session, fallback, subject),
     tags: (page) => tags(session, page),
     close() {
       http.close();

@@ -9,10 +9,10 @@ import { digestOf } from '../../digest.ts';
 import { limits } from '../../limits.ts';
 import { createRegistryClient, type RegistryClient } from './client.ts';
 import { emptyConfig, materialManifest } from './evidence-store.ts';
+import { fallbackTag } from './fallback-tag.ts';
 import { imageIndexType, imageManifestType } from './manifests.ts';
-import { fallbackTag } from './referrers.ts';
 
-const fast = { baseDelayMs: 4, maxDelayMs: 40 };
+const fast = { baseDelayMs: 4, maxDelayMs: 40, quietMs: 50 };
 const file = Buffer.from('evidence');
 const manifest = materialManifest({
   digest: digestOf(file),

@@ -73,13 +73,17 @@ export async function getManifest(
   return { digest, mediaType: mediaTypeOf(answer), bytes };
 }
 
-/** Writes a manifest; what it refers to must be there. `subjectKnown`: the registry maintains referrers itself. */
+/**
+ * Writes a manifest; what it refers to must be there. `subjectKnown`: the registry maintains referrers itself. `stored` is false when the
+ * condition does not hold (RFC 9110, section 13.1), and the registry looks at conditions.
+ */
 export async function putManifestOnly(
   session: Session,
   reference: string,
   mediaType: string,
   bytes: Uint8Array,
-): Promise<{ readonly digest: Digest; readonly subjectKnown: boolean }> {
+  condition: Readonly<Record<string, string>> = {},
+): Promise<{ readonly digest: Digest; readonly subjectKnown: boolean; readonly stored: boolean }> {
   const digest = digestOf(bytes);
   if (isDigest(reference) && reference !== digest)
     throw new ChainloopError('DIGEST_MISMATCH', `manifest ${reference}: its bytes are ${digest}`);
@@ -88,16 +92,17 @@ export async function putManifestOnly(
     url: manifestUrl(session, reference),
     access: 'push',
     what: `write of manifest ${reference}`,
-    accept: [200, 201, 202],
-    headers: { 'content-type': mediaType },
+    accept: Object.keys(condition).length === 0 ? [200, 201, 202] : [200, 201, 202, 412],
+    headers: { 'content-type': mediaType, ...condition },
     body: bytes,
     answerTimeoutMs: session.policy.commitTimeoutMs,
   });
   answer.discard();
+  if (answer.status === 412) return { digest, subjectKnown: false, stored: false };
   const stored = answer.header('docker-content-digest');
   if (stored !== undefined && stored !== digest)
     throw new RegistryError('DIGEST_MISMATCH', `${session.name}: it stored manifest ${reference} as ${stored}, not ${digest}`);
-  return { digest, subjectKnown: answer.header('oci-subject') !== undefined };
+  return { digest, subjectKnown: answer.header('oci-subject') !== undefined, stored: true };
 }
 
 /** Deletes a manifest by tag or digest; false when there is none. */
