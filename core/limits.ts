@@ -176,6 +176,8 @@ export const limits = {
   organizationRequestsPerSecond: 1_000,
   /** So many seconds of requests may come at once, after a rest. */
   rateBurstSeconds: 30,
+  /** Of these, held by work that only one server may do at a time, such as writing a tag in a registry. */
+  databaseLocks: 4,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */

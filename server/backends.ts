@@ -6,6 +6,8 @@ import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { parseReference } from '../core/reference.ts';
 import type { wire } from '../core/wire.ts';
 import type { CasBackendRow, NewCasBackend } from '../db/cas-backends.ts';
+import type { Database } from '../db/client.ts';
+import { createLocks } from '../db/locks.ts';
 import type { Log } from './log.ts';
 import type { Secrets } from './secrets.ts';
 import { openLayout } from './storage/layout.ts';
@@ -35,6 +37,7 @@ export type Backends = {
 };
 
 export function createBackends(deps: {
+  readonly database: Database;
   readonly secrets: Secrets;
   readonly dataDir: string;
   /** Registries on private and loopback addresses are for servers whose tenants may reach the server's own network. */
@@ -43,6 +46,7 @@ export function createBackends(deps: {
   readonly log: Log;
 }): Backends {
   const { secrets, allowPrivateRegistries, registryTokenHosts, log } = deps;
+  const { exclusively: exclusive } = createLocks(deps.database);
 
   // Plain http is for the server's own network: credentials must not cross a public one in clear.
   const allowAddress: Backends['allowAddress'] =
@@ -85,6 +89,7 @@ export function createBackends(deps: {
               origin: `${place.insecure ? 'http' : 'https'}://${host}`,
               repository,
               tokenHosts: registryTokenHosts,
+              exclusive,
               ...(login !== undefined && { credentials: { type: 'basic', ...login } }),
               allowAddress: allowAddress(place),
             },

@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-6KA3PHYV.js";await i("main");
+import{L as i}from"./chunk-WRJ7ZDWJ.js";await i("main");

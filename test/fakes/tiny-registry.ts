@@ -6,6 +6,8 @@ export type TinyRegistry = {
   readonly host: string;
   readonly origin: string;
   readonly blobs: Map<string, Buffer>;
+  /** By tag, and by digest: what a tag named before is still there by its digest. */
+  readonly manifests: Map<string, { readonly type: string; readonly bytes: Buffer }>;
   /** How many tokens were sold, and what was shown for each. */
   readonly tokenRequests: readonly (string | undefined)[];
   /** From now on every token that was sold so far is refused. */
@@ -21,6 +23,10 @@ export async function startTinyRegistry(
   options: {
     readonly account?: { readonly username: string; readonly password: string };
     readonly referrers?: boolean;
+    /** Looks at If-Match and If-None-Match of a manifest that is written. */
+    readonly conditional?: boolean;
+    /** Takes the fallback tag of a manifest for its digest, as registry.gitlab.com does. */
+    readonly tagIsDigest?: boolean;
     readonly onRequest?: (method: string, path: string, registry: TinyRegistry) => void;
   } = {},
 ): Promise<TinyRegistry> {
@@ -39,6 +45,7 @@ export async function startTinyRegistry(
   const registry: TinyRegistry = {
     ...listening,
     blobs,
+    manifests,
     tokenRequests,
     expireTokens() {
       valid = new Set();
@@ -107,16 +114,19 @@ export async function startTinyRegistry(
       for await (const piece of request) pieces.push(piece);
       const bytes = Buffer.concat(pieces);
       const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+      if (options.conditional === true && !holds(request, manifests.get(reference)?.bytes))
+        return refuse(response, 412, 'PRECONDITION_FAILED');
       const stored = { type: request.headers['content-type'] ?? '', bytes };
       manifests.set(reference, stored).set(digest, stored);
       const { subject } = JSON.parse(bytes.toString('utf8'));
       const known = options.referrers === true && subject !== undefined ? { 'oci-subject': subject.digest } : {};
       return send(response, 201, { 'docker-content-digest': digest, ...known });
     }
-    const found = manifests.get(reference);
+    const found = manifests.get(options.tagIsDigest === true ? reference.replace('sha256-', 'sha256:') : reference);
     if (found === undefined) return refuse(response, 404, 'MANIFEST_UNKNOWN');
     const digest = `sha256:${createHash('sha256').update(found.bytes).digest('hex')}`;
-    const headers = { 'content-type': found.type, 'content-length': String(found.bytes.length), 'docker-content-digest': digest };
+    const etag = { etag: `"${digest}"` };
+    const headers = { ...etag, 'content-type': found.type, 'content-length': String(found.bytes.length), 'docker-content-digest': digest };
     send(response, 200, headers, request.method === 'HEAD' ? undefined : found.bytes);
   }
 
@@ -129,6 +139,13 @@ export async function startTinyRegistry(
     const index = { schemaVersion: 2, mediaType: 'application/vnd.oci.image.index.v1+json', manifests: entries };
     send(response, 200, { 'content-type': index.mediaType }, JSON.stringify(index));
   }
+}
+
+/** RFC 9110, section 13.1, as far as anybody here uses it. */
+function holds({ headers }: IncomingMessage, standing: Buffer | undefined): boolean {
+  const etag = standing && `"sha256:${createHash('sha256').update(standing).digest('hex')}"`;
+  if (headers['if-none-match'] === '*') return etag === undefined;
+  return headers['if-match'] === undefined || headers['if-match'] === etag;
 }
 
 function send(response: ServerResponse, status: number, headers: Readonly<Record<string, string>>, body?: string | Buffer): void {
