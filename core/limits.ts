@@ -168,6 +168,8 @@ export const limits = {
   failedLoginsPerMinute: 120,
   /** Connections of one server to PostgreSQL, unless said otherwise: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
+  /** Of these, held by work that only one server may do at a time, such as writing a tag in a registry. */
+  databaseLocks: 4,
   /** Connections of clients to one server, unless said otherwise: each job has a handful, and each takes some 50 KB. */
   connections: 4_096,
   /** Requests a second that one token may make on and on, unless said otherwise: the jobs of one workflow; a job makes about 80 in all. */
@@ -176,8 +178,6 @@ export const limits = {
   organizationRequestsPerSecond: 1_000,
   /** So many seconds of requests may come at once, after a rest. */
   rateBurstSeconds: 30,
-  /** Of these, held by work that only one server may do at a time, such as writing a tag in a registry. */
-  databaseLocks: 4,
   /** Waiting for a connection, a free one or a new one. After that: 503, and the caller tries again. */
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-WRJ7ZDWJ.js";await o("post");
+import{L as o}from"./chunk-JEWHH7TL.js";await o("post");
