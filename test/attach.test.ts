@@ -109,7 +109,7 @@ test('what cannot be attached leaves the attestation recorded, says why, and is 
   assert.deepEqual([pushed.state, pushed.attachments[0]?.referrer], ['success', null]);
   const { error } = JSON.parse(wrong.stderr.trim().split('\n').at(-1) ?? '');
   assert.equal(error.code, 'REGISTRY_UNAUTHORIZED');
-  assert.match(error.message, /the attestation is recorded, but it was not attached to 1 of 1 images; .* same command again/);
+  assert.match(error.message, /the attestation is recorded, but not attached to 1 of its 1 images; .* same command again/);
   assert.doesNotMatch(wrong.stderr, /wrong/);
   const described = await line.run(['workflow', 'run', 'describe', '--id', pushed.runId, '--output', 'json'], { env: workplace.operator });
   assert.equal(JSON.parse(succeeded(described)).run.state, 'success');
