@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-JEWHH7TL.js";await i("main");
+import{L as i}from"./chunk-ZHZA7WKS.js";await i("main");

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-JEWHH7TL.js";await o("post");
+import{L as o}from"./chunk-ZHZA7WKS.js";await o("post");

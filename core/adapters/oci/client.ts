@@ -70,7 +70,6 @@ const defaultFetchPolicy: FetchPolicy = {
   requestTimeoutMs: limits.requestTimeoutMs,
   idleTimeoutMs: limits.idleTimeoutMs,
   commitTimeoutMs: limits.commitTimeoutMs,
-  quietMs: limits.fallbackQuietMs,
 };
 
 /** Throws USAGE when origin or repository are malformed. Connects to nothing yet. */

@@ -128,7 +128,7 @@ export function createFallbackTags(session: Session, exclusive: Exclusive | unde
       return (await look(subject)).index.manifests;
     },
     async add(subject, entry) {
-      const { budgetMs, baseDelayMs, maxDelayMs } = session.policy;
+      const { budgetMs, baseDelayMs, maxDelayMs, quietMs: leastMs = limits.fallbackQuietMs } = session.policy;
       const place = session.url(`manifests/${fallbackTag(subject)}`).href;
       const deadlineMs = performance.now() + budgetMs;
       let slowestMs = 0;
@@ -136,7 +136,7 @@ export function createFallbackTags(session: Session, exclusive: Exclusive | unde
         const turn = () => merge(subject, entry);
         const tookMs = await inTurn(place, exclusive === undefined ? turn : () => exclusive(place, turn));
         slowestMs = Math.max(slowestMs, tookMs);
-        const quietMs = exclusive === undefined ? Math.max(session.policy.quietMs, 5 * slowestMs) : 0;
+        const quietMs = exclusive === undefined ? Math.max(leastMs, 5 * slowestMs) : 0;
         if (await stands(subject, entry, quietMs, deadlineMs)) return;
         if (performance.now() > deadlineMs) throw lost(session, subject);
         await delay(Math.random() * Math.min(maxDelayMs, baseDelayMs * 2 ** losses));

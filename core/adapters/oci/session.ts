@@ -10,8 +10,8 @@ export type FetchPolicy = RetryPolicy & {
   readonly requestTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly commitTimeoutMs: number;
-  /** How long a fallback tag has to stand still before its writer leaves. */
-  readonly quietMs: number;
+  /** How long a fallback tag has to stand still before its writer leaves; by default `limits.fallbackQuietMs`. */
+  readonly quietMs?: number;
 };
 
 type RegistryRequest = {
