@@ -96,9 +96,9 @@ async function attest(session: Session, number: number): Promise<void> {
     `insert into evidence (org_id, digest, cas_backend_id, size_bytes, media_type)
       select org_id, sha256('${key}'), id, 10000000, 'application/octet-stream' from cas_backends`,
     `update runs set state = 'success', finished_at = now(), bundle_digest = sha256('${key}'), bundle_size_bytes = 1,
-      statement_digest = sha256('${key}'), predicate_type = 'p', signer = 'release' where idempotency_key = '${key}'`,
+      statement_digest = sha256('${key}'), predicate_type = 'p', signer = 'release' where workflow_id = '${workflowId}' and idempotency_key = '${key}'`,
     `insert into run_materials (org_id, run_id, name, type, digest, uploaded, annotations)
-      select org_id, id, 'server', 'ARTIFACT', sha256('${key}'), true, '{}' from runs where idempotency_key = '${key}'`,
+      select org_id, id, 'server', 'ARTIFACT', sha256('${key}'), true, '{}' from runs where workflow_id = '${workflowId}' and idempotency_key = '${key}'`,
     `update workflows set runs_initialized = runs_initialized - 1, runs_success = runs_success + 1 where id = '${workflowId}'`,
     'commit',
   ]) {

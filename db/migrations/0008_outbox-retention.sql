@@ -38,7 +38,7 @@ ALTER TABLE "outbox" ADD CONSTRAINT "outbox_cas_backend" FOREIGN KEY ("org_id","
 CREATE INDEX "outbox_due" ON "outbox" USING btree ("due_at") WHERE state = 'pending';--> statement-breakpoint
 CREATE INDEX "outbox_newest" ON "outbox" USING btree ("org_id","created_at" DESC NULLS FIRST,"id" DESC NULLS FIRST);--> statement-breakpoint
 CREATE INDEX "outbox_by_cas_backend" ON "outbox" USING btree ("cas_backend_id");--> statement-breakpoint
-CREATE INDEX "runs_held" ON "runs" USING btree ("org_id") WHERE held_at is not null;--> statement-breakpoint
+CREATE INDEX IF NOT EXISTS "runs_held" ON "runs" USING btree ("org_id") WHERE held_at is not null;--> statement-breakpoint
 ALTER TABLE "cas_backends" ADD CONSTRAINT "cas_backends_mirror" CHECK (not ("cas_backends"."is_default" and "cas_backends"."is_mirror"));--> statement-breakpoint
 ALTER TABLE "evidence" ADD CONSTRAINT "evidence_deleting" CHECK ("evidence"."deleting_at" is null or "evidence"."removed_at" is not null);--> statement-breakpoint
 ALTER TABLE "organizations" ADD CONSTRAINT "organizations_retention" CHECK ("organizations"."unpushed_days" between 2 and 36500 and "organizations"."attestation_days" between 1 and 36500);--> statement-breakpoint
