@@ -275,3 +275,17 @@ test('SSRF: a registry that sends the server elsewhere is not followed, and gets
   assert.deepEqual(seen, []);
   await storage.close();
 });
+
+test('a registry that wants chunks of some size says so through the gateway', async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  const location = '/v2/acme/evidence/blobs/uploads/1';
+  const opened = { type: 'status', status: 202, headers: { location, 'oci-chunk-min-length': '5242880' }, method: 'POST' } as const;
+  await using running = await behindFaults(opened);
+  await using gateway = await startGateway({ storage: running.storage });
+  const begin = async (): Promise<unknown> => {
+    const { status, headers } = await call(gateway.origin, 'POST', '/v2/acme/blobs/uploads/', { token: tokens.api });
+    assert.equal(status, 202);
+    return headers['oci-chunk-min-length'];
+  };
+  assert.deepEqual([await begin(), await begin()], ['5242880', undefined]);
+});
