@@ -1,3 +1,4 @@
+import { isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { readBytes } from '../body.ts';
 import { tokenOf } from '../tokens.ts';
@@ -30,7 +31,9 @@ export async function answerToken(arrival: Answering & { readonly query: URLSear
 async function formOf({ request, traffic }: Answering): Promise<URLSearchParams> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/x-www-form-urlencoded') throw malformed('it must be a form: application/x-www-form-urlencoded');
-  const bytes = await readBytes(request, limits.tokenRequestSizeBytes, limits.requestTimeoutMs);
+  const bytes = await readBytes(request, limits.tokenRequestSizeBytes, limits.requestTimeoutMs).catch((error: unknown) => {
+    throw isChainloopError(error, 'USAGE') ? malformed(error.message) : error;
+  });
   traffic.receivedBytes += bytes.byteLength;
   return new URLSearchParams(bytes.toString('utf8'));
 }
