@@ -145,7 +145,7 @@ conforms(
     }
     assert.deepEqual(found, pushed.toSorted());
   },
-  ['layout on disk'],
+  ['layout on disk', 's3'],
 );
 
 conforms('Listing Referrers: without an artifact type it is that of the configuration; an index has none', async (endpoint) => {

@@ -8,11 +8,13 @@ import { createSecrets } from '../../server/sealing.ts';
 import { openLayout } from '../../server/storage/layout.ts';
 import { emptyDescriptor, mediaTypes } from '../../server/storage/manifest.ts';
 import { createRegistryStorage } from '../../server/storage/registry.ts';
+import { createS3Storage } from '../../server/storage/s3.ts';
 import type { Storage } from '../../server/storage/storage.ts';
 import { type Need, needs } from '../needs.ts';
 import { type Registry, startRegistry } from './docker-registry.ts';
 import { type FakeGateway, startGateway, tokens } from './gateway.ts';
 import { type Answer, type Call, call } from './http-call.ts';
+import { type FakeS3, startS3 } from './s3.ts';
 
 /** A gateway in front of one kind of storage, and what a client of acme does there. */
 export type Endpoint = {
@@ -25,8 +27,13 @@ export type Endpoint = {
   manifest(content: object, options?: { readonly tag?: string; readonly type?: string }): Promise<Answer & { readonly digest: Digest }>;
 };
 
+const owner = { organizationId: 'acme', secrets: createSecrets(randomBytes(32)) };
 let registry: Promise<Registry> | undefined;
-after(async () => (await registry)?.[Symbol.asyncDispose]());
+let bucket: Promise<FakeS3> | undefined;
+after(async () => {
+  await (await registry)?.[Symbol.asyncDispose]();
+  await (await bucket)?.[Symbol.asyncDispose]();
+});
 
 const kinds: Readonly<Record<string, { readonly need?: Need; open(directory: string): Promise<Storage> }>> = {
   'layout on disk': { open: (directory) => openLayout(join(directory, 'layout')) },
@@ -35,12 +42,16 @@ const kinds: Readonly<Record<string, { readonly need?: Need; open(directory: str
     async open() {
       registry ??= startRegistry();
       const { origin } = await registry;
-      return createRegistryStorage({
-        // One for all tests of a file, a repository for each.
-        client: { origin, repository: `acme-${randomBytes(8).toString('hex')}` },
-        organizationId: 'acme',
-        secrets: createSecrets(randomBytes(32)),
-      });
+      // One for all tests of a file, a repository for each.
+      return createRegistryStorage({ client: { origin, repository: `acme-${randomBytes(8).toString('hex')}` }, ...owner });
+    },
+  },
+  s3: {
+    async open() {
+      bucket ??= startS3({ partSizeBytes: 1024 * 1024 });
+      const { origin, bucket: name, region, credentials } = await bucket;
+      const client = { origin, bucket: name, region, credentials, prefix: randomBytes(8).toString('hex'), virtualHost: false };
+      return createS3Storage({ client, ...owner, partSizeBytes: 1024 * 1024 });
     },
   },
 };

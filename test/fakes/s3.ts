@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
 import { listen } from './listen.ts';
 import { claimedIn, signatureOf } from './s3-signature.ts';
 
@@ -102,11 +103,9 @@ export async function startS3(
     const result = perform(operation, key, url.searchParams, request, pieces);
     if (fault !== undefined) throw new Refusal(fault.status, fault.code);
     response.writeHead(result.status ?? 200, result.headers);
-    if (result.pieces !== undefined && request.method !== 'HEAD') {
-      for (const piece of result.pieces)
-        if (!response.write(piece)) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
-    }
-    response.end(result.xml);
+    if (result.pieces === undefined || request.method === 'HEAD') response.end(result.xml);
+    // A client that leaves in the middle is not the bucket's concern.
+    else await pipeline(result.pieces, response).catch(() => {});
   }
 
   function faultFor(operation: string): S3Fault | undefined {
