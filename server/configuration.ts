@@ -33,7 +33,7 @@ export const settings: readonly Setting[] = [
     option: 'publicUrl',
     variable: 'CHAINLOOP_PUBLIC_URL',
     about:
-      'how users reach it when a proxy stands in front: an http or https origin. Also the audience of CI tokens and the issuer of certificates',
+      'how users reach it when a proxy stands in front: an http or https origin. Also where OCI clients log in, the audience of CI tokens and the issuer of certificates',
   },
   {
     option: 'allowPrivateRegistries',
