@@ -41,6 +41,7 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
           password: password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined),
         });
         context.log.info('Storage backend added!');
+        await sayShortLife(context, { name, location: added.location, username });
         print(context, added, () => [table([added])]);
       },
     }),
@@ -159,6 +160,7 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
       const login = username === undefined ? accessKeyOf(context, flags) : { username, password: passwordOf(context, flags.password) };
       const backend = await (await connect(context)).casBackend.update.mutate({ name: flags.name, ...login });
       context.log.info('Storage backend updated!');
+      await sayShortLife(context, { name: flags.name, location: backend.location, username });
       print(context, backend, () => [table([backend])]);
     },
   }),
@@ -174,6 +176,19 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     },
   }),
 ]);
+
+/** A password that ends would be noticed when evidence is not taken any more. */
+async function sayShortLife(
+  context: Context,
+  { name, location, username }: { readonly name: string; readonly location: string; readonly username: string | undefined },
+): Promise<void> {
+  const { passwordHours } = await import('../core/adapters/oci/registries.ts');
+  const hours = username === undefined ? undefined : passwordHours(location.split('/')[0] ?? '', username);
+  if (hours === undefined) return;
+  context.log.warn(
+    `this password ends after ${hours} h; give the next one before, with: chainloop cas-backend update --name ${name} --username ${username}`,
+  );
+}
 
 function passwordOf({ env }: Context, given: string | undefined): string {
   const password = given ?? (env.CHAINLOOP_REGISTRY_PASSWORD || undefined);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { type AddressKind, addressKind } from '../core/adapters/address.ts';
 import { HttpFailure } from '../core/adapters/http-failure.ts';
+import { apiHostOf, usernameProblem } from '../core/adapters/oci/registries.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { parseReference } from '../core/reference.ts';
 import type { wire } from '../core/wire.ts';
@@ -68,6 +69,8 @@ export function createBackends(deps: {
     if ((provider === 's3') !== 'accessKeyId' in login) {
       throw usage(`'${name}': ${provider === 's3' ? 'a bucket takes an access key' : 'a registry takes a username and a password'}`);
     }
+    const problem = 'username' in login ? usernameProblem(parseReference(place.location).registry, login.username) : undefined;
+    if (problem !== undefined) throw usage(`'${name}': ${problem}`);
     return Buffer.from(secrets.seal(JSON.stringify(login), contextOf(organizationId, place)), 'latin1');
   };
 
@@ -82,7 +85,7 @@ export function createBackends(deps: {
           });
         case 'oci': {
           const { registry, repository } = parseReference(place.location);
-          const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
+          const host = apiHostOf(registry);
           const login = loginOf(organizationId, place, RegistryLogin);
           return createRegistryStorage({
             client: {
@@ -147,7 +150,7 @@ export function originOf({ provider, location, insecure, virtualHost }: Place): 
       return undefined;
     case 'oci': {
       const { registry } = parseReference(location);
-      return new URL(`${insecure ? 'http' : 'https'}://${registry === 'docker.io' ? 'registry-1.docker.io' : registry}/v2/`);
+      return new URL(`${insecure ? 'http' : 'https'}://${apiHostOf(registry)}/v2/`);
     }
     case 's3': {
       const { origin, bucket } = bucketOf(location);

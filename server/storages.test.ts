@@ -55,11 +55,13 @@ test('a backend that cannot be written to is not kept, and no message repeats it
   const repo = `${registry.host}/evidence`;
   const wrong = { name: 'registry', repo, username: 'robot', password: 'CANARY-wrong', insecure: true };
   const without = { name: 'registry', repo: 'registry.example.com/evidence:tag' };
+  const ecr = { name: 'registry', repo: '123456789012.dkr.ecr.eu-central-1.amazonaws.com/evidence', ...account };
   const half = { name: 'registry', repo, username: 'robot' };
   for (const [input, code] of [
     [wrong, 'REGISTRY_UNAUTHORIZED'],
     [without, 'USAGE'],
     [half, 'USAGE'],
+    [ecr, 'USAGE'],
   ] as const) {
     await assert.rejects(api.casBackend.add.mutate(input), (error) => isChainloopError(error, code) && !error.message.includes('CANARY'));
   }

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-ZHZA7WKS.js";await o("post");
+import{L as o}from"./chunk-ODSGBH7T.js";await o("post");

@@ -4,6 +4,7 @@ import type { Http, HttpResponse } from '../http.ts';
 import { redactUrl } from '../http-failure.ts';
 import { parseChallenges } from './challenge.ts';
 import { answerError, failureError, RegistryError, type Subject } from './errors.ts';
+import { tokenHostOf } from './registries.ts';
 
 /**
  * What a registry is shown. `bearer` is sent as it is (a function is asked before each request: an upload may outlast a token); `basic` goes to a registry that asks for it, or buys a token at the registry's
@@ -22,14 +23,6 @@ export type Authorizer = {
   header(access: Access): Promise<string | undefined>;
   /** Learns from a 401. True: there is another header than `sent` now, so one more try makes sense. */
   renew(refusal: HttpResponse, access: Access, sent: string | undefined): Promise<boolean>;
-};
-
-/** Registries whose token server has another name. Everywhere else it must be the registry itself, or be allowed explicitly. */
-const knownTokenHosts: Readonly<Record<string, string>> = {
-  'registry-1.docker.io': 'auth.docker.io',
-  'registry.gitlab.com': 'gitlab.com',
-  'registry.digitalocean.com': 'api.digitalocean.com',
-  'docker.elastic.co': 'docker-auth.elastic.co',
 };
 
 /** Further token servers that the user or the operator allows: `CHAINLOOP_REGISTRY_TOKEN_HOSTS=auth.example.com,login.example.org`. */
@@ -89,7 +82,7 @@ export function createAuthorizer(options: {
   /** The registry says where tokens are sold; it must not be able to send our credentials, or us, anywhere it likes. */
   function trustedRealm(text: string): URL {
     const realm = URL.parse(text, origin.href);
-    const allowed = [knownTokenHosts[origin.host], ...options.tokenHosts];
+    const allowed = [tokenHostOf(origin.host), ...options.tokenHosts];
     const safe =
       realm !== null && realm.username === '' && realm.password === '' && (realm.protocol === 'https:' || origin.protocol === 'http:');
     if (safe && (realm.origin === origin.origin || allowed.includes(realm.host))) return realm;

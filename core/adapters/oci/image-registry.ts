@@ -4,6 +4,7 @@ import { isLoopbackHost } from '../address.ts';
 import { type Credentials, tokenHostsOf } from './auth.ts';
 import { createRegistryClient, type RegistryClient } from './client.ts';
 import { dockerCredentials } from './docker-config.ts';
+import { apiHostOf, registryKind } from './registries.ts';
 import type { FetchPolicy } from './session.ts';
 
 /** How the registries of images are reached, with the job's own credentials. */
@@ -14,9 +15,6 @@ export type ImageRegistryOptions = {
   readonly registryPassword?: string | undefined;
   readonly fetchPolicy?: Partial<FetchPolicy> | undefined;
 };
-
-/** The API of Docker Hub lives on another host than its name. */
-const dockerHubHost = 'registry-1.docker.io';
 
 /** The registries that the images of one command are in. */
 export type ImageRegistries = {
@@ -47,7 +45,8 @@ export function createImageRegistries(options: ImageRegistryOptions): ImageRegis
   return {
     async open(reference) {
       const { registry, repository } = reference;
-      const host = registry === 'docker.io' ? dockerHubHost : registry;
+      const host = apiHostOf(registry);
+      const login = registryKind(registry)?.login;
       const url = URL.parse(`https://${host}`);
       if (url === null) throw new ChainloopError('USAGE', `image ${formatReference(reference)}: '${registry}' is not a registry host`);
       const scheme = isLoopbackHost(url.hostname) ? 'http' : 'https';
@@ -57,7 +56,7 @@ export function createImageRegistries(options: ImageRegistryOptions): ImageRegis
         credentials: await credentialsFor(registry),
         fetchPolicy: options.fetchPolicy,
         tokenHosts: [...tokenHostsOf(env), ...(gitlabRegistry(registry, env)?.tokenHosts ?? [])],
-        advice: `log in with: docker login ${registry}, or give --registry-username and --registry-password`,
+        advice: `log in with: docker login ${registry}, or give --registry-username and --registry-password${login === undefined ? '' : ` (${login})`}`,
       });
     },
   };
