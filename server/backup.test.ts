@@ -22,6 +22,10 @@ import { backup, restore } from './backup.ts';
 const contract = 'schemaVersion: v1\nmaterials:\n  - { type: STRING, name: commit }\n  - { type: ARTIFACT, name: binary, output: true }\n';
 // The same before and after: the identities of service accounts name it.
 const publicUrl = 'https://chainloop.example.com';
+const ask = (): never => {
+  throw new Error('no server is asked');
+};
+const report = (): void => {};
 const anyone = { runner: { authenticated: false }, env: {}, annotations: {} };
 
 type Home = { readonly dataDir: string; readonly database: DatabaseOptions; readonly env: NodeJS.ProcessEnv };
@@ -67,19 +71,22 @@ for (const kind of databaseKinds) {
     const load = (async () => {
       for (let i = 0; !backedUp; i++) await attest(job, `during the backup, ${i}`);
     })();
-    await using cli = await commandLine({ ...source.env, CHAINLOOP_URL: plane.url });
-    const made = await cli.run(['server', 'backup', '--output', folder, '--data-dir', source.dataDir]);
+    await using cli = await commandLine({ CHAINLOOP_URL: plane.url });
+    const program = async (args: readonly string[], { dataDir, env }: Home): Promise<void> => {
+      const { code, stderr } = await cli.run(['server', ...args, '--data-dir', dataDir], { env });
+      assert.equal(code, 0, stderr);
+    };
+    // Once as users do it, and once without starting the command line.
+    if (kind === 'pglite') await program(['backup', '--output', folder], source);
+    else await backup({ dataDir: source.dataDir, env: source.env, report, output: folder, evidence: true, version: '1', ask });
     backedUp = true;
     await load;
-    assert.equal(made.code, 0, made.stderr);
     await plane.close();
 
     await copyFile(join(source.dataDir, 'master-key'), join(target.dataDir, 'master-key'));
     await copyFile(join(source.dataDir, 'owner-token'), join(target.dataDir, 'owner-token'));
-    const restored = await cli.run(['server', 'restore', '--input', folder, '--data-dir', target.dataDir], {
-      env: { DATABASE_URL: target.env.DATABASE_URL ?? '' },
-    });
-    assert.equal(restored.code, 0, restored.stderr);
+    if (kind === 'pglite') await program(['restore', '--input', folder], target);
+    else await restore({ dataDir: target.dataDir, env: target.env, report, input: folder });
     const again = await start(target);
     stack.defer(() => again.close());
     const api = again.api(acme.token);
@@ -113,11 +120,6 @@ for (const kind of databaseKinds) {
     assert.equal((await again.api(again.ownerToken).organization.list.query({})).items.length, 1, 'the owner token works');
   });
 }
-
-const ask = (): never => {
-  throw new Error('no server is asked');
-};
-const report = (): void => {};
 
 test('a backup that was cut off, changed or is of another instance restores nothing, and says why', async (t) => {
   if (!needs(t, 'postgresql')) return;

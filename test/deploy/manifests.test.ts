@@ -200,3 +200,16 @@ test('compose.yaml is what the Compose Specification takes, and uses no secret o
     if (name.endsWith('_FILE')) assert.ok(services.chainloop.secrets.includes(basename(value)), `${name} names a secret of the service`);
   }
 });
+
+test('every metric that docs/operating.md asks for is one that the server has', () => {
+  const asked = readFileSync(join(root, 'docs', 'operating.md'), 'utf8').matchAll(/\bchainloop_[a-z_]+/g);
+  const source = globSync('server/*.ts', { cwd: root })
+    .map((file) => readFileSync(join(root, file), 'utf8'))
+    .join('');
+  const names = new Set(Array.from(asked, ([name]) => name.replace(/_(?:count|bucket|sum)$/, '')));
+  assert.ok(names.size > 5);
+  assert.deepEqual(
+    [...names].filter((name) => !source.includes(name)),
+    [],
+  );
+});
