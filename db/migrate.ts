@@ -13,7 +13,7 @@ import pg from 'pg';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { prebuildIndexes } from './prebuild.ts';
+import { prebuildIndexes, validateConstraints } from './prebuild.ts';
 import { databaseRefusal } from './violation.ts';
 
 /** Any number, the same in every version: servers that start at once wait for each other (drizzle's own migrate() takes no lock). */
@@ -106,6 +106,7 @@ export async function migratePostgres(databaseUrl: string, count?: number): Prom
       await prebuildIndexes(client, config.migrationsFolder);
       await migrateOverPostgres(drizzlePostgres({ client }), config);
     });
+    await validateConstraints(client);
   } finally {
     // Ends the session, and with it the lock, also when the connection is in an unknown state.
     await client.end().catch(() => {});
@@ -125,6 +126,7 @@ async function lock(client: pg.Client): Promise<void> {
 export async function migratePglite(client: PGlite, count?: number): Promise<void> {
   await client.exec(roles);
   await withMigrations(count, (config) => migrateOverPglite(drizzlePglite({ client }), config));
+  await validateConstraints(client);
 }
 
 function rolesMissing(user: string, cause: unknown): ChainloopError {
