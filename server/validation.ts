@@ -20,7 +20,7 @@ export async function keepOutcome({ database, log, now }: Deps, backend: CasBack
 
 /** Checks what is due now, so much at a time; other servers check others. Answers how many there were. */
 export async function validateDue(
-  deps: Deps & { readonly storages: Storages; readonly signal?: AbortSignal | undefined },
+  deps: Deps & { readonly storages: Pick<Storages, 'check'>; readonly signal?: AbortSignal | undefined },
 ): Promise<number> {
   const { database, storages, log, now, signal } = deps;
   const at = now();

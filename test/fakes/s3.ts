@@ -24,7 +24,9 @@ export type FakeS3 = {
   readonly origin: string;
   readonly bucket: string;
   readonly region: string;
-  readonly credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
+  readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
+  /** What it compares signatures with. */
+  secretAccessKey: string;
   readonly objects: Map<string, StoredObject>;
   readonly multiparts: Map<string, Multipart>;
   /** `PutObject blobs/sha256/…`, in the order of arrival. */
@@ -59,12 +61,14 @@ export async function startS3(
     });
   });
   const listening = await listen(server);
+  const secretAccessKey = 'CANARY+secret/access-key';
   const fake: FakeS3 = {
     ...listening,
+    secretAccessKey,
     ...{ bucket, region, objects, multiparts, seen },
     credentials: {
       accessKeyId: 'AKIAEVIDENCE',
-      secretAccessKey: 'CANARY+secret/access-key',
+      secretAccessKey,
       ...(options.sessionToken === undefined ? {} : { sessionToken: options.sessionToken }),
     },
     content: (key) => {
@@ -86,6 +90,7 @@ export async function startS3(
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader('date', time().toUTCString());
     const url = new URL(request.url ?? '/', listening.origin);
     const isVirtual = request.headers.host === `${bucket}.localhost:${listening.host.split(':')[1]}`;
     const [, named = '', rest = ''] = /^\/([^/]*)\/?(.*)$/s.exec(decodeURIComponent(url.pathname)) ?? [];
@@ -133,7 +138,7 @@ export async function startS3(
     const mustBeSigned = ['host', ...Object.keys(headers).filter((name) => name.startsWith('x-amz-'))];
     if (!mustBeSigned.every((name) => signedHeaders.includes(name))) throw new Refusal(403, 'AccessDenied');
     const { method = '', url = '' } = request;
-    if (signatureOf({ method, url, headers }, { scope, signedHeaders }, fake.credentials.secretAccessKey) !== signature) {
+    if (signatureOf({ method, url, headers }, { scope, signedHeaders }, fake.secretAccessKey) !== signature) {
       throw new Refusal(403, 'SignatureDoesNotMatch');
     }
     const serverTime = time();
