@@ -58,6 +58,10 @@ export function createRegistryUploads(options: {
       session = newSession(id, { location: new URL(location), offset }, now().getTime());
       session.uncertain = true;
       sessions.set(id, session);
+    } else if (offset > session.upstream.offset && !session.sending) {
+      // The requests of one upload may go to several servers in turn.
+      session.upstream = { location: new URL(location), offset };
+      session.uncertain = true;
     }
     session.usedAtMs = now().getTime();
     return session;

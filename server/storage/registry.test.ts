@@ -86,6 +86,20 @@ test('an upload goes on in another server process: the session says where, seale
   await replica.close();
 });
 
+test('the requests of one upload may go to two server processes in turn', async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  await using running = await behindFaults();
+  const replica = storageAt(running.proxy.origin);
+  let upload = await running.storage.beginUpload();
+  for (const [index, end] of [1_000_000, 2_000_000, 3_000_000].entries()) {
+    const server = index % 2 === 0 ? running.storage : replica;
+    upload = await server.append(upload.session, upload.offset, pieces(large.subarray(upload.offset, end)));
+  }
+  await replica.finish(upload.session, largeDigest, { offset: 3_000_000, body: pieces(large.subarray(3_000_000)) });
+  assert.deepEqual(await contentOf(replica, largeDigest), large);
+  await replica.close();
+});
+
 test('a session is of no use for another organization, in another repository, or changed', async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using running = await behindFaults();

@@ -91,7 +91,7 @@ function meaningOf(response: HttpResponse, s3Code: string, body: string, now: Da
   if (status === 401 || status === 403) {
     return { code: 'REGISTRY_UNAUTHORIZED', advice: `check the credentials, and that the account has ${permissions}` };
   }
-  if (status === 404) return { code: 'REGISTRY_ERROR', advice: 'check --bucket and --endpoint' };
+  if (status === 404) return { code: 'REGISTRY_ERROR', advice: 'check --bucket, --endpoint and the access key' };
   if (status >= 500) return { code: 'REGISTRY_UNAVAILABLE', advice: 'it is in trouble: try again later', temporary: true };
   return { code: 'REGISTRY_ERROR', advice: 'its log says more' };
 }

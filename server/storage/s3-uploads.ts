@@ -7,8 +7,8 @@ import { createSlots } from './slots.ts';
 import type { Storage, Upload } from './storage.ts';
 import { createTurns, nothing, type Turns } from './turns.ts';
 
-/** What a session says, sealed for the organization: any server can go on with it. */
-const SealedUpload = z.tuple([z.uuid(), z.string().min(1).max(2048)]);
+/** What a session says, sealed for the organization: any server can go on with it. With how far it was, as who sealed it knew. */
+const SealedUpload = z.tuple([z.uuid(), z.string().min(1).max(2048), z.int().min(0)]);
 
 /** An upload that this process knows. */
 type Session = {
@@ -40,19 +40,25 @@ export function createS3Uploads(options: {
   let sweeping: Promise<void> = Promise.resolve();
 
   function publicUpload({ staged }: Session): Upload {
-    return { session: secrets.seal(JSON.stringify([staged.id, staged.uploadId]), context), offset: offsetOf(staged) };
+    const offset = offsetOf(staged);
+    return { session: secrets.seal(JSON.stringify([staged.id, staged.uploadId, offset]), context), offset };
   }
 
   /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
   function find(sealed: string): Session {
-    let id: string;
-    let uploadId: string;
+    const [id, uploadId, offset] = unseal(sealed);
+    const session = sessions.get(id) ?? remember(staging.known(id, uploadId), true);
+    // The requests of one upload may go to several servers in turn.
+    if (offset !== offsetOf(session.staged)) session.uncertain = true;
+    return session;
+  }
+
+  function unseal(sealed: string): z.infer<typeof SealedUpload> {
     try {
-      [id, uploadId] = SealedUpload.parse(JSON.parse(secrets.open(sealed, context)));
+      return SealedUpload.parse(JSON.parse(secrets.open(sealed, context)));
     } catch {
       throw unknownUpload();
     }
-    return sessions.get(id) ?? remember(staging.known(id, uploadId), true);
   }
 
   /** Beyond the limit the one that was left alone for longest goes: it can still be continued, and is read once before it is believed. */
@@ -130,6 +136,8 @@ export function createS3Uploads(options: {
     async finish(sealed, digest, end) {
       const session = find(sealed);
       const { staged } = session;
+      // No bytes are known of, and none come: they went through another server.
+      if (end === undefined && offsetOf(staged) === 0) session.uncertain = true;
       return session.turns.take(end?.body ?? nothing(), async (input) => {
         const outcome = await change(session, end?.offset, async () => {
           const sent = staged.whole === undefined ? await staging.send(staged, input) : undefined;

@@ -126,6 +126,20 @@ test('an upload goes on in another server process, also after a part that was to
   await replica.close();
 });
 
+test('the requests of one upload may go to two servers in turn', async () => {
+  await using at = await running();
+  const servers = [at.storage, at.replica()] as const;
+  let upload = await at.storage.beginUpload();
+  for (const [index, end] of [700_000, 1_500_000, 1_600_000, 3_300_000, large.byteLength].entries()) {
+    upload = await servers[index % 2 === 0 ? 1 : 0].append(upload.session, upload.offset, pieces(large.subarray(upload.offset, end)));
+    assert.equal(upload.offset, end);
+  }
+  await at.storage.finish(upload.session, largeDigest);
+  assert.deepEqual(await contentOf(servers[1], largeDigest), large);
+  assertTidy(at);
+  await servers[1].close();
+});
+
 test('wrong bytes leave nothing visible, also when two servers each saw a half of them', async () => {
   await using at = await running();
   const { session } = await at.storage.beginUpload();
