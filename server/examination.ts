@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { connect, type TLSSocket } from 'node:tls';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { TLSSocket, connect as tlsConnect } from 'node:tls';
 import { createHttp } from '../core/adapters/http.ts';
 import { failureOf, HttpFailure } from '../core/adapters/http-failure.ts';
 import { digestOf, hexOf } from '../core/digest.ts';
@@ -91,10 +93,14 @@ function networkSteps(
       check: 'tls',
       needs: ['address'],
       async run() {
-        if (origin.protocol === 'http:') return { note: 'none: plain http, on a private address' };
-        const { version, expiresAt } = await handshake(origin, hostname, address);
+        const socket = await reach(origin, hostname, address);
+        const shaken =
+          socket instanceof TLSSocket ? { version: socket.getProtocol(), until: socket.getPeerCertificate().valid_to } : undefined;
+        socket.destroy();
+        if (shaken === undefined) return { note: 'none: plain http, on a private address' };
+        const expiresAt = new Date(shaken.until);
         const left = Math.floor((expiresAt.getTime() - Date.now()) / 86_400_000);
-        const detail = `${version}; the certificate is good until ${expiresAt.toISOString().slice(0, 10)}`;
+        const detail = `${shaken.version}; the certificate is good until ${expiresAt.toISOString().slice(0, 10)}`;
         return left < soonDays ? { note: `${detail}, ${left} days from now: see that it is renewed` } : detail;
       },
     },
@@ -232,23 +238,19 @@ function largeManifest(): Uint8Array {
   return artifactManifest({ artifactType: 'application/vnd.chainloop.check.v1', layer });
 }
 
-/** Shakes hands with that address, as that host. */
-async function handshake(origin: URL, servername: string, host: string): Promise<{ readonly version: string; readonly expiresAt: Date }> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const port = Number(origin.port || 443);
+/** Connects to that address, as that host; over https with a handshake. */
+async function reach(origin: URL, servername: string, host: string): Promise<Socket> {
+  const isTls = origin.protocol === 'https:';
+  const port = Number(origin.port || (isTls ? 443 : 80));
   // A name is not sent for an address (RFC 6066, section 3).
-  const socket: TLSSocket = connect(
-    { host, port, ...(servername === host ? {} : { servername }), timeout: limits.requestTimeoutMs },
-    resolve,
-  );
-  socket.on('error', reject).on('timeout', () => socket.destroy(new HttpFailure('timeout', 'handshake: no answer')));
+  const socket = isTls ? tlsConnect({ host, port, ...(servername === host ? {} : { servername }) }) : connect({ host, port });
   try {
-    await promise;
-    return { version: socket.getProtocol() ?? 'TLS', expiresAt: new Date(socket.getPeerCertificate().valid_to) };
+    await once(socket, isTls ? 'secureConnect' : 'connect', { signal: AbortSignal.timeout(limits.requestTimeoutMs) });
+    return socket;
   } catch (error) {
-    throw unreachable(origin, error instanceof HttpFailure ? error : failureOf(error, 'handshake', true));
-  } finally {
     socket.destroy();
+    const isSilent = error instanceof Error && error.name === 'AbortError';
+    throw unreachable(origin, isSilent ? new HttpFailure('timeout', 'it does not answer') : failureOf(error, 'connection', true));
   }
 }
 
