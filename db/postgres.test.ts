@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { isChainloopError } from '../core/errors.ts';
 import { newOrganization, openDatabase } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
+import { record } from '../test/faults/reliability.ts';
 import { needs } from '../test/needs.ts';
 import { connect } from './client.ts';
 import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
@@ -62,7 +63,14 @@ for (const mode of ['fast', 'immediate'] as const) {
     const counted = await describeWorkflow(scope, workflow);
     assert.deepEqual([counted.runsSuccess, counted.runsCount], [kept.size, kept.size]);
     const gap = Math.max(...acknowledgedAt.map((at, index) => at - (acknowledgedAt[index - 1] ?? at)));
-    report(t, mode, { acknowledged: acknowledged.size, refused: refusals.size, gapMs: gap, downMs: upAgain - downFrom });
+    record(t, {
+      fault: 'F8',
+      what: `PostgreSQL restarts (${mode}) under ${workers} writers, seen by the store`,
+      trials: 1,
+      sees: 'a refusal that is tried again',
+      stored: 'every acknowledged push, once; counters are as the rows',
+      figure: `${acknowledged.size} acknowledged, ${refusals.size} refused; longest gap ${Math.round(gap)} ms, of which PostgreSQL was away ${Math.round(upAgain - downFrom)} ms`,
+    });
   });
 }
 
@@ -161,9 +169,4 @@ async function sqlAs(url: string, ...statements: readonly string[]): Promise<voi
   await client.connect();
   for (const statement of statements) await client.query(statement);
   await client.end();
-}
-
-function report(t: TestContext, mode: string, figures: Readonly<Record<string, number>>): void {
-  const text = Object.entries(figures).map(([name, value]) => `${name} ${Math.round(value)}`);
-  t.diagnostic(`F8 ${mode}: ${text.join(', ')}`);
 }

@@ -20,6 +20,7 @@ const present = {
   skopeo: () => runs('skopeo', ['--version']),
   openssl: () => runs('openssl', ['version']),
   rsync: () => runs('rsync', ['--version']),
+  faketime: () => runs('faketime', ['--version']),
   postgresql: () => postgresBin() !== undefined,
 } as const;
 export type Need = keyof typeof present;

@@ -101,18 +101,26 @@ async function verified(token: string, key: Parameters<typeof jwtVerify>[1], { i
       clockTolerance: limits.clockToleranceMs / 1000,
       requiredClaims: ['exp', 'iat', 'jti', 'aud'],
     });
-    if ((payload.iat ?? 0) * 1000 > now.getTime() + limits.clockToleranceMs) throw refused('it was issued in the future; check the clocks');
+    if ((payload.iat ?? 0) * 1000 > now.getTime() + limits.clockToleranceMs) throw fromTheFuture(payload.iat, now);
     return payload;
   } catch (cause) {
     if (cause instanceof ChainloopError) throw cause;
     if (cause instanceof errors.JWTExpired)
       throw new ChainloopError('TOKEN_EXPIRED', 'token: it has expired; ask the CI system for a new one');
     if (cause instanceof errors.JWSSignatureVerificationFailed) throw refused('its signature does not verify');
+    if (cause instanceof errors.JWTClaimValidationFailed && cause.claim === 'nbf' && cause.reason === 'check_failed')
+      throw fromTheFuture(cause.payload.nbf, now);
     if (cause instanceof errors.JWTClaimValidationFailed)
       throw refused(`its claim '${cause.claim}' is missing, malformed or not yet valid`);
     if (cause instanceof errors.JOSEError) throw refused('it is malformed', cause);
     throw cause;
   }
+}
+
+/** Of two clocks one is wrong: how far they are apart tells which. */
+function fromTheFuture(seconds: unknown, now: Date): ChainloopError {
+  const ahead = Math.round(Number(seconds) - now.getTime() / 1000);
+  return refused(`it was issued in the future: its issuer's clock is ${ahead} s ahead of this control plane's; check the clocks`);
 }
 
 /** Every claim that is missing or malformed, at once. */

@@ -24,11 +24,12 @@ export type Postgres = {
 
 const stopSignals = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
-/** Starts one. `fsync` is off unless asked for: nothing here outlives a power cut. */
-export async function startPostgres({ fsync = false }: { readonly fsync?: boolean } = {}): Promise<Postgres> {
+/** Starts one. `fsync` is off unless asked for: nothing here outlives a power cut. `folder`: where its own folder is made. */
+export async function startPostgres(options: { readonly fsync?: boolean; readonly folder?: string } = {}): Promise<Postgres> {
+  const { fsync = false } = options;
   const bin = postgresBin();
   if (bin === undefined) throw new Error('PostgreSQL is not installed; ask needs(t, "postgresql") first');
-  const folder = mkdtempSync(join(tmpdir(), 'chainloop-postgres-'));
+  const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'chainloop-postgres-'));
   const user = unprivileged();
   if (user !== undefined) chownSync(folder, user.uid, user.gid);
   const data = join(folder, 'data');

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtempDisposable, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { startRegistry } from '../fakes/docker-registry.ts';
+import { startPostgres } from '../fakes/postgres.ts';
 import { refused, snapshot, startWorkplace, succeeded, type Workplace } from '../fakes/workplace.ts';
 import { needs } from '../needs.ts';
+import { record } from './reliability.ts';
 
 // F7: a disk that is full, in each of the places that bytes are written to. A small file system in memory stands for it.
 
@@ -15,9 +18,9 @@ const sizeMiB = 24;
 const tooLarge = (sizeMiB + 8) * 1024 * 1024;
 
 /** A file system of that size at a folder; undefined, and the test skipped, where it cannot be mounted. */
-async function smallDisk(t: TestContext, path: string) {
+async function smallDisk(t: TestContext, path: string, ofMiB = sizeMiB) {
   await mkdir(path, { recursive: true });
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=0700`, 'tmpfs', path], { stdio: 'ignore' }).status === 0;
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${ofMiB}m,mode=0700`, 'tmpfs', path], { stdio: 'ignore' }).status === 0;
   if (!mounted) {
     t.skip('a small file system cannot be mounted here: that takes root, and a kernel that lets it');
     return undefined;
@@ -25,7 +28,7 @@ async function smallDisk(t: TestContext, path: string) {
   const filler = join(path, 'filler');
   return {
     /** Leaves nothing. */
-    fill: () => writeFile(filler, Buffer.alloc(2 * sizeMiB * 1024 * 1024)).catch(() => undefined),
+    fill: () => writeFile(filler, Buffer.alloc(2 * ofMiB * 1024 * 1024)).catch(() => undefined),
     free: () => rm(filler),
     async [Symbol.asyncDispose]() {
       spawnSync('umount', ['-l', path]);
@@ -51,6 +54,13 @@ test('F7: a full disk of the server refuses evidence, keeps nothing of it, and t
   succeeded(await job(work, 'push'));
   // It writes its index when it ends, and the disk goes first.
   await work.plane.close();
+  record(t, {
+    fault: 'F7',
+    what: "the disk of the server's evidence is full",
+    trials: 1,
+    sees: 'exit 1, DISK_FULL: no space left',
+    stored: 'nothing of it, and its space is free again; smaller evidence, and the same later, is taken',
+  });
 });
 
 test('F7: a full disk of the job keeps the old state of its attestation, and goes on when there is room', async (t) => {
@@ -74,6 +84,13 @@ test('F7: a full disk of the job keeps the old state of its attestation, and goe
     items.map((run) => run.state),
     ['success'],
   );
+  record(t, {
+    fault: 'F7',
+    what: 'the temporary disk of the job is full, at add and at push',
+    trials: 2,
+    sees: 'exit 1, DISK_FULL: make room, and try again',
+    stored: 'the old state of the attestation; the same commands finish it as one success',
+  });
 });
 
 test('F7: a download onto a full disk leaves nothing behind, and works when there is room', async (t) => {
@@ -90,6 +107,13 @@ test('F7: a download onto a full disk leaves nothing behind, and works when ther
   await disk.free();
   succeeded(await operator('artifact', 'download', '-d', digest, '--path', target));
   assert.deepEqual(await readdir(target), ['app.bin']);
+  record(t, {
+    fault: 'F7',
+    what: 'the disk that a download goes to is full',
+    trials: 1,
+    sees: 'exit 1, DISK_FULL: make room, and try again',
+    stored: 'no file, no part of one',
+  });
 });
 
 test("F7: a full disk of the organization's registry refuses evidence, and takes it when there is room", async (t) => {
@@ -110,4 +134,57 @@ test("F7: a full disk of the organization's registry refuses evidence, and takes
   await disk.free();
   succeeded(await job(work, ...add));
   succeeded(await job(work, 'push'));
+  record(t, {
+    fault: 'F7',
+    what: 'the disk of the registry is full (docker-registry)',
+    trials: 1,
+    sees: `exit ${ended.code}: no space left, or try again`,
+    stored: 'nothing; the same command stores it when there is room',
+  });
+});
+
+test('F7: a full disk of PostgreSQL loses nothing that was acknowledged, ends no process, and goes on when there is room', {
+  timeout: 240_000,
+}, async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-full-database-'));
+  await chmod(folder.path, 0o755);
+  await using disk = await smallDisk(t, join(folder.path, 'disk'), 200);
+  if (disk === undefined) return;
+  await chmod(join(folder.path, 'disk'), 0o755);
+  await using postgres = await startPostgres({ fsync: true, folder: join(folder.path, 'disk') });
+  await using work = await startWorkplace({ contract, database: { databaseUrl: postgres.url } });
+  await work.write('app.bin', 'the program');
+  const attest = async () => {
+    succeeded(await job(work, 'init'));
+    succeeded(await job(work, ...add));
+    succeeded(await job(work, 'push'));
+  };
+  await attest();
+  succeeded(await job(work, 'init'));
+  succeeded(await job(work, ...add));
+  await disk.fill();
+  const ended = await job(work, 'push');
+  // What fits into pages and log that are there already is still written: then it was acknowledged, and is there.
+  if (ended.code !== 0) {
+    refused(ended, 75, /try again|again/);
+    assert.equal((await job(work, 'status')).code, 0, 'the attestation is open');
+  }
+  await disk.free();
+  // When its log has no room left it ends as after a crash; whoever runs it starts it again.
+  await postgres.restart('immediate');
+  if (ended.code !== 0) succeeded(await job(work, 'push'));
+  await attest();
+  const { items } = await work.api.run.list.query({});
+  assert.deepEqual(
+    items.map((run) => run.state),
+    ['success', 'success', 'success'],
+  );
+  record(t, {
+    fault: 'F7',
+    what: 'the disk of PostgreSQL is full at a push',
+    trials: 1,
+    sees: `exit ${ended.code} this time (0 where it still fitted, else 75: try again)`,
+    stored: 'what was acknowledged; the same push ends in one success when there is room',
+  });
 });

@@ -11,6 +11,7 @@ import { startRegistry } from '../fakes/docker-registry.ts';
 import { type Fault, startFaultProxy } from '../fakes/fault-proxy.ts';
 import { refused, snapshot, startWorkplace, succeeded, type Workplace } from '../fakes/workplace.ts';
 import { needs } from '../needs.ts';
+import { record } from './reliability.ts';
 
 // Evidence in a registry of the organization's own, which now and then refuses, fails, breaks off or is gone.
 
@@ -53,31 +54,41 @@ const refusals: readonly { readonly what: string; readonly faults: readonly Faul
     says: /again/,
   },
 ];
-for (const { what, faults, code, says } of refusals) {
-  test(`a registry ${what}: add ends with ${code}, nothing is visible, and the same command succeeds later`, {
-    timeout: 120_000,
-  }, async (t) => {
-    if (!needs(t, 'docker-registry')) return;
-    await using registry = await startRegistry();
-    await using proxy = await startFaultProxy({ target: registry.origin });
-    await using work = await startWorkplace({ contract });
-    await beginIn(work, proxy.host);
-    const content = randomBytes(large);
-    await work.write('app.bin', content);
-    const state = await snapshot(join(work.line.folder, 'state'));
+test('a registry that refuses: add ends with what to do, nothing is visible, and the same command succeeds later', {
+  timeout: 600_000,
+}, async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  await using registry = await startRegistry();
+  await using proxy = await startFaultProxy({ target: registry.origin });
+  await using work = await startWorkplace({ contract });
+  await beginIn(work, proxy.host);
+  for (const [index, { what, faults, code, says }] of refusals.entries()) {
+    await t.test(`one ${what} ends it with ${code}`, async (t) => {
+      if (index > 0) succeeded(await work.line.run(['attestation', 'init'], { env: work.job }));
+      const content = randomBytes(large);
+      await work.write('app.bin', content);
+      const state = await snapshot(join(work.line.folder, 'state'));
 
-    proxy.inject(...faults);
-    refused(await work.line.run(add, { env: work.job }), code, /'binary'/, new RegExp(`registry ${proxy.host}`), says);
-    assert.deepEqual(await snapshot(join(work.line.folder, 'state')), state);
-    const digest = digestOf(content);
-    for (const path of [`blobs/${digest}`, `manifests/material-${hexOf(digest)}`]) {
-      assert.equal((await fetch(`${registry.origin}/v2/evidence/${path}`, { method: 'HEAD' })).status, 404, path);
-    }
-    proxy.clear();
-    succeeded(await work.line.run(add, { env: work.job }));
-    succeeded(await work.line.run(['attestation', 'push'], { env: work.job }));
-  });
-}
+      proxy.inject(...faults);
+      refused(await work.line.run(add, { env: work.job }), code, /'binary'/, new RegExp(`registry ${proxy.host}`), says);
+      proxy.clear();
+      assert.deepEqual(await snapshot(join(work.line.folder, 'state')), state);
+      const digest = digestOf(content);
+      for (const path of [`blobs/${digest}`, `manifests/material-${hexOf(digest)}`]) {
+        assert.equal((await fetch(`${registry.origin}/v2/evidence/${path}`, { method: 'HEAD' })).status, 404, path);
+      }
+      succeeded(await work.line.run(add, { env: work.job }));
+      succeeded(await work.line.run(['attestation', 'push'], { env: work.job }));
+      record(t, {
+        fault: 'F4',
+        what: `attestation add, evidence in a registry ${what}`,
+        trials: 1,
+        sees: `exit ${code}: the material, the registry, and ${says.source.replaceAll('\\', '')}`,
+        stored: 'nothing, and the attestation stays as it was; the same command stores it later',
+      });
+    });
+  }
+});
 
 const passing: readonly { readonly what: string; readonly faults: readonly Fault[] }[] = [
   { what: 'asks twice to wait for a second (429)', faults: [status(429, { headers: { 'retry-after': '1' }, times: 2 })] },
@@ -98,7 +109,7 @@ test('a registry that only stumbles is not noticed: the job goes through, and it
   await using work = await startWorkplace({ contract });
   await beginIn(work, proxy.host);
   for (const [index, { what, faults }] of passing.entries()) {
-    await t.test(`it ${what}`, async () => {
+    await t.test(`it ${what}`, async (t) => {
       const content = randomBytes(large);
       await work.write('app.bin', content);
       if (index > 0) succeeded(await work.line.run(['attestation', 'init'], { env: work.job }));
@@ -111,7 +122,13 @@ test('a registry that only stumbles is not noticed: the job goes through, and it
       proxy.clear();
       const stored = await fetch(`${registry.origin}/v2/evidence/blobs/${digestOf(content)}`);
       assert.ok(Buffer.from(await stored.arrayBuffer()).equals(content));
-      t.diagnostic(`${what}: ${happened} faults`);
+      record(t, {
+        fault: 'F4',
+        what: `a whole job, evidence in a registry that ${what}`,
+        trials: happened,
+        sees: 'nothing',
+        stored: 'the evidence, whole, and a success',
+      });
     });
   }
 });
@@ -139,7 +156,13 @@ test('a registry that is killed in the middle of a blob and comes back: nothing 
   succeeded(await work.line.run(add, { env: work.job }));
   succeeded(await work.line.run(['attestation', 'push'], { env: work.job }));
   assert.ok(Buffer.from(await (await blob()).arrayBuffer()).equals(content));
-  t.diagnostic(`the command that was hit ended with ${ended.code}`);
+  record(t, {
+    fault: 'F6',
+    what: 'kill -9 of the registry in the middle of a blob, back within seconds',
+    trials: 1,
+    sees: `exit ${ended.code} this time (0, or 75: try again); the same command succeeds`,
+    stored: 'nothing half; then the evidence, whole, and a success',
+  });
 });
 
 const image = JSON.stringify({

@@ -19,18 +19,23 @@ export const Row = z.object({
 });
 export type Row = z.infer<typeof Row>;
 
-const form = process.env.CHAINLOOP_RELIABILITY;
+/** Which share of the long form is run, in percent; set by `npm run reliability`. */
+const share = Number(process.env.CHAINLOOP_RELIABILITY ?? 0);
 /** True under `npm run reliability`: many trials, and what takes minutes. */
-export const isLong = form === 'long';
+export const isLong = share > 0;
 /** How often a fault is tried: a few times in CI, often enough to bound its rate in the long form. */
-export const trials = (short: number, long: number): number => (isLong ? long : short);
+export const trials = (short: number, long: number): number => Math.max(short, Math.ceil((long * share) / 100));
 export const seed = Number(process.env.CHAINLOOP_SEED ?? 20261123);
 
 const mark = 'reliability ';
 
 /** Hands the row to `npm run reliability`. All trials went well: the assertions of the test have said so. */
 export function record(t: TestContext, row: Row): void {
-  t.diagnostic(form === undefined ? `${row.fault}: ${row.trials} trials, 0 failures` : `${mark}${JSON.stringify(Row.parse(row))}`);
+  t.diagnostic(
+    process.env.CHAINLOOP_RELIABILITY === undefined
+      ? `${row.fault}: ${row.trials} trials, 0 failures`
+      : `${mark}${JSON.stringify(Row.parse(row))}`,
+  );
 }
 
 /** The row in a diagnostic of a test, if there is one. */

@@ -14,9 +14,9 @@ import { type Job, startJob, text } from '../fakes/job.ts';
 import { type KillableServer, startKillableServer } from '../fakes/killable-server.ts';
 import { type Postgres, startPostgres } from '../fakes/postgres.ts';
 import { needs } from '../needs.ts';
+import { record, trials } from './reliability.ts';
 
 const clients = 8;
-const kills = Number(process.env.CHAINLOOP_FAULT_KILLS ?? 3);
 const contract = 'schemaVersion: v1\nmaterials:\n  - { type: STRING, name: commit }\n  - { type: ARTIFACT, name: binary, output: true }\n';
 
 /** An organization with one workflow, as an operator sets it up. */
@@ -36,16 +36,36 @@ const bundleOf = async (job: Job, run: InitAnswer, content: string): Promise<str
   });
 const openRun = (job: Job, idempotencyKey: string): Promise<InitAnswer> => job.init({ idempotencyKey, runner: { authenticated: false } });
 
-for (const kind of databaseKinds) {
-  test(`F2: a server that is killed at any moment loses no acknowledged run and makes none twice (${kind})`, {
-    timeout: 240_000,
+/** What is done to the server, or to what it stands on, under load. */
+const disturbances = [
+  { fault: 'F2', what: 'kill -9 of the server', kinds: databaseKinds, disturb: (scene: Scene) => scene.restartServer() },
+  {
+    fault: 'F8',
+    what: 'PostgreSQL restarts as after a crash',
+    kinds: ['postgresql'],
+    disturb: (scene: Scene) => scene.postgres?.restart('immediate'),
+  },
+  { fault: 'F8', what: 'PostgreSQL restarts in order', kinds: ['postgresql'], disturb: (scene: Scene) => scene.postgres?.restart('fast') },
+] as const;
+type Scene = { readonly postgres: Postgres | undefined; restartServer(): Promise<void> };
+
+for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row.kinds.map((kind) => [row, kind] as const))) {
+  test(`${fault}: ${what}, at any moment: no acknowledged run is lost and none is made twice (${kind})`, {
+    timeout: 3_600_000,
   }, async (t) => {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
     await using stack = new AsyncDisposableStack();
-    const { dataDir, databaseUrl } = await home(kind, stack);
+    const { dataDir, databaseUrl, postgres } = await home(kind, stack);
     let server: KillableServer = await startKillableServer({ dataDir, databaseUrl });
     stack.defer(() => server[Symbol.asyncDispose]());
     const { host } = new URL(server.url);
+    const scene: Scene = {
+      postgres,
+      async restartServer() {
+        await server.stop('SIGKILL');
+        server = await startKillableServer({ dataDir, databaseUrl, listen: host });
+      },
+    };
     const { api, job } = await setUp(server.url, server.ownerToken);
 
     let stopped = false;
@@ -61,18 +81,18 @@ for (const kind of databaseKinds) {
       }
     };
     const all = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
-    for (let kill = 0; kill < kills; kill++) {
+    const times = trials(fault === 'F2' ? 3 : 2, 100);
+    for (let time = 0; time < times; time++) {
       const before = acknowledged.size;
       // Under load: at a moment of its own in each round, after some were acknowledged.
-      while (acknowledged.size < before + 3 + kill) await new Promise((resolve) => setTimeout(resolve, 7 + 3 * kill));
-      await server.stop('SIGKILL');
-      server = await startKillableServer({ dataDir, databaseUrl, listen: host });
+      while (acknowledged.size < before + 3 + (time % 7)) await new Promise((resolve) => setTimeout(resolve, 7 + 3 * (time % 31)));
+      await disturb(scene);
     }
     stopped = true;
     await all;
 
+    assert.equal(server.process.exitCode, null, 'it is alive');
     const runs = await everyRun(api);
-    t.diagnostic(`${kills} kills, ${acknowledged.size} runs acknowledged`);
     assert.equal(runs.length, opened.size, 'no run was opened twice');
     assert.deepEqual(new Set(runs.filter(({ state }) => state === 'success').map(({ id }) => id)), new Set(acknowledged.keys()));
     for (const [id, digest] of acknowledged) {
@@ -81,8 +101,18 @@ for (const kind of databaseKinds) {
     }
     const [workflow] = (await api.workflow.list.query({})).items;
     assert.equal(workflow?.runsCount, runs.length, 'counters are as the rows');
+    record(t, {
+      fault,
+      what: `${what}, under ${clients} pushing clients (${kind})`,
+      trials: times,
+      sees: 'nothing: clients try again',
+      stored: 'every acknowledged run, once, verifying; counters are as the rows',
+      figure: `${acknowledged.size} runs acknowledged, 0 lost, 0 twice`,
+    });
   });
+}
 
+for (const kind of databaseKinds) {
   test(`F9: of eight pushes of one attestation at once all get the same answer, and there is one success (${kind})`, async (t) => {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
     await using plane = await startControlPlane({ database: kind });
@@ -102,12 +132,19 @@ for (const kind of databaseKinds) {
       (await everyRun(api)).map(({ state }) => state),
       ['success'],
     );
+    record(t, {
+      fault: 'F9',
+      what: `one attestation is opened and pushed by ${clients} at once, and pushed again after a lost answer (${kind})`,
+      trials: clients + 1,
+      sees: 'each gets the same answer',
+      stored: 'one run, one success; its blob once',
+    });
   });
 }
 
 test('F11: at SIGTERM what is in flight finishes, what is new is told to come back, and the server is gone in time', {
   timeout: 60_000,
-}, async () => {
+}, async (t) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-drain-'));
   await using server = await startKillableServer({ dataDir: folder.path });
   const { api, job } = await setUp(server.url, server.ownerToken);
@@ -128,7 +165,16 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
   assert.equal(await upload.finish(), 202, 'the upload in flight was taken to its end');
   await pushed.catch((error: unknown) => assert.ok(isChainloopError(error, 'CONTROL_PLANE_UNREACHABLE'), String(error)));
   assert.equal(await stopping, 0);
-  assert.ok(performance.now() - startedAt < 10_000);
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs < 10_000);
+  record(t, {
+    fault: 'F11',
+    what: 'SIGTERM while an upload and a push are in flight',
+    trials: 1,
+    sees: 'in flight: nothing; new requests wait for the next server, or end with exit 75',
+    stored: 'what was acknowledged',
+    figure: `gone after ${(tookMs / 1000).toFixed(1)} s`,
+  });
 });
 
 test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60_000 }, async (t) => {
@@ -162,11 +208,13 @@ test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60
   assert.ok(peak - before.nowMiB < 400, `${peak - before.nowMiB} MiB more`);
 });
 
-async function home(kind: Kind, stack: AsyncDisposableStack): Promise<{ readonly dataDir: string; readonly databaseUrl?: string }> {
+type Home = { readonly dataDir: string; readonly databaseUrl?: string; readonly postgres?: Postgres };
+
+async function home(kind: Kind, stack: AsyncDisposableStack): Promise<Home> {
   const { path: dataDir } = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-kill-')));
   if (kind === 'pglite') return { dataDir };
   const postgres: Postgres = stack.use(await startPostgres());
-  return { dataDir, databaseUrl: await postgres.createDatabase() };
+  return { dataDir, databaseUrl: await postgres.createDatabase(), postgres };
 }
 
 /** As a person does whose `attestation add` failed: the same command again. */
