@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-ODSGBH7T.js";await i("main");
+import{L as i}from"./chunk-PN4422TD.js";await i("main");
