@@ -80,12 +80,15 @@ for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row
         acknowledged.set(run.runId, digest);
       }
     };
-    const all = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
+    const all = Promise.all(Array.from({ length: clients }, (_, number) => client(number))).finally(() => {
+      stopped = true;
+    });
     const times = trials(fault === 'F2' ? 3 : 2, 100);
     for (let time = 0; time < times; time++) {
       const before = acknowledged.size;
       // Under load: at a moment of its own in each round, after some were acknowledged.
-      while (acknowledged.size < before + 3 + (time % 7)) await new Promise((resolve) => setTimeout(resolve, 7 + 3 * (time % 31)));
+      while (!stopped && acknowledged.size < before + 3 + (time % 7))
+        await new Promise((resolve) => setTimeout(resolve, 7 + 3 * (time % 31)));
       await disturb(scene);
     }
     stopped = true;
@@ -213,7 +216,8 @@ type Home = { readonly dataDir: string; readonly databaseUrl?: string; readonly 
 async function home(kind: Kind, stack: AsyncDisposableStack): Promise<Home> {
   const { path: dataDir } = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-kill-')));
   if (kind === 'pglite') return { dataDir };
-  const postgres: Postgres = stack.use(await startPostgres());
+  // What is not synced is lost when it is stopped as by a crash.
+  const postgres: Postgres = stack.use(await startPostgres({ fsync: true }));
   return { dataDir, databaseUrl: await postgres.createDatabase(), postgres };
 }
 

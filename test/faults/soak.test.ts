@@ -24,7 +24,7 @@ test(`F12: ${seconds} s of jobs under faults at random: nothing is lost, and nei
 }, async (t) => {
   if (!needs(t, 'postgresql')) return;
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-soak-'));
-  await using postgres = await startPostgres();
+  await using postgres = await startPostgres({ fsync: true });
   await using server = await startKillableServer({ dataDir: folder.path, databaseUrl: postgres.url });
   await using proxy = await startFaultProxy({ target: server.url });
   const owner = { url: server.url, token: server.ownerToken };
