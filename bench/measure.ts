@@ -22,31 +22,27 @@ export type Pairs = { readonly ours: Spread; readonly reference: Spread; readonl
 
 /** `count` pairs, after one of each that does not count. */
 export async function pairs(count: number, ours: () => Promise<number>, reference: () => Promise<number>): Promise<Pairs> {
-  const [result] = await rounds(count, ours, [reference]);
-  if (result === undefined) throw new Error('nothing was compared');
-  return result;
+  const [own, other] = await rounds(count, [ours, reference]);
+  return paired(own, other);
 }
 
-/** As `pairs`, with several references in each round. */
-export async function rounds(
-  count: number,
-  ours: () => Promise<number>,
-  references: readonly (() => Promise<number>)[],
-): Promise<readonly Pairs[]> {
-  await ours();
-  for (const reference of references) await reference();
-  const samples: { readonly ours: number; readonly references: readonly number[] }[] = [];
+/** As `pairs`, of several: what each gave, round by round. */
+export async function rounds(count: number, calls: readonly (() => Promise<number>)[]): Promise<readonly (readonly number[])[]> {
+  for (const call of calls) await call();
+  const found = calls.map((): number[] => []);
   for (let index = 0; index < count; index++) {
-    const own = await ours();
-    const others: number[] = [];
-    for (const reference of references) others.push(await reference());
-    samples.push({ ours: own, references: others });
+    for (const [which, call] of calls.entries()) found[which]?.push(await call());
   }
-  return references.map((_, which) => ({
-    ours: spread(samples.map((sample) => sample.ours)),
-    reference: spread(samples.map((sample) => sample.references[which] ?? Number.NaN)),
-    ratio: spread(samples.map((sample) => sample.ours / (sample.references[which] ?? Number.NaN))),
-  }));
+  return found;
+}
+
+/** Two of the same rounds. */
+export function paired(ours: readonly number[] = [], reference: readonly number[] = []): Pairs {
+  return {
+    ours: spread(ours),
+    reference: spread(reference),
+    ratio: spread(ours.map((value, index) => value / (reference[index] ?? Number.NaN))),
+  };
 }
 
 /** Seconds that a command takes, after what is to be done before. Its peak of resident memory, in bytes, is added to `peaks`. */

@@ -9,7 +9,7 @@ import { peakOf, resetPeak } from '../test/fakes/process.ts';
 import { bundled } from './bundled.ts';
 import { type Context, type Group, missing, openPostgres, part } from './context.ts';
 import { changeFile, large, largeBytes, randomFile, writeLayout } from './files.ts';
-import { pairs, rounds, spread, timed } from './measure.ts';
+import { paired, pairs, rounds, spread, timed } from './measure.ts';
 import { compared, type Row } from './report.ts';
 import { cli } from './upload.ts';
 
@@ -25,7 +25,7 @@ export const registry: Group = async function* (context) {
 async function* toRegistry({ home, quick, runs, installed }: Context, server: InstalledServer): AsyncGenerator<Row> {
   const size = large({ quick });
   const name = `G4 upload ${size} to docker-registry in memory`;
-  const absent = missing('docker-registry', 'skopeo');
+  const absent = missing('docker-registry', 'skopeo', 'curl');
   if (absent.length > 0) return yield { type: 'skipped', name, missing: absent };
   const file = join(home, 'upload');
   await randomFile(file, largeBytes({ quick }));
@@ -45,18 +45,6 @@ async function* toRegistry({ home, quick, runs, installed }: Context, server: In
       await writeLayout(layout, [file]);
     },
   });
-  resetPeak(server.pid);
-  const [withSkopeo, withDirect] = await rounds(runs.long, gateway, [skopeo, direct]);
-  if (withDirect !== undefined && withSkopeo !== undefined) {
-    yield compared(`G4 ${size} through the gateway to docker-registry`, withDirect, {
-      unit: 's',
-      reference: 'our client, directly',
-      goal: { of: 'ratio', atMost: 1.25 },
-    });
-    yield compared(`G4 ${size} through the gateway to docker-registry`, withSkopeo, { unit: 's', reference: 'skopeo copy, directly' });
-  }
-  const peak = peakOf(server.pid);
-  if (peak !== undefined) yield { type: 'measured', name: 'peak of the server meanwhile', ours: { ...spread([peak]), unit: 'B' } };
   const put = `curl -sSf -T '${file}' -H 'expect:' -H 'content-type: application/octet-stream'`;
   const opened = `curl -sSf -o /dev/null -w '%header{location}' -X POST '${registry.origin}/v2/curl/blobs/uploads/'`;
   let digest = '';
@@ -67,9 +55,16 @@ async function* toRegistry({ home, quick, runs, installed }: Context, server: In
       digest = await source.digest();
     },
   });
-  const [beside, floor] = await rounds(runs.long, direct, [skopeo, ...(missing('curl').length === 0 ? [curl] : [])]);
-  if (beside !== undefined) yield compared(name, beside, { unit: 's', reference: 'skopeo copy', goal: { of: 'ratio', atMost: 0.8 } });
-  if (floor !== undefined) yield compared(name, floor, { unit: 's', reference: 'curl -T, no hash', goal: { of: 'ratio', atMost: 1.05 } });
+  resetPeak(server.pid);
+  const [ours, through, theirs, floor] = await rounds(runs.long, [direct, gateway, skopeo, curl]);
+  const unit = 's';
+  yield compared(name, paired(ours, theirs), { unit, reference: 'skopeo copy', goal: { of: 'ratio', atMost: 0.8 } });
+  yield compared(name, paired(ours, floor), { unit, reference: 'curl -T, no hash', goal: { of: 'ratio', atMost: 1.05 } });
+  const gate = `${size} through the gateway to that registry`;
+  yield compared(gate, paired(through, ours), { unit, reference: 'our client, directly', goal: { of: 'ratio', atMost: 1.25 } });
+  yield compared(gate, paired(through, theirs), { unit, reference: 'skopeo copy, directly' });
+  const peak = peakOf(server.pid);
+  if (peak !== undefined) yield { type: 'measured', name: 'peak of the server meanwhile', ours: { ...spread([peak]), unit: 'B' } };
   await rm(layout, { recursive: true });
 }
 

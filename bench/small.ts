@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { bundled } from './bundled.ts';
 import { type Group, missing } from './context.ts';
 import { newKey } from './files.ts';
-import { rounds, timed } from './measure.ts';
+import { paired, rounds, timed } from './measure.ts';
 import { compared } from './report.ts';
 
 const count = 10_000;
@@ -38,13 +38,7 @@ export const small: Group = async function* ({ home, runs }) {
     if (absent.length > 0) yield { type: 'skipped', name: `${name}, beside ${reference}`, missing: absent };
   }
   const present = peers.filter(({ needs }) => missing(needs).length === 0);
-  const found = await rounds(
-    runs.long,
-    ours,
-    present.map(({ command }) => timed(command)),
-  );
-  for (const [index, { reference, goal }] of present.entries()) {
-    const measured = found[index];
-    if (measured !== undefined) yield compared(name, measured, { unit: 's', reference, goal });
-  }
+  const [own, ...others] = await rounds(runs.long, [ours, ...present.map(({ command }) => timed(command))]);
+  for (const [index, { reference, goal }] of present.entries())
+    yield compared(name, paired(own, others[index]), { unit: 's', reference, goal });
 };
