@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import pg from 'pg';
 import { connect, type OrgScope } from '../db/client.ts';
 import { listUses } from '../db/evidence.ts';
@@ -39,6 +40,9 @@ async function* runPages({ context, scope, databaseUrl, dataset }: Loaded): Asyn
   const goal = { of: 'ratio', atMost: 3 } as const;
   const rest = { unit: 'ms', reference: 'select 1', goal } as const;
   yield compared(`G11 newest ${pageSize} of a workflow's ${size}`, await pairs(long, newest, p50(context, admin.selectOne)), rest);
+  yield compared('the same, beside the least transaction of the store', await pairs(long, newest, p50(context, least(scope))), {
+    ...{ unit: 'ms', reference: 'role, select 1' },
+  });
   yield compared(`G11 oldest ${pageSize} of them`, await pairs(long, oldest, p50(context, admin.selectOne)), rest);
   yield compared('G11 the oldest beside the newest', await pairs(long, oldest, newest), {
     unit: 'ms',
@@ -92,6 +96,10 @@ async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGen
         goal: which === 'many runs' ? undefined : { of: 'ratio', atMost: 1.5 },
       });
     }
+    const one = p50(context, () => listUses(scope, dataset.once, { limit: pageSize }));
+    yield compared('one run, beside the least transaction of the store', await pairs(long, one, p50(context, least(scope))), {
+      ...{ unit: 'ms', reference: 'role, select 1' },
+    });
   }
   const connections = await Promise.all(Array.from({ length: clients }, () => plain(databaseUrl)));
   const seconds = context.quick ? 1 : 3;
@@ -114,6 +122,11 @@ async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGen
 /** Half of the calls take no longer, in ms. */
 function p50({ quick }: Context, call: () => Promise<unknown>, calls = quick ? 30 : 300) {
   return async (): Promise<number> => percentile(await times(calls, call), 0.5);
+}
+
+/** `select 1` as the store asks everything: in a transaction, in the role and the organization of a request. */
+function least(scope: OrgScope) {
+  return () => scope.read((tx) => tx.execute(sql`select 1`));
 }
 
 /** A connection past the store. */
