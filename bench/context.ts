@@ -15,6 +15,9 @@ export type Context = {
   readonly runs: { readonly short: number; readonly long: number };
 };
 
+/** For servers that are asked as fast as they answer. */
+export const unlimited = ['--token-rate', '0', '--organization-rate', '0'] as const;
+
 /** Rows that belong together; a word of the command line selects them. */
 export type Group = (context: Context) => AsyncGenerator<Row>;
 

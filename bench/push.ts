@@ -15,7 +15,7 @@ import { createWorkflow } from '../db/workflows.ts';
 import { type InstalledServer, startInstalledServer } from '../test/fakes/installed-server.ts';
 import { startJob, text } from '../test/fakes/job.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
-import { type Context, type Group, missing, openPostgres, part, pgbench } from './context.ts';
+import { type Context, type Group, missing, openPostgres, part, pgbench, unlimited } from './context.ts';
 import { contractContent } from './contract-content.ts';
 import { load, pairs, spread } from './measure.ts';
 import { post } from './post.ts';
@@ -40,7 +40,7 @@ export const push: Group = async function* (context) {
   for (const database of ['PostgreSQL', 'PGlite'] as const) {
     if (database === 'PostgreSQL' && postgres === undefined) continue;
     const databaseUrl = database === 'PGlite' ? undefined : await postgres?.createDatabase();
-    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl });
+    await using server = await startInstalledServer({ bin: context.installed.bin, databaseUrl, args: unlimited });
     yield* part(`over HTTP, ${database}`, overHttp(context, server, database));
   }
 };
