@@ -235,6 +235,8 @@ export const limits = {
   outboxPollMs: 30_000,
   /** Servers tell each other of new effects at most so often: each time costs PostgreSQL a lock that all others wait for. */
   outboxSignalMs: 100,
-  /** Requests in flight may finish for this long after a stop signal. */
+  /** A server that was told to stop is not ready for so long before it refuses anything: a balancer that asks each second looks elsewhere by then. */
+  drainNoticeMs: 1_500,
+  /** Requests in flight may finish for this long after that. */
   drainTimeoutMs: 8_000,
 } as const;

@@ -33,9 +33,10 @@ const defaultTimeouts: Timeouts = { headMs: 10_000, bodyMs: limits.requestTimeou
 /** A connection on which nothing moves. */
 const silenceTimeoutMs = 2 * limits.idleTimeoutMs;
 
-/** The server, and the switch that stops it: once draining, whatever is new gets 503 and Retry-After. */
+/** The server, and the switches that stop it: a retiring one answers as ever but for /readyz; a draining one has 503 and Retry-After for whatever is new. */
 export type HttpServer = {
   readonly server: Server;
+  retire(): void;
   drain(): void;
   /** Requests that are being answered. */
   inFlight(): number;
@@ -45,9 +46,10 @@ export type HttpServer = {
 export function createHttpServer(options: HttpOptions): HttpServer {
   const { log, metrics } = options.services;
   const { headMs } = options.timeouts ?? defaultTimeouts;
+  let retiring = false;
   let draining = false;
   let inFlight = 0;
-  const listener = getRequestListener(createApp(options, () => draining).fetch, { overrideGlobalObjects: false });
+  const listener = getRequestListener(createApp(options, () => retiring).fetch, { overrideGlobalObjects: false });
 
   const server = createServer(
     { ...gatewayServerOptions, headersTimeout: headMs, connectionsCheckingInterval: headMs / 5, keepAliveTimeout: 65_000 },
@@ -66,6 +68,8 @@ export function createHttpServer(options: HttpOptions): HttpServer {
       response.setHeader('x-request-id', requestId);
       response.setHeader('x-content-type-options', 'nosniff');
       response.setHeader('x-chainloop-version', options.version);
+      // The next request of this client goes to another server.
+      if (retiring) response.setHeader('connection', 'close');
       if (draining && route !== 'other') return refuse(response, route);
       const answered = route === 'v2' ? options.gateway(request, response) : listener(request, response);
       answered.catch((error: unknown) => {
@@ -76,15 +80,18 @@ export function createHttpServer(options: HttpOptions): HttpServer {
       });
     },
   );
+  const retire = (): void => {
+    retiring = true;
+  };
   const drain = (): void => {
-    draining = true;
+    retiring = draining = true;
   };
   server.maxConnections = options.maxConnections;
   server.setTimeout(silenceTimeoutMs);
-  return { server, drain, inFlight: () => inFlight };
+  return { server, retire, drain, inFlight: () => inFlight };
 }
 
-function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindings: HttpBindings }> {
+function createApp(options: HttpOptions, retiring: () => boolean): Hono<{ Bindings: HttpBindings }> {
   const { services, authenticate, version, openMetrics } = options;
   const { log, metrics, database } = services;
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -102,7 +109,7 @@ function createApp(options: HttpOptions, draining: () => boolean): Hono<{ Bindin
   app.get('/runs/:id{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}}', (c) => runPage(c.req.param('id')));
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
-    if (draining()) return c.text('stopping\n', 503);
+    if (retiring()) return c.text('stopping\n', 503);
     await database.ping();
     return c.text('ok\n');
   });

@@ -39,6 +39,8 @@ export type RunningServer = {
   readonly url: string;
   /** Of the instance, as in DIR/owner-token; absent when another data directory has it. */
   readonly ownerToken?: string | undefined;
+  /** Says that it is not ready any more, and serves on: whoever balances requests takes it out. */
+  retire(): void;
   /** Refuses what is new, lets what is in flight finish for up to limits.drainTimeoutMs, and closes everything. May be called twice. */
   close(): Promise<void>;
 };
@@ -163,6 +165,10 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   return {
     url,
     ownerToken,
+    retire() {
+      log.info('control plane is told to stop, and not ready any more');
+      http.retire();
+    },
     close() {
       closing ??= close();
       return closing;
@@ -188,11 +194,16 @@ export async function serve(
   };
   process.on('unhandledRejection', die).on('uncaughtException', die);
   // From the beginning: who reads that the server is ready may end it at that moment.
-  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<NodeJS.Signals>();
   process.once('SIGTERM', stop).once('SIGINT', stop);
   const server = await startServer(config, { log, version });
   ready(server, config);
-  await stopped;
+  const signal = await stopped;
+  // With the embedded database there is no other server to go to.
+  if (signal === 'SIGTERM' && config.databaseUrl !== undefined) {
+    server.retire();
+    await sleep(limits.drainNoticeMs);
+  }
   // A second signal ends the process at once, as people expect of ^C.
   await server.close();
 }

@@ -235,6 +235,14 @@ test('rotation: what the old authority signed keeps verifying, and what the new 
   assert.deepEqual(await plane.replica().trustRoot(), root);
 });
 
+test('what one server certifies right after a rotation verifies at another, which knew the generation before', async () => {
+  await using plane = await setUp();
+  const [one, other] = [plane.replica(), plane.replica()];
+  await other.trustRoot();
+  await one.rotate();
+  assert.equal(sigstore(await sign(one), await other.trustRoot()), `${identity.san} by ${identity.issuer}`);
+});
+
 test('rotation ends before the trusted root has more authorities than a verifier reads, and keyless signing goes on', async () => {
   await using plane = await setUp();
   const settled = (number: number, text: string) => settle(plane.database.system, `ca/${number}`, text);

@@ -137,7 +137,12 @@ export function createAuthority(deps: {
       const intermediates = timestamping.intermediates.map(({ raw }) => raw);
       return answerTimestamp(request, { signer: timestamping, intermediates, now: at });
     },
-    trustRoot: async () => trustedRoot((await load()).generations, origin()),
+    async trustRoot() {
+      // Another server may certify with a generation that was made a moment ago, and who was certified there may push here.
+      const { generations: known } = await load();
+      if (caDir === undefined && (await settingsUnder(database.system, prefix)).length !== known.length) loaded = undefined;
+      return trustedRoot((await load()).generations, origin());
+    },
     async rotate() {
       if (caDir !== undefined) {
         throw new ChainloopError('USAGE', 'certificate authority: it is in files of --ca-dir; replace them there, and restart the server');

@@ -1,6 +1,7 @@
 import { createHash, type Hash, randomUUID } from 'node:crypto';
 import * as z from 'zod';
 import type { RegistryClient, Upload as UpstreamUpload } from '../../core/adapters/oci/client.ts';
+import { RegistryError } from '../../core/adapters/oci/errors.ts';
 import { TokenRenewed } from '../../core/adapters/oci/session.ts';
 import { type Digest, hexOf } from '../../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../../core/errors.ts';
@@ -80,11 +81,12 @@ export function createRegistryUploads(options: {
     if (!session.uncertain) return;
     if (!sessions.has(session.id)) throw unknownUpload();
     const status = await client.upload.status(session.upstream);
-    if (status === undefined) {
+    // docker-registry 2.8 knows an upload only after its first byte: one without any is where its address says.
+    if (status === undefined && session.upstream.offset > 0) {
       sessions.delete(session.id);
       throw unknownUpload();
     }
-    session.upstream = status;
+    session.upstream = status ?? session.upstream;
     session.uncertain = false;
   }
 
@@ -119,7 +121,7 @@ export function createRegistryUploads(options: {
       session.uncertain = after.offset !== offset + sentBytes;
     } catch (error) {
       // The bytes that went with the old token are gone; the client has a new one.
-      if (!(error instanceof TokenRenewed)) throw error;
+      if (!(error instanceof TokenRenewed)) throw forgotten(session, error);
       throw new ChainloopError('REGISTRY_UNAVAILABLE', 'upload: the registry wanted a new token; resume the upload', { cause: error });
     } finally {
       session.sending = false;
@@ -143,9 +145,17 @@ export function createRegistryUploads(options: {
       await client.upload.commit(session.upstream, digest, last.byteLength === 0 ? {} : { body: last });
     } catch (error) {
       // The answer may be all that was lost.
-      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE') || (await client.headBlob(digest)) === undefined) throw error;
+      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE') || (await client.headBlob(digest)) === undefined)
+        throw forgotten(session, error);
     }
     sessions.delete(session.id);
+  }
+
+  /** The registry has forgotten the upload: the client begins a new one. */
+  function forgotten(session: Session, error: unknown): unknown {
+    if (!(error instanceof RegistryError) || error.status !== 404) return error;
+    sessions.delete(session.id);
+    return unknownUpload(error);
   }
 
   return {
@@ -234,6 +244,6 @@ async function takeLast(
   return { last: Buffer.alloc(0), rest: all() };
 }
 
-function unknownUpload(): ChainloopError {
-  return new ChainloopError('NOT_FOUND', 'upload: there is no such upload (any more); start a new one');
+function unknownUpload(cause?: unknown): ChainloopError {
+  return new ChainloopError('NOT_FOUND', 'upload: there is no such upload (any more); start a new one', { cause });
 }

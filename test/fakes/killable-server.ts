@@ -23,10 +23,12 @@ export async function startKillableServer(options: {
   readonly dataDir: string;
   readonly listen?: string;
   readonly databaseUrl?: string | undefined;
+  /** More of the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }): Promise<KillableServer> {
   const { dataDir, listen = '127.0.0.1:0', databaseUrl = '' } = options;
   const child = spawn(process.execPath, [join(import.meta.dirname, 'serve.ts'), dataDir], {
-    env: { ...process.env, DATABASE_URL: databaseUrl, TEST_LISTEN: listen },
+    env: { ...process.env, DATABASE_URL: databaseUrl, TEST_LISTEN: listen, ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const exited = once(child, 'exit');
@@ -48,7 +50,8 @@ export async function startKillableServer(options: {
   };
   return {
     url,
-    ownerToken: (await readFile(join(dataDir, 'owner-token'), 'utf8')).trim(),
+    // The second server of a database has none.
+    ownerToken: (await readFile(join(dataDir, 'owner-token'), 'utf8').catch(() => '')).trim(),
     process: child,
     stop,
     log,
