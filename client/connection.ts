@@ -12,8 +12,13 @@ export type Connection = {
   serverVersion: string;
 };
 
-/** A try that failed, just before the pause that another one follows. */
-export type Retry = { readonly attempt: number; readonly elapsedMs: number; readonly budgetMs: number };
+/** A try that failed, just before the pause that another one follows. `cause` is what the server said, if it did. */
+export type Retry = {
+  readonly attempt: number;
+  readonly elapsedMs: number;
+  readonly budgetMs: number;
+  readonly cause?: ErrorCode | undefined;
+};
 
 /** A call may be sent again always, or only when the server cannot have done it. */
 type Repeat = 'always' | 'when not done';
@@ -37,7 +42,13 @@ const firstPauseMs = 200;
 const longestPauseMs = 5_000;
 
 /** A failure that may pass: in the words of the server, or in ours. `notDone`: the server cannot have done it. */
-type Failure = { readonly type: 'failure'; readonly end: () => Response; readonly notDone: boolean; readonly pauseMs?: number | undefined };
+type Failure = {
+  readonly type: 'failure';
+  readonly end: () => Response;
+  readonly notDone: boolean;
+  readonly pauseMs?: number | undefined;
+  readonly cause?: ErrorCode | undefined;
+};
 type Outcome = { readonly type: 'answer'; readonly response: Response } | Failure;
 
 /** A fetch that retries within the budget, follows no redirect, and ends in JSON or in CONTROL_PLANE_UNREACHABLE. */
@@ -50,7 +61,7 @@ export function createFetch(connection: Connection, repeat: Repeat): Fetch {
       if (outcome.type === 'answer') return outcome.response;
       const pauseMs = outcome.pauseMs ?? Math.min(longestPauseMs, firstPauseMs * 2 ** attempt) * (0.5 + Math.random() / 2);
       if ((repeat !== 'always' && !outcome.notDone) || performance.now() - startedAt + pauseMs > budgetMs) return outcome.end();
-      onRetry?.({ attempt: attempt + 1, elapsedMs: performance.now() - startedAt, budgetMs });
+      onRetry?.({ attempt: attempt + 1, elapsedMs: performance.now() - startedAt, budgetMs, cause: outcome.cause });
       await sleep(pauseMs);
     }
   };
@@ -80,8 +91,10 @@ async function tryOnce(connection: Connection, url: string, init: Parameters<Fet
     if (!passes) return { type: 'answer', response: answer() };
     // Only who refuses before doing anything says when to come back.
     const retryAfter = headers.get('retry-after') ?? '';
-    const pauseMs = /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined;
-    return { type: 'failure', end: answer, notDone: pauseMs !== undefined, pauseMs };
+    // Not all at the same moment: many may have been told the same.
+    const pauseMs = /^\d{1,4}$/.test(retryAfter) ? Number(retryAfter) * 1000 * (1 + Math.random() / 4) : undefined;
+    const cause = code === 'OK' ? undefined : code;
+    return { type: 'failure', end: answer, notDone: pauseMs !== undefined, pauseMs, cause };
   } catch (cause) {
     if (cause instanceof ChainloopError || init?.signal?.aborted === true) throw cause;
     const code = codeOf(cause);

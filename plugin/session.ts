@@ -83,8 +83,10 @@ async function exchanged(plan: SessionPlan, source: CiTokenSource, platform: Pla
 }
 
 function base({ url, organization, retryBudgetMs }: SessionPlan, { env, version, say }: Platform) {
-  const onRetry: ApiOptions['onRetry'] = ({ attempt, elapsedMs, budgetMs }) =>
-    say(`retrying (attempt ${attempt + 1}, ${Math.round(elapsedMs / 1000)} s of ${Math.round(budgetMs / 1000)} s)`);
+  const onRetry: ApiOptions['onRetry'] = ({ attempt, elapsedMs, budgetMs, cause }) =>
+    say(
+      `${cause === 'RATE_LIMITED' ? 'too many requests: ' : ''}retrying (attempt ${attempt + 1}, ${Math.round(elapsedMs / 1000)} s of ${Math.round(budgetMs / 1000)} s)`,
+    );
   return { url, organization, version, retryBudgetMs, insecure: env.CHAINLOOP_INSECURE === '1', onRetry };
 }
 

@@ -53,3 +53,10 @@ test('Retry-After is seconds or a date', () => {
   assert.equal(retryAfterMs('Wed, 31 Dec 2025 00:00:00 GMT', now), 0);
   for (const header of [undefined, '', 'soon', '-1x']) assert.equal(retryAfterMs(header, now), undefined);
 });
+
+test('being told to come back later is no failure: only the budget ends it', async () => {
+  assert.deepEqual(await failing(10, fast, { retry: true, afterMs: 1 }), { calls: 11, outcome: 'done' });
+  const { outcome, calls } = await failing(1_000, { ...fast, budgetMs: 40 }, { retry: true, afterMs: 4 });
+  assert.equal(outcome, `failure ${calls}`);
+  assert.ok(calls > fast.attempts && calls < 20);
+});

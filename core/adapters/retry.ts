@@ -3,7 +3,7 @@ import { limits } from '../limits.ts';
 
 /** How often and how long something is tried again. */
 export type RetryPolicy = {
-  /** Tries in all, the first included. */
+  /** Tries in all, the first included; those that the other side put off (Retry-After) do not count. */
   readonly attempts: number;
   /** The first pause; each further one is twice as long, up to `maxDelayMs`. Half of a pause is random, so that clients spread. */
   readonly baseDelayMs: number;
@@ -35,7 +35,8 @@ export function createPauses(policy: RetryPolicy, signal?: AbortSignal): Pauses 
   let spentMs = 0;
   return {
     async wait(afterMs = 0) {
-      failures++;
+      // Who says when to come back has not failed: the budget alone ends that.
+      if (afterMs === 0) failures++;
       if (failures >= policy.attempts) return false;
       const grown = Math.min(policy.maxDelayMs, policy.baseDelayMs * 2 ** (failures - 1));
       const pauseMs = Math.max(afterMs, grown / 2 + (Math.random() * grown) / 2);
