@@ -176,6 +176,8 @@ test('a database of something else is not restored into', async (t) => {
   const { own } = await place(t, 'postgresql', stack);
   await using session = await openSession(own);
   await session.query('create table accounts ()');
+  if ('databaseUrl' in own)
+    await assert.rejects(openSession({ databaseUrl: `${own.databaseUrl}_gone` }), { code: 'USAGE', message: /_gone" does not exist/ });
   const nothing: Dumped = { kind: 'pglite', takenAt: '2026-11-23T10:00:00Z', migrations: [], tables: {} };
   await assert.rejects(load(session, nothing, each([])), { code: 'CONFLICT', message: /tables of something else/ });
 });

@@ -86,11 +86,7 @@ export async function migratePostgres(databaseUrl: string, count?: number): Prom
   });
   client.on('error', () => {});
   try {
-    await client.connect().catch((cause) => {
-      // Wrong password, no such user, no such database: to try again does not help. The message has user and database, not the password.
-      if (!(cause instanceof Error) || !/^(28...|3D000|42501)$/.test(databaseRefusal(cause)?.state ?? '')) throw cause;
-      throw new ChainloopError('USAGE', `DATABASE_URL: PostgreSQL refuses the connection: ${cause.message}`, { cause });
-    });
+    await connectOnce(client);
     const { rows } = await client.query<{ major: number; name: string }>(
       `select current_setting('server_version_num')::int / 10000 as major, current_user::text as name`,
     );
@@ -111,6 +107,14 @@ export async function migratePostgres(databaseUrl: string, count?: number): Prom
     // Ends the session, and with it the lock, also when the connection is in an unknown state.
     await client.end().catch(() => {});
   }
+}
+
+/** USAGE for a wrong password, no such user, no such database: to try again does not help. The message has user and database, not the password. */
+export async function connectOnce(client: pg.Client): Promise<void> {
+  await client.connect().catch((cause) => {
+    if (!(cause instanceof Error) || !/^(28...|3D000|42501)$/.test(databaseRefusal(cause)?.state ?? '')) throw cause;
+    throw new ChainloopError('USAGE', `DATABASE_URL: PostgreSQL refuses the connection: ${cause.message}`, { cause });
+  });
 }
 
 /** Asks again and again instead of waiting in one query: building an index beside writers waits for every query that has begun. */

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { lockFolder } from './folder-lock.ts';
-import { migratePglite, migratePostgres } from './migrate.ts';
+import { connectOnce, migratePglite, migratePostgres } from './migrate.ts';
 import { session, socketsTo } from './pglite.ts';
 import { reachAs } from './postgres.ts';
 
@@ -42,7 +42,7 @@ export async function openSession(place: Place, { make = false } = {}): Promise<
         keepAlive: true,
       });
       connecting.on('error', () => {});
-      await connecting.connect();
+      await connectOnce(connecting);
       return connecting;
     });
     migrate = (count) => migratePostgres(databaseUrl, count);
