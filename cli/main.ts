@@ -106,6 +106,12 @@ export const nouns: readonly LazyNoun[] = [
     load: async () => (await import('./outbox.ts')).outbox,
   },
   {
+    section: operator,
+    name: 'retention',
+    about: 'how long evidence is kept, and what is removed',
+    load: async () => (await import('./retention.ts')).retention,
+  },
+  {
     section: here,
     name: 'completion',
     about: 'completion for bash, zsh and fish',

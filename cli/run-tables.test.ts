@@ -14,7 +14,7 @@ const selfReported: ShownRun = {
   run: {
     ...{ id: 'r', state: 'success', reason: null, initializedAt: '2026-11-23T09:00:00Z', finishedAt: '2026-11-23T09:01:00Z' },
     ...{ expiresAt: '2026-11-24T09:00:00Z', runnerType: 'GITHUB_ACTION', runnerUrl: runUrl, runnerAuthenticated: false },
-    ...{ claims: null, identity: null },
+    ...{ claims: null, identity: null, hold: null, removedAt: null },
   },
   attestation: {
     ...{ digest: 'sha256:00', payloadType: 'application/vnd.in-toto+json', predicateType: 'chainloop.dev/attestation/v0.2' },

@@ -46,6 +46,8 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
       ...(run.finishedAt === null ? [['Expires At', formatTime(run.expiresAt)]] : [['Finished At', formatTime(run.finishedAt)]]),
       ['State', run.state],
       ...optional('Reason', run.reason),
+      ...optional('On Hold', run.hold && `since ${formatTime(run.hold.since)}: ${run.hold.reason}`),
+      ...optional('Removed By Retention', run.removedAt && formatTime(run.removedAt)),
       [
         'Runner Type',
         run.runnerType === null ? displayRunnerType(null) : vouched(displayRunnerType(run.runnerType), run.runnerAuthenticated),

@@ -1,7 +1,7 @@
 import type { Api } from '../client/api.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { runStates } from '../core/vocabulary.ts';
-import { command, group, id, oneOf, text, toggle } from './command.ts';
+import { command, group, id, oneOf, requiredId, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print, printJson, printTables } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
@@ -75,6 +75,29 @@ what only the job says is called self-reported. --output attestation writes the 
         // A line break at its end would be another digest; on a terminal it keeps the prompt apart.
         context.stdout.write(`${bundleText(attestationOf(description))}${context.stdout.isTTY ? '\n' : ''}`);
       }
+    },
+  }),
+  command({
+    name: 'hold',
+    about: 'keep everything of a run, whatever retention says',
+    examples: ["chainloop run hold --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --reason 'case 2026-17'"],
+    details: 'Of a run that was never pushed, nobody knows which uploads were its own: all that were used while it was open are kept.',
+    flags: { id: requiredId('the run', 'chainloop workflow run ls'), reason: requiredText('<text>', 'why, for those who find it later') },
+    run: async (context, { id, reason }) => {
+      const answer = await (await connect(context)).run.hold.mutate({ id, reason });
+      context.log.info('Run is on hold!');
+      print(context, answer, () => []);
+    },
+  }),
+  command({
+    name: 'release',
+    about: 'end the hold of a run',
+    examples: ['chainloop run release --id a6ec0229-7796-46fc-8df2-a03f4bddab47'],
+    flags: { id: requiredId('the run', 'chainloop workflow run ls') },
+    run: async (context, { id }) => {
+      const answer = await (await connect(context)).run.release.mutate({ id });
+      context.log.info('Run is released!');
+      print(context, answer, () => []);
     },
   }),
 ]);

@@ -82,6 +82,28 @@ contract has to be named.`,
       print(context, { name, project, deleted: true }, () => []);
     },
   }),
+  command({
+    name: 'hold',
+    about: 'keep everything of its runs, whatever retention says',
+    examples: ["chainloop workflow hold --name release --project bedrock --reason 'case 2026-17'"],
+    flags: { name, project, reason: requiredText('<text>', 'why, for those who find it later') },
+    run: async (context, flags) => {
+      const answer = await (await connect(context)).workflow.hold.mutate(flags);
+      context.log.info('Workflow is on hold!');
+      print(context, answer, () => []);
+    },
+  }),
+  command({
+    name: 'release',
+    about: 'end the hold of a workflow',
+    examples: ['chainloop workflow release --name release --project bedrock'],
+    flags: { name, project },
+    run: async (context, flags) => {
+      const answer = await (await connect(context)).workflow.release.mutate(flags);
+      context.log.info('Workflow is released!');
+      print(context, answer, () => []);
+    },
+  }),
   contract,
   run,
 ]);

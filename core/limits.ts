@@ -222,6 +222,12 @@ export const limits = {
   backendChecks: 8,
   /** A client that sends on after a refusal: so long it may, to read the answer. */
   lingerTimeoutMs: 2_000,
+  /** Rows that retention looks at in one step: some milliseconds of the database. */
+  collectionStep: 1_000,
+  /** Each organization is looked at so often. */
+  collectionIntervalMs: 24 * 60 * 60 * 1000,
+  /** How often a server asks whether it is some organization's turn. */
+  collectionPollMs: 10 * 60 * 1000,
   /** Effects of pushes that one server works on at a time. */
   outboxConcurrency: 4,
   /** An effect is another server's after this, unless who works on it says that it still does; it says so three times as often. */

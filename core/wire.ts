@@ -72,6 +72,18 @@ export type MaterialView = {
   readonly uploaded: boolean;
   readonly annotations: Readonly<Record<string, string>>;
 };
+/** How long an organization keeps what; `attestationDays` is null for ever. */
+export type RetentionView = { readonly unpushedDays: number; readonly attestationDays: number | null };
+/** What one step of a collection removed, or would remove. */
+export type CollectionStep = {
+  readonly attestations: readonly { readonly runId: string; readonly finishedAt: string }[];
+  readonly evidence: readonly { readonly digest: string; readonly fileName: string | null; readonly sizeBytes: number }[];
+  /** Evidence that a backend did not let go; tried again by a later collection. */
+  readonly failed: number;
+  /** Where to go on, while there is more. */
+  readonly nextCursor?: string | undefined;
+  readonly more: boolean;
+};
 /** What is still to be done because of a push. What is done is not listed. */
 export type EffectView = {
   readonly id: string;
@@ -109,6 +121,10 @@ export type RunDescription = {
     readonly claims: JobClaims | null;
     /** Whom a certificate of this run must name; null for runs of operators. */
     readonly identity: JobIdentity | null;
+    /** Legal hold, of the run itself. */
+    readonly hold: { readonly since: string; readonly reason: string } | null;
+    /** When retention removed its attestation. */
+    readonly removedAt: string | null;
   };
   readonly attestation: null | {
     /** Of the bundle, as stored. */
@@ -322,6 +338,20 @@ export const wire = {
   /** `workflow` is an id, or a name together with `project`. */
   runList: Page.extend({ workflow: z.string().max(100).optional(), project: Name.optional(), state: RunState.optional() }),
   runDescribe: z.strictObject({ id: Id }),
+  /** What is not given stays; `forever` ends the time of attestations. */
+  retentionSet: z.strictObject({
+    unpushedDays: z.int().min(2).max(36_500).optional(),
+    attestationDays: z.union([z.int().min(1).max(36_500), z.literal('forever')]).optional(),
+  }),
+  collect: z.strictObject({
+    dryRun: z.boolean(),
+    cursor: z
+      .string()
+      .regex(/^e:[0-9a-f]{0,64}$/)
+      .optional(),
+  }),
+  runHold: z.strictObject({ id: Id, reason: Text.min(1) }),
+  workflowHold: z.strictObject({ name: Name, project: Name, reason: Text.min(1) }),
   effectList: Page.extend({ state: z.enum(['pending', 'failed']).optional() }),
   /** Without an id: all that failed. */
   effectRetry: z.strictObject({ id: Id.optional() }),

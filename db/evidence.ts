@@ -1,4 +1,4 @@
-import { and, desc, eq, getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNull, type SQL, Subquery, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
@@ -16,30 +16,87 @@ export type Arrival = {
   readonly mediaType?: string | undefined;
   readonly fileName?: string | undefined;
   readonly manifestDigest?: Digest | undefined;
+  /** An operator brought it: it stays until an operator says otherwise. */
+  readonly pinned?: boolean | undefined;
+  /** Default: now. */
+  readonly at?: Date | undefined;
 };
+
+/** Who has begun to remove evidence and is not heard of for so long has died: longer than any removal takes. */
+export const removalLeaseMs = 10 * 60 * 1000;
 
 /**
  * Records what has arrived. The same bytes again change only what was not known before, and the place with its manifest, so the blob and
- * its manifest may be recorded in any order and any number of times; what it is called stays as the first manifest said it.
+ * its manifest may be recorded in any order and any number of times; what it is called stays as the first manifest said it. `again`: it
+ * had been removed before; look whether it is there, then `confirmEvidence`. `removing`: it is being removed now; nothing was recorded.
  */
-export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise<void> {
-  const { mediaType, fileName, manifestDigest } = arrival;
-  await scope.run((tx) =>
+export async function recordEvidence(scope: OrgScope, arrival: Arrival): Promise<'recorded' | 'again' | 'removing'> {
+  const { mediaType, fileName, manifestDigest, pinned = false, at = new Date(), ...there } = arrival;
+  const known = { ...there, fileName, manifestDigest, pinned, touchedAt: at };
+  const [row] = await scope.run((tx) =>
     tx
       .insert(evidence)
-      .values({ ...arrival, organizationId: scope.organizationId, mediaType: mediaType ?? 'application/octet-stream' })
+      .values({ ...known, organizationId: scope.organizationId, mediaType: mediaType ?? 'application/octet-stream' })
       .onConflictDoUpdate({
         target: [evidence.organizationId, evidence.digest],
         set: {
           casBackendId: arrival.casBackendId,
+          touchedAt: sql`greatest(${evidence.touchedAt}, ${at.toISOString()}::timestamptz)`,
+          pinned: sql`${evidence.pinned} or ${pinned}`,
+          deletingAt: null,
           ...(mediaType === undefined
             ? {}
             : { mediaType: sql`case when ${evidence.fileName} is null then ${mediaType} else ${evidence.mediaType} end` }),
           ...(fileName === undefined ? {} : { fileName: sql`coalesce(${evidence.fileName}, ${fileName})` }),
-          ...(manifestDigest === undefined ? {} : { manifestDigest }),
+          // That of what was removed went with it.
+          manifestDigest: manifestDigest ?? sql`case when ${evidence.removedAt} is null then ${evidence.manifestDigest} end`,
         },
-      }),
+        setWhere: sql`${evidence.deletingAt} is null or ${evidence.deletingAt} < ${new Date(at.getTime() - removalLeaseMs).toISOString()}::timestamptz`,
+      })
+      .returning({ removedAt: evidence.removedAt }),
   );
+  if (row === undefined) return 'removing';
+  return row.removedAt === null ? 'recorded' : 'again';
+}
+
+/** What had been removed is there again, as somebody has looked after it was recorded. */
+export async function confirmEvidence(scope: OrgScope, digest: Digest): Promise<void> {
+  await scope.run((tx) =>
+    tx
+      .update(evidence)
+      .set({ removedAt: null })
+      .where(and(eq(evidence.organizationId, scope.organizationId), eq(evidence.digest, digest), isNull(evidence.deletingAt))),
+  );
+}
+
+/** Somebody who was told lately that evidence is there may rely on it for so long without being noted again. */
+const touchEveryMs = 60 * 60 * 1000;
+
+/**
+ * Somebody who uploads relies on evidence that is there, and will not send it: from now on it is as if it had arrived now. False: it is
+ * being removed, or was. True for what there is no record of.
+ */
+export async function touchEvidence(
+  scope: OrgScope,
+  digest: Digest,
+  { at, pinned }: { readonly at: Date; readonly pinned: boolean },
+): Promise<boolean> {
+  const now = at.toISOString();
+  const [row] = await scope.statement<{ kept: boolean; fresh: boolean; touched: boolean }>(
+    'touch_evidence',
+    sql`with seen as (
+        select digest, removed_at is null as kept,
+          touched_at > ${now}::timestamptz - ${touchEveryMs}::int * interval '1 millisecond' and (pinned or not ${pinned}::boolean) as fresh
+        from evidence where org_id = ${scope.organizationId}::uuid and digest = decode(${hexOf(digest)}, 'hex')
+      ), touched as (
+        update evidence set touched_at = greatest(touched_at, ${now}::timestamptz), pinned = pinned or ${pinned}::boolean
+        from seen where org_id = ${scope.organizationId}::uuid and evidence.digest = seen.digest and seen.kept and not seen.fresh and removed_at is null
+        returning 1
+      )
+      select kept, fresh, exists (select from touched) as touched from seen`,
+  );
+  // A stale one counts only when it was really touched: its removal may have begun meanwhile.
+  return row === undefined || (row.kept && (row.fresh || row.touched));
 }
 
 /** True when evidence of exactly this size has arrived there. Always false for what is so small that it is hashed before it is sent. */
@@ -62,7 +119,7 @@ export async function hasEvidenceOfSize(scope: OrgScope, casBackendId: string, s
   return rows.length > 0;
 }
 
-/** What of these has arrived. */
+/** What of these has arrived and was not removed. */
 export function findEvidence(scope: OrgScope, digests: readonly Digest[]): Promise<EvidenceRow[]> {
   if (digests.length === 0) return Promise.resolve([]);
   // One parameter, however many digests: the statement stays the same and is prepared once.
@@ -74,6 +131,7 @@ export function findEvidence(scope: OrgScope, digests: readonly Digest[]): Promi
       .where(
         and(
           eq(evidence.organizationId, scope.organizationId),
+          isNull(evidence.removedAt),
           sql`${evidence.digest} = any (array(select decode(hex, 'hex') from json_array_elements_text(${hexes}::json) hex))`,
         ),
       ),

@@ -21,6 +21,7 @@ import * as keys from './keys.ts';
 import { describeOrganization } from './organizations.ts';
 import * as outbox from './outbox.ts';
 import { ensureProject, listProjects } from './projects.ts';
+import * as retention from './retention.ts';
 import * as states from './run-states.ts';
 import * as runs from './runs.ts';
 import * as tokens from './tokens.ts';
@@ -88,6 +89,9 @@ test('the condition goes, and all else stays', () => {
 });
 
 type First = Awaited<ReturnType<typeof furnished>>;
+/** When everything is due. */
+const later = new Date('2098-01-01');
+const everything = { after: '', upTo: 'ff'.repeat(32) };
 const page = { limit: 100 };
 const now = new Date();
 const inTransaction = <T>(scope: OrgScope, fn: (tx: Tx) => Promise<T>): Promise<T> => scope.run(fn);
@@ -148,6 +152,20 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   listKeys: (scope) => keys.listKeys(scope, page),
   trustedKeys: (scope) => keys.trustedKeys(scope),
   removeKey: (scope, { keyName }) => keys.removeKey(scope, keyName),
+  confirmEvidence: (scope, { digest: theirs }) => evidence.confirmEvidence(scope, theirs),
+  touchEvidence: (scope, { digest: theirs }) => evidence.touchEvidence(scope, theirs, { at: later, pinned: true }),
+  describeRetention: (scope) => retention.describeRetention(scope),
+  setRetention: (scope) => retention.setRetention(scope, { unpushedDays: 3, attestationDays: 1 }),
+  holdRun: (scope, { runId }) => retention.holdRun(scope, runId, { reason: 'sabotage', now }),
+  holdWorkflow: (scope, { workflowId }) => retention.holdWorkflow(scope, workflowId, { reason: 'sabotage', now }),
+  listDueRuns: (scope) => retention.listDueRuns(scope, { now: later, limit: 100 }),
+  removeDueRuns: (scope) => retention.removeDueRuns(scope, { now: later, limit: 100 }),
+  nextStretch: (scope) => retention.nextStretch(scope, '', 100),
+  listDueEvidence: (scope) => retention.listDueEvidence(scope, everything, later),
+  markDueEvidence: (scope) => retention.markDueEvidence(scope, everything, later),
+  unmarkSpokenFor: (scope, { digest: theirs }) =>
+    retention.unmarkSpokenFor(scope, [{ digest: theirs, fileName: null, sizeBytes: 1, manifestDigest: null }], later),
+  finishRemoval: (scope, { digest: theirs }) => retention.finishRemoval(scope, theirs, later),
   listEffects: (scope) => outbox.listEffects(scope, page),
   effectsOfRun: (scope, { runId }) => outbox.effectsOfRun(scope, runId),
   retryEffect: (scope, { effectId }) => outbox.retryEffect(scope, effectId),

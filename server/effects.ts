@@ -3,10 +3,11 @@ import { hexOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { OrgScope } from '../db/client.ts';
 import { type EvidenceRow, findEvidence } from '../db/evidence.ts';
+import { removeEffect } from '../db/retention.ts';
 import { copyEffect } from '../db/run-states.ts';
 import { describeRun, listMaterials, type RunContext } from '../db/runs.ts';
 import type { EffectHandler } from './outbox.ts';
-import { linkAttestation, readBundle, storeAttestation } from './storage/attestation.ts';
+import { linkAttestation, readBundle, removeAttestation, storeAttestation } from './storage/attestation.ts';
 import { emptyDescriptor, mediaTypes, tagPrefixes } from './storage/manifest.ts';
 import { copyBlob, pushBlob } from './storage/storage.ts';
 import type { Storages } from './storages.ts';
@@ -50,6 +51,14 @@ export function effectHandlers({ storages }: { readonly storages: Storages }): r
         signal.throwIfAborted();
         await storeAttestation(mirror, bundle);
         await linkAttestation(mirror, bundleOf(run), manifestsOf(await outputsOf(scope, run)));
+      },
+    },
+    {
+      kind: removeEffect.kind,
+      async run(scope, { runId, casBackendId }, signal) {
+        const run = await describeRun(scope, runId);
+        const storage = await storages.byId(scope, backendOf(casBackendId));
+        await removeAttestation(storage, bundleOf(run), manifestsOf(await outputsOf(scope, run)), signal);
       },
     },
   ];

@@ -1,8 +1,10 @@
 import type { Digest } from '../core/digest.ts';
 import { hexOf } from '../core/digest.ts';
+import { ChainloopError } from '../core/errors.ts';
 import type { OrgScope } from '../db/client.ts';
-import { findEvidence, recordEvidence } from '../db/evidence.ts';
+import { type Arrival, confirmEvidence, findEvidence, recordEvidence } from '../db/evidence.ts';
 import { parseManifest, tagPrefixes, titleAnnotation } from './storage/manifest.ts';
+import type { Storage } from './storage/storage.ts';
 import type { Storages } from './storages.ts';
 
 /** Evidence that arrived for an organization, with the manifest that keeps it. */
@@ -36,6 +38,24 @@ async function recover(scope: OrgScope, storages: Storages, digest: Digest): Pro
   const [layer] = (manifest && parseManifest(manifest.bytes)?.layers) ?? [];
   if (manifest === undefined || layer?.digest !== digest) return undefined;
   const arrived = { digest, casBackendId, sizeBytes: layer.size, manifestDigest: manifest.digest };
-  await recordEvidence(scope, { ...arrived, mediaType: layer.mediaType, fileName: layer.annotations?.[titleAnnotation] });
-  return arrived;
+  const known = { ...arrived, mediaType: layer.mediaType, fileName: layer.annotations?.[titleAnnotation] };
+  return (await recordEvidence(scope, known)) === 'recorded' ? arrived : undefined;
+}
+
+/**
+ * Records what has arrived in a storage. What retention had removed may have gone once more while it arrived: then it has to be sent again.
+ * Throws STORAGE_UNAVAILABLE while it is being removed, and NOT_FOUND when it has just gone: the client sends it again.
+ */
+export async function recordArrival(scope: OrgScope, storage: Storage, arrival: Arrival): Promise<void> {
+  const outcome = await recordEvidence(scope, arrival);
+  if (outcome === 'recorded') return;
+  const { digest } = arrival;
+  if (outcome === 'removing') {
+    throw new ChainloopError(
+      'STORAGE_UNAVAILABLE',
+      `evidence ${digest}: what was there before is being removed at this moment; send it again`,
+    );
+  }
+  if ((await storage.stat(digest)) !== undefined) return confirmEvidence(scope, digest);
+  throw new ChainloopError('NOT_FOUND', `evidence ${digest}: it was removed while it arrived; send it again`);
 }

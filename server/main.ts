@@ -6,7 +6,7 @@ import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { countCasBackends } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
-import { hasEvidenceOfSize, recordEvidence } from '../db/evidence.ts';
+import { hasEvidenceOfSize, touchEvidence } from '../db/evidence.ts';
 import { countRunners, countRuns } from '../db/metrics.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { countEffects } from '../db/outbox.ts';
@@ -18,6 +18,7 @@ import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } fr
 import { createContractReader } from './contract-reader.ts';
 import { ensureDataDirectory } from './data-directory.ts';
 import { effectHandlers } from './effects.ts';
+import { recordArrival } from './evidence.ts';
 import { createFederation } from './federation/exchange.ts';
 import { keyAddresses, readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway, type GatewayDependencies } from './gateway/index.ts';
@@ -27,6 +28,7 @@ import { createLog, type Log } from './log.ts';
 import { createMetrics } from './metrics.ts';
 import { startOutbox } from './outbox.ts';
 import { ensureOwnerToken } from './owner-token.ts';
+import { startCollecting } from './retention.ts';
 import { openInstanceSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
 import { credentialOf, tokenOf } from './tokens.ts';
@@ -147,6 +149,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   listening = url;
   const stopSweeping = startSweep(database, log, now);
   const validation = startValidation(services);
+  const stopCollecting = startCollecting(services);
   log.info({ url, dataDir: config.dataDir, database: database.kind, version }, 'control plane is ready');
 
   const resources = stack.move();
@@ -155,6 +158,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     log.info('control plane is stopping');
     stopSweeping();
     validation.close();
+    await stopCollecting();
     http.drain();
     await Promise.all([gateway.close(), idle(http)]);
     http.server.close();
@@ -227,13 +231,15 @@ function openGateway(
       // Whoever uploads must see the default backend alone: what is elsewhere is not there yet.
       return action === 'readBlob' || action === 'readManifest' ? storages.forReading(scope) : (await storages.current(scope)).storage;
     },
-    async recordEvidence({ organizationId, ...arrival }, storage) {
+    async recordEvidence({ organizationId, by, ...arrival }, storage) {
       // Where it went: another backend may be the current one by now.
       const backend = storages.backendOf(storage);
-      await recordEvidence(database.scope(organizationId), { ...arrival, casBackendId: backend.id });
+      const brought = { ...arrival, casBackendId: backend.id, pinned: by !== 'job', at: now() };
+      await recordArrival(database.scope(organizationId), storage, brought);
       // What takes evidence works again, whatever the last check said.
       if (backend.status === 'invalid') await keepOutcome(services, backend, null);
     },
+    relyOn: ({ id }, by, digest) => touchEvidence(database.scope(id), digest, { at: now(), pinned: by !== 'job' }),
     async hasEvidenceOfSize({ id }, sizeBytes) {
       const scope = database.scope(id);
       return hasEvidenceOfSize(scope, (await storages.current(scope)).id, sizeBytes);

@@ -10,6 +10,7 @@ import { keys } from './routers/key.ts';
 import { organizations } from './routers/organization.ts';
 import { outboxes } from './routers/outbox.ts';
 import { projects } from './routers/project.ts';
+import { retention } from './routers/retention.ts';
 import { runs } from './routers/run.ts';
 import { serviceAccounts } from './routers/service-account.ts';
 import { signing } from './routers/signing.ts';
@@ -34,6 +35,7 @@ export const appRouter = router({
   attestation: attestations,
   artifact: artifacts,
   outbox: outboxes,
+  retention,
   signing,
   trustRoot: trustRoots,
 });

@@ -8,6 +8,7 @@ import { type Policy, verifyBundle } from '../../core/verify.ts';
 import { type MaterialView, type RunDescription, type RunView, wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { type EffectRow, effectsOfRun } from '../../db/outbox.ts';
+import { holdRun } from '../../db/retention.ts';
 import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext, type RunRow } from '../../db/runs.ts';
 import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
 import { signerPolicy } from '../signer-policy.ts';
@@ -21,6 +22,17 @@ export const runs = router({
     const filter = workflow === undefined ? { project } : { workflowId: await workflowId(scope, workflow, project) };
     const { items, nextCursor } = await listRuns(scope, { ...rest, ...filter });
     return { items: items.map(listed), nextCursor };
+  }),
+  /** Nothing of the run is removed from now on, whatever retention says. */
+  hold: operator.input(wire.runHold).mutation(async ({ ctx: { scope, services, caller }, input: { id, reason } }) => {
+    await holdRun(scope, id, { reason, now: services.now() });
+    services.log.info({ audit: true, organizationId: scope.organizationId, by: caller.type, runId: id, reason }, 'run is on hold');
+    return { id };
+  }),
+  release: operator.input(wire.byId).mutation(async ({ ctx: { scope, services, caller }, input: { id } }) => {
+    await holdRun(scope, id, { reason: null, now: services.now() });
+    services.log.info({ audit: true, organizationId: scope.organizationId, by: caller.type, runId: id }, 'run is released');
+    return { id };
   }),
   /** The run, and its attestation as it is in storage and verifies now. */
   describe: operator.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
@@ -49,7 +61,8 @@ async function attestationOf(services: Services, scope: OrgScope, run: RunContex
   const materials = await listMaterials(scope, run.id);
   const digest = run.bundleDigest;
   const recorded = { digest: String(digest), predicateType: run.predicateType, materials: materials.map(recordedMaterial) };
-  const read = await readText(services, scope, digest);
+  const removed = run.removedAt && { problem: `attestation ${digest}: retention removed it on ${run.removedAt.toISOString()}` };
+  const read = removed ?? (await readText(services, scope, digest));
   if ('problem' in read) {
     const missing = { payloadType: '', verified: false, signer: null, verificationError: read.problem };
     return { ...recorded, ...missing, statement: null, bundle: null, env: {}, annotations: {} };
@@ -144,6 +157,8 @@ function view(run: RunContext, attestation: RunDescription['attestation'], effec
       runnerAuthenticated: run.runnerAuthenticated,
       claims: run.claims,
       identity: run.identitySan === null || run.identityIssuer === null ? null : { san: run.identitySan, issuer: run.identityIssuer },
+      hold: run.heldAt === null || run.holdReason === null ? null : { since: run.heldAt.toISOString(), reason: run.holdReason },
+      removedAt: run.removedAt?.toISOString() ?? null,
     },
     attestation,
     effects: effects.map(effectView),

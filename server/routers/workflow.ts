@@ -1,10 +1,27 @@
 import { contractDigest, parseContract } from '../../core/contract.ts';
 import { type WorkflowView, wire } from '../../core/wire.ts';
 import type { RevisionContent } from '../../db/contracts.ts';
+import { holdWorkflow } from '../../db/retention.ts';
 import { createWorkflow, describeWorkflow, listWorkflows, removeWorkflow, updateWorkflow, type WorkflowRow } from '../../db/workflows.ts';
 import { operator, router } from '../trpc.ts';
 
 export const workflows = router({
+  /** Nothing of its runs is removed from now on, whatever retention says. */
+  hold: operator.input(wire.workflowHold).mutation(async ({ ctx: { scope, services, caller }, input: { reason, ...ref } }) => {
+    const { id } = await describeWorkflow(scope, ref);
+    await holdWorkflow(scope, id, { reason, now: services.now() });
+    services.log.info(
+      { audit: true, organizationId: scope.organizationId, by: caller.type, workflowId: id, reason },
+      'workflow is on hold',
+    );
+    return { id };
+  }),
+  release: operator.input(wire.workflowRef).mutation(async ({ ctx: { scope, services, caller }, input }) => {
+    const { id } = await describeWorkflow(scope, input);
+    await holdWorkflow(scope, id, { reason: null, now: services.now() });
+    services.log.info({ audit: true, organizationId: scope.organizationId, by: caller.type, workflowId: id }, 'workflow is released');
+    return { id };
+  }),
   /** A workflow, and its project where that is missing. Without a contract it gets an empty one of its own name, which must be free. */
   create: operator.input(wire.workflowCreate).mutation(async ({ ctx: { scope }, input }) => {
     const { name, project, team } = input;

@@ -41,6 +41,44 @@ export async function linkAttestation(
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
 }
 
+/** Takes an attestation out of a storage, from its tag to its bytes, with its links to these manifests. What is not there is fine. */
+export async function removeAttestation(
+  storage: Storage,
+  bundle: { readonly digest: Digest; readonly sizeBytes: number },
+  subjects: readonly Digest[],
+  signal: AbortSignal,
+): Promise<void> {
+  const layer = layerOf(bundle.digest, bundle.sizeBytes);
+  const tagged = digestOf(artifactManifest({ artifactType: artifactTypes.bundle, layer }));
+  await removeTagged(storage, attestationTag(bundle.digest), tagged);
+  for (const subject of new Set(subjects)) {
+    signal.throwIfAborted();
+    const manifest = await storage.getManifest(subject);
+    if (manifest === undefined) continue;
+    const link = artifactManifest({
+      artifactType: artifactTypes.bundle,
+      layer,
+      subject: { mediaType: manifest.mediaType, digest: subject, size: manifest.bytes.byteLength },
+    });
+    await removeTagged(storage, undefined, digestOf(link));
+  }
+  await storage.removeBlob?.(bundle.digest);
+}
+
+/**
+ * Removes a manifest and the tag that names it, in this order: what is found is there. What is not there is fine. Throws REGISTRY_ERROR when
+ * the storage refuses to remove anything.
+ */
+export async function removeTagged(storage: Storage, tag: string | undefined, digest: Digest): Promise<void> {
+  // A registry takes the tags away with their manifest, and some know no other way.
+  if (tag !== undefined && storage.type !== 'registry') await storage.removeManifest?.(tag);
+  if ((await storage.removeManifest?.(digest)) !== false) return;
+  throw new ChainloopError(
+    'REGISTRY_ERROR',
+    'storage: the registry does not let manifests be removed; allow it there, or for this account; see: chainloop cas-backend check',
+  );
+}
+
 function layerOf(digest: Digest, sizeBytes: number): Descriptor {
   return { mediaType: artifactTypes.bundle, digest, size: sizeBytes };
 }

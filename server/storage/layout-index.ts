@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -15,6 +15,8 @@ import { mediaTypes } from './manifest.ts';
 export type LayoutIndex = {
   /** Remembers a descriptor, durably, once `first` is done. `name` is a tag; for a manifest without one, the hex of its digest. */
   put(kind: Kind, name: string, descriptor: string, first: Promise<unknown>): Promise<void>;
+  /** Forgets a descriptor; index.json follows. One that is not there is fine. */
+  remove(kind: Kind, name: string): Promise<void>;
   /** Brings index.json up to date now. */
   flush(): Promise<void>;
   close(): Promise<void>;
@@ -120,6 +122,12 @@ export async function openLayoutIndex(options: {
         schedule();
       }
     },
+    async remove(kind, name) {
+      await markStale();
+      await rm(join(state, kind, name), { force: true });
+      pending.add(`${kind}/${name}`);
+      schedule();
+    },
     flush,
     async close() {
       await flush();
@@ -163,8 +171,14 @@ async function* entries(state: string, keys: Iterable<string>): AsyncGenerator<s
   let count = 0;
   for (const key of keys) {
     if (++count % 64 === 0) await setImmediate();
-    yield readFileSync(join(state, key), 'utf8');
+    const descriptor = readIfPresent(join(state, key));
+    if (descriptor !== undefined) yield descriptor;
   }
+}
+
+/** Undefined: it was removed meanwhile. */
+function readIfPresent(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }
 
 /** `tags/<tag>` or `untagged/<hex>`: which small file an entry came from. */

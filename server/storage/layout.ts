@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat as fileStat, mkdir, readdir, readFile } from 'node:fs/promises';
+import { stat as fileStat, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Digest, digestOf, hexOf, isDigest, parseDigest } from '../../core/digest.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { isTag } from '../../core/reference.ts';
-import { diskError, ifPresent, isPresent, sweep, writeDurably } from './disk.ts';
+import { diskError, ifPresent, isPresent, sweep, syncFolder, writeDurably } from './disk.ts';
 import { openLayoutIndex } from './layout-index.ts';
 import { createLayoutUploads } from './layout-uploads.ts';
 import { assertReference, descriptorOf, mediaTypeOf, parseManifest } from './manifest.ts';
@@ -73,6 +73,11 @@ export async function openLayout(
 
   async function writeBlob(digest: Digest, bytes: Uint8Array): Promise<void> {
     if ((await stat(digest)) === undefined) await writeDurably(blobPath(digest), bytes, drafts);
+  }
+
+  async function removeBlob(digest: Digest): Promise<void> {
+    await rm(blobPath(digest), { force: true });
+    await syncFolder(blobs);
   }
 
   async function writeReferrer(subject: Digest, manifest: Digest): Promise<void> {
@@ -168,6 +173,21 @@ export async function openLayout(
         if (manifest !== undefined && content !== undefined) yield descriptorOf(content, manifest.bytes);
       }
     },
+    async removeManifest(reference) {
+      assertReference(reference);
+      if (!isDigest(reference)) {
+        await index.remove('tags', reference);
+        return true;
+      }
+      const manifest = await readManifest(reference);
+      const subject = manifest && parseManifest(manifest.bytes)?.subject?.digest;
+      // In this order: what is found is there. A crash in between leaves a file that nothing names; the same again ends it.
+      await index.remove('untagged', hexOf(reference));
+      if (subject !== undefined) await rm(join(state, 'referrers', hexOf(subject), hexOf(reference)), { force: true });
+      await removeBlob(reference);
+      return true;
+    },
+    removeBlob,
     flushIndex: () => index.flush(),
     close: () => index.close(),
   };

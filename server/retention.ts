@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Digest, hexOf } from '../core/digest.ts';
+import { ChainloopError } from '../core/errors.ts';
+import { limits } from '../core/limits.ts';
+import type { CollectionStep } from '../core/wire.ts';
+import { listCasBackends } from '../db/cas-backends.ts';
+import type { Database, OrgScope } from '../db/client.ts';
+import {
+  claimCollection,
+  type DueEvidence,
+  finishRemoval,
+  listDueEvidence,
+  listDueRuns,
+  markDueEvidence,
+  nextStretch,
+  removeDueRuns,
+  sharesStorage,
+  unmarkSpokenFor,
+} from '../db/retention.ts';
+import type { Log } from './log.ts';
+import type { Outbox } from './outbox.ts';
+import { removeTagged } from './storage/attestation.ts';
+import { tagPrefixes } from './storage/manifest.ts';
+import type { Storage } from './storage/storage.ts';
+import type { Storages } from './storages.ts';
+
+/**
+ * Removes what an organization does not keep (db/retention.ts): attestations that have had their time, then evidence that nothing speaks
+ * for. Takes one step of bounded size, from a cursor that the step before gave.
+ */
+export type Collection = {
+  readonly database: Database;
+  readonly storages: Storages;
+  readonly outbox: Outbox;
+  readonly log: Log;
+  readonly now: () => Date;
+};
+
+/** A removal that takes longer than this is left to the next one: well before somebody else takes it over (removalLeaseMs). */
+const patienceMs = 2 * 60 * 1000;
+
+/** Where the evidence begins. */
+const evidenceStart = 'e:';
+
+/** One step. Throws CONFLICT when another organization keeps its evidence at the same place. */
+export async function collectStep(
+  collection: Collection,
+  scope: OrgScope,
+  { cursor, dryRun }: { readonly cursor?: string | undefined; readonly dryRun: boolean },
+): Promise<CollectionStep> {
+  const now = collection.now();
+  if (await sharesStorage(collection.database.system, scope.organizationId)) {
+    throw new ChainloopError(
+      'CONFLICT',
+      'retention: a storage backend of this organization is used by another one too, so nothing can be removed; give each a repository of its own',
+    );
+  }
+  if (cursor === undefined) {
+    const runs = await (dryRun ? listDueRuns : removeDueRuns)(scope, { now, limit: limits.collectionStep });
+    for (const { id } of dryRun ? [] : runs) audit(collection, scope, { runId: id }, 'retention removes the attestation of a run');
+    if (!dryRun && runs.length > 0) collection.outbox.wake();
+    // What is only listed does not go away: the first page of it has to do.
+    const more = !dryRun && runs.length === limits.collectionStep;
+    return {
+      attestations: runs.map(({ id, finishedAt }) => ({ runId: id, finishedAt })),
+      evidence: [],
+      failed: 0,
+      nextCursor: more ? undefined : evidenceStart,
+      more: true,
+    };
+  }
+  const stretch = await nextStretch(scope, cursor.slice(evidenceStart.length), limits.collectionStep);
+  if (stretch === undefined) return { attestations: [], evidence: [], failed: 0, more: false };
+  const due = dryRun
+    ? await listDueEvidence(scope, stretch, now)
+    : await unmarkSpokenFor(scope, await markDueEvidence(scope, stretch, now), now);
+  const removed = dryRun ? due : await removeEvidence(collection, scope, due, now);
+  const evidence = removed.map(({ digest, fileName, sizeBytes }) => ({ digest, fileName, sizeBytes }));
+  return { attestations: [], evidence, failed: due.length - removed.length, nextCursor: `${evidenceStart}${stretch.upTo}`, more: true };
+}
+
+/** Takes marked evidence out of every backend; answers what is gone. What fails stays marked, and is tried again by a later collection. */
+async function removeEvidence(collection: Collection, scope: OrgScope, due: readonly DueEvidence[], now: Date): Promise<DueEvidence[]> {
+  if (due.length === 0) return [];
+  const deadlineMs = performance.now() + patienceMs;
+  const backends = await listCasBackends(scope);
+  const places = await Promise.all(backends.map(({ id }) => collection.storages.byId(scope, id)));
+  const removed: DueEvidence[] = [];
+  const queue = due.values();
+  const worker = async (): Promise<void> => {
+    for (const evidence of queue) {
+      try {
+        for (const storage of places) {
+          if (performance.now() > deadlineMs) throw new ChainloopError('STORAGE_UNAVAILABLE', 'storage: removing takes too long');
+          await removeFrom(storage, evidence);
+        }
+        await finishRemoval(scope, evidence.digest, now);
+        removed.push(evidence);
+        audit(collection, scope, { digest: evidence.digest, sizeBytes: evidence.sizeBytes }, 'retention removed evidence');
+      } catch (error) {
+        collection.log.warn(
+          { error, organizationId: scope.organizationId, digest: evidence.digest },
+          'evidence could not be removed; tried again later',
+        );
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
+  return removed;
+}
+
+async function removeFrom(
+  storage: Storage,
+  { digest, manifestDigest }: { readonly digest: Digest; readonly manifestDigest: Digest | null },
+): Promise<void> {
+  if (manifestDigest !== null) await removeTagged(storage, `${tagPrefixes.material}${hexOf(digest)}`, manifestDigest);
+  await storage.removeBlob?.(digest);
+}
+
+function audit({ log }: Collection, { organizationId }: OrgScope, what: object, message: string): void {
+  log.info({ audit: true, organizationId, ...what }, message);
+}
+
+/** Looks at every organization about once a day; servers on one database share them. The answer stops it. */
+export function startCollecting(collection: Collection): () => Promise<void> {
+  const { database, log } = collection;
+  const stopping = new AbortController();
+  const { signal } = stopping;
+
+  async function round(): Promise<void> {
+    for (;;) {
+      const now = collection.now();
+      const id = await claimCollection(database.system, { now, before: new Date(now.getTime() - limits.collectionIntervalMs) });
+      if (id === undefined) return;
+      const scope = database.scope(id);
+      try {
+        let step: CollectionStep | undefined;
+        do {
+          if (signal.aborted) return;
+          step = await collectStep(collection, scope, { cursor: step?.nextCursor, dryRun: false });
+        } while (step.more);
+      } catch (error) {
+        log.warn({ error, organizationId: id }, 'retention: this organization could not be looked at; tried again later');
+      }
+    }
+  }
+
+  async function keepCollecting(): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(limits.collectionPollMs * (0.5 + Math.random()), undefined, { signal, ref: false }).catch(() => {});
+      if (!signal.aborted) await round().catch((error: unknown) => log.warn({ error }, 'retention: tried again later'));
+    }
+  }
+
+  const done = keepCollecting();
+  return async () => {
+    stopping.abort();
+    await done;
+  };
+}
