@@ -112,8 +112,8 @@ export function removeDueRuns(scope: OrgScope, { now, limit }: { readonly now: D
 
 /**
  * What speaks for the evidence `e`: an attestation that is kept, a run that is open or on hold and has it among its materials, or, since
- * nobody knows what else belongs to such a run, that it was used while a run was open that is on hold and did not succeed; and a removal
- * of an attestation that is not done yet, which needs it to find its way.
+ * nobody knows what else belongs to such a run, that it was used while a run was open that is on hold and did not succeed (give or take
+ * what `touchEvidence` does not note, and clocks); and a removal of an attestation that is not done yet, which needs it to find its way.
  */
 function spokenFor(scope: OrgScope, kept: SQL): SQL {
   const own = sql`${scope.organizationId}::uuid`;
@@ -122,7 +122,7 @@ function spokenFor(scope: OrgScope, kept: SQL): SQL {
       where c.org_id = ${own} and c.digest = e.digest and (r.state = 'initialized' or r.held_at is not null or w.held_at is not null))
     or exists (select from runs r join workflows w on w.id = r.workflow_id
       where r.org_id = ${own} and (r.held_at is not null or w.held_at is not null) and r.state <> 'success'
-        and r.created_at <= e.touched_at and coalesce(r.finished_at, 'infinity') >= e.uploaded_at)
+        and r.created_at - interval '2 hours' <= e.touched_at and coalesce(r.finished_at, 'infinity') + interval '2 hours' >= e.uploaded_at)
     or exists (select from outbox o join run_materials m on m.run_id = o.run_id
       where o.org_id = ${own} and o.kind = ${removeEffect.kind} and m.digest = e.digest))`;
 }

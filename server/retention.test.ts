@@ -243,7 +243,7 @@ function randomOf(seed: string): (below: number) => number {
   return (below) => createHash('sha256').update(`${seed} ${count++}`).digest().readUInt32BE(0) % below;
 }
 
-const steps = Number(process.env.CHAINLOOP_RETENTION_STEPS ?? 60);
+const steps = Number(process.env.CHAINLOOP_RETENTION_STEPS ?? 30);
 
 forEachDatabase(
   'whatever happens at once, all that a kept attestation speaks of stays readable, and no push in time is refused',
@@ -256,7 +256,7 @@ forEachDatabase(
     const { scope, storage, clock, now } = plane;
     const counts = { pushed: 0, failed: 0, collections: 0, removed: 0, given: 0, again: 0, holds: 0 };
     const successes = new Map<string, readonly Digest[]>();
-    const names = 8;
+    const names = 16;
 
     /** One job from its beginning to its end, all within a day. */
     async function job(): Promise<void> {
@@ -318,7 +318,7 @@ forEachDatabase(
       await setRetention(scope, { unpushedDays: 2, attestationDays: 5 });
       for (let step = 0; step < steps; step++) {
         // The clock stands while they race: everything that is due is due, and everything that is new is new.
-        clock.at += random(5) === 0 ? 3 * dayMs : (dayMs / 4) * random(4);
+        clock.at += random(2) === 0 ? 3 * dayMs : (dayMs / 4) * random(4);
         const acts = [collection, collection, late, ...Array.from({ length: random(4) }, () => job)];
         await Promise.all(acts.toSorted(() => random(3) - 1).map((act) => act()));
         await expireRuns(database.system, now(), 1000);
