@@ -1,5 +1,5 @@
+import type { EffectView } from '../core/effect.ts';
 import { ChainloopError } from '../core/errors.ts';
-import type { EffectView } from '../core/wire.ts';
 import { command, group, id, oneOf, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';

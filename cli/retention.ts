@@ -1,5 +1,5 @@
 import { ChainloopError } from '../core/errors.ts';
-import type { CollectionStep, RetentionView } from '../core/wire.ts';
+import type { CollectionStep, RetentionView } from '../core/retention.ts';
 import { command, count, group, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { JobClaims, JobIdentity } from './claims.ts';
 import { type Digest, isDigest } from './digest.ts';
+import type { EffectView } from './effect.ts';
 import type { ErrorCode } from './errors.ts';
 import { limits } from './limits.ts';
 import { MaterialType, Name, RunnerType, RunState } from './names.ts';
@@ -71,35 +72,6 @@ export type MaterialView = {
   readonly sizeBytes: number | null;
   readonly uploaded: boolean;
   readonly annotations: Readonly<Record<string, string>>;
-};
-/** How long an organization keeps what; `attestationDays` is null for ever. */
-export type RetentionView = { readonly unpushedDays: number; readonly attestationDays: number | null };
-/** What one step of a collection removed, or would remove. */
-export type CollectionStep = {
-  readonly attestations: readonly { readonly runId: string; readonly finishedAt: string }[];
-  readonly evidence: readonly { readonly digest: string; readonly fileName: string | null; readonly sizeBytes: number }[];
-  /** Evidence that a backend did not let go; tried again by a later collection. */
-  readonly failed: number;
-  /** Where to go on, while there is more. */
-  readonly nextCursor?: string | undefined;
-  readonly more: boolean;
-};
-/** What is still to be done because of a push. What is done is not listed. */
-export type EffectView = {
-  readonly id: string;
-  readonly runId: string;
-  /** `link`: from the output materials to the attestation. `copy`: of all that the run brought, to a mirror. */
-  readonly kind: string;
-  /** The storage backend where it is done. */
-  readonly casBackend: string | null;
-  /** `failed`: tried too often; it waits for an operator. */
-  readonly state: 'pending' | 'failed';
-  readonly attempts: number;
-  readonly createdAt: string;
-  /** Null when it failed. */
-  readonly nextAttemptAt: string | null;
-  readonly errorCode: string | null;
-  readonly error: string | null;
 };
 export type RunDescription = {
   readonly workflow: Pick<WorkflowView, 'id' | 'name' | 'team' | 'project'> & {

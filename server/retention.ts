@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, hexOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import type { CollectionStep } from '../core/wire.ts';
+import type { CollectionStep } from '../core/retention.ts';
 import { listCasBackends } from '../db/cas-backends.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import {

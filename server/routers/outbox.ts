@@ -1,4 +1,5 @@
-import { type EffectView, wire } from '../../core/wire.ts';
+import type { EffectView } from '../../core/effect.ts';
+import { wire } from '../../core/wire.ts';
 import { type EffectRow, listEffects, retryEffect, retryFailedEffects } from '../../db/outbox.ts';
 import { operator, router } from '../trpc.ts';
 
