@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-TEARXOKL.js";await i("main");
+import{L as i}from"./chunk-GJCGVAFY.js";await i("main");

@@ -1,8 +1,4 @@
-<<<<<<<< HEAD:action/dist/chunk-ORVHK34R.js
-import{a as b}from"./chunk-STE7L6BF.js";import{c as g,n as a,u as p}from"./chunk-TEARXOKL.js";var k=/-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,62})-----/g;function u(e){if(Buffer.byteLength(e)>p.keySizeBytes)throw new a("LIMIT_EXCEEDED",`key: the file is larger than ${p.keySizeBytes} bytes; it is not a key`);let t=[],n=0;for(let i of e.matchAll(k)){let r=i[1];if(r===void 0||i.index<n)continue;let c=`-----END ${r}-----`,o=e.indexOf(c,i.index);if(o===-1)break;n=o+c.length,t.push({label:r,text:`${e.slice(i.index,n)}
-========
-import{a as b}from"./chunk-Q6HONTRA.js";import{c as g,n as a,u as p}from"./chunk-V6IZD6LT.js";var k=/-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,62})-----/g;function u(e){if(Buffer.byteLength(e)>p.keySizeBytes)throw new a("LIMIT_EXCEEDED",`key: the file is larger than ${p.keySizeBytes} bytes; it is not a key`);let t=[],n=0;for(let i of e.matchAll(k)){let r=i[1];if(r===void 0||i.index<n)continue;let c=`-----END ${r}-----`,o=e.indexOf(c,i.index);if(o===-1)break;n=o+c.length,t.push({label:r,text:`${e.slice(i.index,n)}
->>>>>>>> bc44a6e (action: build the bundle again):action/dist/chunk-DUJKDNJZ.js
+import{a as b}from"./chunk-Q7E4YPHO.js";import{c as g,n as a,u as p}from"./chunk-GJCGVAFY.js";var k=/-----BEGIN ([A-Z0-9][A-Z0-9 ]{0,62})-----/g;function u(e){if(Buffer.byteLength(e)>p.keySizeBytes)throw new a("LIMIT_EXCEEDED",`key: the file is larger than ${p.keySizeBytes} bytes; it is not a key`);let t=[],n=0;for(let i of e.matchAll(k)){let r=i[1];if(r===void 0||i.index<n)continue;let c=`-----END ${r}-----`,o=e.indexOf(c,i.index);if(o===-1)break;n=o+c.length,t.push({label:r,text:`${e.slice(i.index,n)}
 `})}return t}function l(e){let t=e.text.slice(`-----BEGIN ${e.label}-----`.length,e.text.lastIndexOf("-----END "));return new Uint8Array(Buffer.from(t,"base64"))}function f(e,t){let n=Buffer.from(t).toString("base64").match(/.{1,64}/g)??[];return`-----BEGIN ${e}-----
 ${n.join(`
 `)}

@@ -1,5 +1,0 @@
-<<<<<<<< HEAD:action/dist/chunk-ULTI3V7E.js
-import{a as s}from"./chunk-STE7L6BF.js";import{c as r,n as e}from"./chunk-TEARXOKL.js";var i=r(s(),1);var n=/^sha256:[0-9a-f]{64}$/;function o(t){return typeof t=="string"&&n.test(t)}function g(t){if(o(t))return t;throw new e("USAGE",`digest: '${t.slice(0,100)}' is not sha256:<64 hex digits>`)}function h(t){return g(`sha256:${(0,i.createHash)("sha256").update(t).digest("hex")}`)}function p(t){return t.slice(7)}export{o as a,g as b,h as c,p as d};
-========
-import{a as s}from"./chunk-Q6HONTRA.js";import{c as r,n as e}from"./chunk-V6IZD6LT.js";var i=r(s(),1);var n=/^sha256:[0-9a-f]{64}$/;function o(t){return typeof t=="string"&&n.test(t)}function g(t){if(o(t))return t;throw new e("USAGE",`digest: '${t.slice(0,100)}' is not sha256:<64 hex digits>`)}function h(t){return g(`sha256:${(0,i.createHash)("sha256").update(t).digest("hex")}`)}function p(t){return t.slice(7)}export{o as a,g as b,h as c,p as d};
->>>>>>>> bc44a6e (action: build the bundle again):action/dist/chunk-KVCTMXW3.js
