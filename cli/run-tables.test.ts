@@ -120,3 +120,9 @@ test('the description fits 80 columns', () => {
     for (const line of renderTable(table, { width: 80 }).trimEnd().split('\n')) assert.ok(line.length <= 80, line);
   }
 });
+
+test('a run that an older control plane describes, which says less, is shown', () => {
+  const { effects: _, ...older } = selfReported;
+  const { hold: __, removedAt: ___, ...run } = older.run;
+  assert.deepEqual(describeTables({ ...older, run }, undefined), describeTables(selfReported, undefined));
+});

@@ -29,9 +29,10 @@ function vouched(value: string, authenticated: boolean): string {
 
 /** The boxes of `workflow run describe`. `check` is what this program found itself, with the user's own keys. */
 export function describeTables(shown: ShownRun, check: RunCheck | undefined): readonly Table[] {
-  const { workflow, run, attestation } = shown;
+  // What was added later, a control plane of before does not say.
+  const { workflow, run, attestation, effects = [] } = shown;
   const section = (title: string): Table['rows'] => ['line', [title, ''], 'line'];
-  const optional = (name: string, value: string | null): Table['rows'] => (value === null || value === '' ? [] : [[name, value]]);
+  const optional = (name: string, value: string | null | undefined): Table['rows'] => (value ? [[name, value]] : []);
   const summary: Table = {
     title: 'Workflow',
     rows: [
@@ -64,7 +65,7 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
     { title: 'Materials', header: ['NAME', 'TYPE', 'VALUE'], rows: materials.map(({ name, type, value }) => [name, type, value]) },
     ...recordTable('Environment Variables', env),
     ...recordTable('Annotations', annotations),
-    ...(shown.effects.length === 0 ? [] : [{ title: 'Still To Be Done', ...effectTable(shown.effects) }]),
+    ...(effects.length === 0 ? [] : [{ title: 'Still To Be Done', ...effectTable(effects) }]),
   ];
 }
 

@@ -94,9 +94,9 @@ export type RunDescription = {
     /** Whom a certificate of this run must name; null for runs of operators. */
     readonly identity: JobIdentity | null;
     /** Legal hold, of the run itself. */
-    readonly hold: { readonly since: string; readonly reason: string } | null;
+    readonly hold?: { readonly since: string; readonly reason: string } | null;
     /** When retention removed its attestation. */
-    readonly removedAt: string | null;
+    readonly removedAt?: string | null;
   };
   readonly attestation: null | {
     /** Of the bundle, as stored. */
@@ -113,7 +113,8 @@ export type RunDescription = {
     readonly env: Readonly<Record<string, string>>;
     readonly annotations: Readonly<Record<string, string>>;
   };
-  readonly effects: readonly EffectView[];
+  /** A control plane of before there were any does not say. */
+  readonly effects?: readonly EffectView[] | undefined;
 };
 export type TokenView = {
   readonly id: string;
