@@ -38,9 +38,10 @@ export function countRuns(system: SystemScope, limit: number): Promise<WorkflowC
   );
 }
 
-/** Run counts by runner, per organization. An unrecognised runner is the empty text. */
+/** Run counts by runner, per organization, at most `limit` of them: those with most runs. An unrecognised runner is the empty text. */
 export function countRunners(
   system: SystemScope,
+  limit: number,
 ): Promise<{ readonly organization: string; readonly runnerType: RunnerType | ''; readonly runs: number }[]> {
   return system.read((tx) =>
     tx
@@ -51,6 +52,8 @@ export function countRunners(
       })
       .from(runnerCounts)
       .innerJoin(organizations, eq(organizations.id, runnerCounts.organizationId))
-      .groupBy(organizations.name, runnerCounts.runnerType),
+      .groupBy(organizations.name, runnerCounts.runnerType)
+      .orderBy(sql`sum(${runnerCounts.runs}) desc`)
+      .limit(limit),
   );
 }

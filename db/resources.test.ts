@@ -328,7 +328,7 @@ forEachDatabase('metrics are the counters, of all organizations', async (_, data
     { organization: name, project: 'bedrock', workflow: 'release', initialized: 1, success: 1, failed: 0, cancelled: 0, expired: 0 },
   ]);
   assert.deepEqual(
-    of(await countRunners(database.system)).sort((a, b) => a.runnerType.localeCompare(b.runnerType)),
+    of(await countRunners(database.system, 100)).sort((a, b) => a.runnerType.localeCompare(b.runnerType)),
     [
       { organization: name, runnerType: '', runs: 1 },
       { organization: name, runnerType: 'GITHUB_ACTION', runs: 1 },

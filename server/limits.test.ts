@@ -72,9 +72,9 @@ test('a client waits as long as it is told, says so, and gets through', async ()
   while ((await call(plane.url, token)).status === 200);
   const waits: unknown[] = [];
   const api = createApi({ url: plane.url, token, onRetry: ({ cause }) => void waits.push(cause) });
-  const startedAt = performance.now();
-  assert.equal((await api.auth.whoami.query()).kind, 'api');
-  assert.ok(performance.now() - startedAt >= 900, 'it waited the second that it was told');
+  // More at once than can have flowed in since.
+  const answers = await Promise.all(Array.from({ length: 8 }, () => api.auth.whoami.query()));
+  assert.ok(answers.every(({ kind }) => kind === 'api'));
   assert.ok(waits.every((cause) => cause === 'RATE_LIMITED') && waits.length > 0);
 });
 

@@ -59,8 +59,8 @@ export type ServerDependencies = {
 /** How often runs that were open for too long are expired. */
 const sweepIntervalMs = 60_000;
 const sweepBatch = 1_000;
-/** Workflows in one scrape of /metrics: those with the most runs. */
-const metricsWorkflows = 10_000;
+/** Workflows in one scrape of /metrics, and runners of organizations: those with the most runs. */
+const metricsSeries = 10_000;
 
 /**
  * Starts a control plane in this process: data directory, master key, database and schema, owner token, HTTP. Throws USAGE and CONFLICT
@@ -92,8 +92,8 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => storages.close());
 
   const metrics = createMetrics(async () => ({
-    byWorkflow: await countRuns(database.system, metricsWorkflows),
-    byRunner: await countRunners(database.system),
+    byWorkflow: await countRuns(database.system, metricsSeries),
+    byRunner: await countRunners(database.system, metricsSeries),
     backends: await countCasBackends(database.system),
     outbox: await countEffects(database.system),
   }));
