@@ -46,7 +46,7 @@ const evidenceStart = 'e:';
 export async function collectStep(
   collection: Collection,
   scope: OrgScope,
-  { cursor, dryRun }: { readonly cursor?: string | undefined; readonly dryRun: boolean },
+  { cursor, dryRun, signal }: { readonly cursor?: string | undefined; readonly dryRun: boolean; readonly signal?: AbortSignal },
 ): Promise<CollectionStep> {
   const now = collection.now();
   if (await sharesStorage(collection.database.system, scope.organizationId)) {
@@ -74,13 +74,18 @@ export async function collectStep(
   const due = dryRun
     ? await listDueEvidence(scope, stretch, now)
     : await unmarkSpokenFor(scope, await markDueEvidence(scope, stretch, now), now);
-  const removed = dryRun ? due : await removeEvidence(collection, scope, due, now);
+  const removed = dryRun ? due : await removeEvidence(collection, scope, due, { now, signal });
   const evidence = removed.map(({ digest, fileName, sizeBytes }) => ({ digest, fileName, sizeBytes }));
   return { attestations: [], evidence, failed: due.length - removed.length, nextCursor: `${evidenceStart}${stretch.upTo}`, more: true };
 }
 
 /** Takes marked evidence out of every backend; answers what is gone. What fails stays marked, and is tried again by a later collection. */
-async function removeEvidence(collection: Collection, scope: OrgScope, due: readonly DueEvidence[], now: Date): Promise<DueEvidence[]> {
+async function removeEvidence(
+  collection: Collection,
+  scope: OrgScope,
+  due: readonly DueEvidence[],
+  { now, signal }: { readonly now: Date; readonly signal: AbortSignal | undefined },
+): Promise<DueEvidence[]> {
   if (due.length === 0) return [];
   const deadlineMs = performance.now() + patienceMs;
   const backends = await listCasBackends(scope);
@@ -91,6 +96,7 @@ async function removeEvidence(collection: Collection, scope: OrgScope, due: read
     for (const evidence of queue) {
       try {
         for (const storage of places) {
+          signal?.throwIfAborted();
           if (performance.now() > deadlineMs) throw new ChainloopError('STORAGE_UNAVAILABLE', 'storage: removing takes too long');
           await removeFrom(storage, evidence);
         }
@@ -137,7 +143,7 @@ export function startCollecting(collection: Collection): () => Promise<void> {
         let step: CollectionStep | undefined;
         do {
           if (signal.aborted) return;
-          step = await collectStep(collection, scope, { cursor: step?.nextCursor, dryRun: false });
+          step = await collectStep(collection, scope, { cursor: step?.nextCursor, dryRun: false, signal });
         } while (step.more);
       } catch (error) {
         log.warn({ error, organizationId: id }, 'retention: this organization could not be looked at; tried again later');

@@ -1,5 +1,6 @@
 import { createRegistryClient, type RegistryClientOptions } from '../../core/adapters/oci/client.ts';
 import { RegistryError } from '../../core/adapters/oci/errors.ts';
+import { fallbackTag } from '../../core/adapters/oci/fallback-tag.ts';
 import { isDigest } from '../../core/digest.ts';
 import { limits } from '../../core/limits.ts';
 import type { Secrets } from '../secrets.ts';
@@ -84,6 +85,9 @@ export function createRegistryStorage(options: {
       assertReference(reference);
       try {
         await client.deleteManifest(reference);
+        // The list of what refers to it, where the registry keeps none itself, has no meaning without it.
+        const list = isDigest(reference) ? await client.headManifest(fallbackTag(reference)) : undefined;
+        if (list?.digest !== undefined) await client.deleteManifest(list.digest);
         return true;
       } catch (error) {
         // As registries refuse it: not allowed for anybody, or for this account.

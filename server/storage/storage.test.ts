@@ -10,7 +10,7 @@ import { startRegistry } from '../../test/fakes/docker-registry.ts';
 import { startS3 } from '../../test/fakes/s3.ts';
 import { needs } from '../../test/needs.ts';
 import { createSecrets } from '../sealing.ts';
-import { attestationTag, linkAttestation, readBundle, storeAttestation } from './attestation.ts';
+import { attestationTag, linkAttestation, readBundle, removeAttestation, removeTagged, storeAttestation } from './attestation.ts';
 import { checkStorage } from './check.ts';
 import { openLayout } from './layout.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
@@ -263,6 +263,34 @@ onEachStorage('an attestation is found by its tag, and from every material that 
   assert.deepEqual(await Array.fromAsync(storage.referrers(digestOf('absent'))), []);
   await assert.rejects(linkAttestation(storage, stored, [digestOf('absent')]), { code: 'EVIDENCE_MISSING' });
 });
+
+onEachStorage(
+  'an attestation and a material are removed, as often as one likes, and come back when they are sent again',
+  async (storage) => {
+    const { tag, manifest } = await pushMaterial(storage, 'to be removed');
+    const bundle = Buffer.from('{"a":"bundle to be removed"}');
+    const stored = { digest: await storeAttestation(storage, bundle), sizeBytes: bundle.byteLength };
+    await linkAttestation(storage, stored, [manifest]);
+    const material = digestOf('to be removed');
+    for (let round = 0; round < 2; round++) {
+      await removeAttestation(storage, stored, [manifest], new AbortController().signal);
+      assert.equal(await storage.getManifest(attestationTag(stored.digest)), undefined);
+      assert.ok(await storage.getManifest(tag));
+    }
+    for (let round = 0; round < 2; round++) {
+      await removeTagged(storage, tag, manifest);
+      await storage.removeBlob?.(material);
+      assert.equal(await storage.getManifest(tag), undefined);
+      assert.equal(await storage.getManifest(manifest), undefined);
+    }
+    assert.deepEqual(await storage.tags(), []);
+    // The blobs of a registry are its own collector's.
+    if (storage.type !== 'registry')
+      assert.deepEqual([await storage.stat(material), await storage.stat(stored.digest)], [undefined, undefined]);
+    assert.equal((await pushMaterial(storage, 'to be removed')).manifest, manifest);
+    assert.ok(await storage.getManifest(tag));
+  },
+);
 
 test('layout: a blob is not taken for a manifest', async () => {
   await using open = await layout();
