@@ -1,4 +1,4 @@
-import { mkdir, mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtempDisposable, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -42,6 +42,7 @@ for (const { name, goals, about, rows } of groups) {
     own.push(row);
     process.stderr.write(`  ${name}: ${row.name}\n`);
   }
+  await rm(home, { recursive: true, force: true });
   results.push({ name, about, rows: own });
   say(`\n${about}\n${table(own)}`);
 }
