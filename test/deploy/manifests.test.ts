@@ -17,9 +17,9 @@ const folder = join(root, 'deploy', 'kubernetes');
 const read = (path: string): unknown => parse(readFileSync(join(root, path), 'utf8'));
 /** Where the type of each kind comes from, to be compiled. */
 const modules = {
-  ...{ Namespace: 'v1', ServiceAccount: 'v1', Secret: 'v1', Service: 'v1' },
+  ...{ Namespace: 'core/v1', ServiceAccount: 'core/v1', Secret: 'core/v1', Service: 'core/v1' },
   ...{ Deployment: 'apps/v1', PodDisruptionBudget: 'policy/v1', CronJob: 'batch/v1' },
-  ...{ NetworkPolicy: 'networking.k8s.io/v1', Ingress: 'networking.k8s.io/v1' },
+  ...{ NetworkPolicy: 'networking/v1', Ingress: 'networking/v1' },
 } as const;
 const kinds = [
   'Namespace',
@@ -44,7 +44,7 @@ async function compiled(all: readonly z.infer<typeof Kind>[]): Promise<string> {
   const file = join(scratch.path, 'manifests.ts');
   const texts = all.map((manifest, index) => {
     const { kind } = manifest;
-    return `import type { I${kind} as Type${index} } from 'kubernetes-models/${modules[kind]}';\nexport const manifest${index}: Type${index} = ${JSON.stringify(manifest)};\n`;
+    return `import type { ${kind} as Type${index} } from 'kubernetes-types/${modules[kind]}.d.ts';\nexport const manifest${index}: Type${index} = ${JSON.stringify(manifest)};\n`;
   });
   await writeFile(file, texts.join(''));
   const tsc = join(root, 'node_modules', '.bin', 'tsc');
