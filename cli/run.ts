@@ -80,7 +80,7 @@ what only the job says is called self-reported. --output attestation writes the 
   command({
     name: 'hold',
     about: 'keep everything of a run, whatever retention says',
-    examples: ["chainloop run hold --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --reason 'case 2026-17'"],
+    examples: ['chainloop workflow run hold --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --reason case-2026-17'],
     details: 'Of a run that was never pushed, nobody knows which uploads were its own: all that were used while it was open are kept.',
     flags: { id: requiredId('the run', 'chainloop workflow run ls'), reason: requiredText('<text>', 'why, for those who find it later') },
     run: async (context, { id, reason }) => {
@@ -92,7 +92,7 @@ what only the job says is called self-reported. --output attestation writes the 
   command({
     name: 'release',
     about: 'end the hold of a run',
-    examples: ['chainloop run release --id a6ec0229-7796-46fc-8df2-a03f4bddab47'],
+    examples: ['chainloop workflow run release --id a6ec0229-7796-46fc-8df2-a03f4bddab47'],
     flags: { id: requiredId('the run', 'chainloop workflow run ls') },
     run: async (context, { id }) => {
       const answer = await (await connect(context)).run.release.mutate({ id });

@@ -85,7 +85,7 @@ contract has to be named.`,
   command({
     name: 'hold',
     about: 'keep everything of its runs, whatever retention says',
-    examples: ["chainloop workflow hold --name release --project bedrock --reason 'case 2026-17'"],
+    examples: ['chainloop workflow hold --name release --project bedrock --reason case-2026-17'],
     flags: { name, project, reason: requiredText('<text>', 'why, for those who find it later') },
     run: async (context, flags) => {
       const answer = await (await connect(context)).workflow.hold.mutate(flags);

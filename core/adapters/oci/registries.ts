@@ -16,10 +16,6 @@ export type RegistryKind = {
   readonly usernames?: readonly string[];
   /** With this name the password ends after so many hours. */
   readonly shortLived?: { readonly username: string; readonly hours: number };
-  /** How referrers are found. */
-  readonly referrers: 'API' | 'tag';
-  /** Whether an upload that broke off can go on where it was. */
-  readonly resumes: boolean;
   /** Where each of this is written. */
   readonly sources: readonly string[];
 };
@@ -31,31 +27,20 @@ export const registries: readonly RegistryKind[] = [
     apiHost: 'registry-1.docker.io',
     tokenHost: 'auth.docker.io',
     login: 'your Docker ID, and a personal access token',
-    referrers: 'API',
-    resumes: true,
-    sources: ['https://github.com/awslabs/soci-snapshotter/issues/1828', 'https://distribution.github.io/distribution/spec/auth/token/'],
+    sources: ['https://distribution.github.io/distribution/spec/auth/token/'],
   },
   {
     name: 'GitHub (ghcr.io)',
     hosts: /^ghcr\.io$/,
     login: 'your name, and GITHUB_TOKEN or a personal access token (classic) with write:packages',
-    referrers: 'tag',
-    // Tools send it a blob as a whole.
-    resumes: false,
-    sources: [
-      'https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry',
-      'https://github.com/artifacthub/hub/issues/4785',
-      'https://github.com/kitops-ml/kitops/pull/780',
-    ],
+    sources: ['https://docs.github.com/en/packages/working-with-a-github-packages-registry/working-with-the-container-registry'],
   },
   {
     name: 'GitLab',
     hosts: /^registry\.gitlab\.com$/,
     tokenHost: 'gitlab.com',
     login: 'the name and the token of a deploy token with write_registry; in a job, what GitLab gives it',
-    referrers: 'tag',
-    resumes: true,
-    sources: ['https://gitlab.com/gitlab-org/container-registry/-/issues/1205', 'https://github.com/oras-project/oras-go/issues/1396'],
+    sources: ['https://github.com/oras-project/oras-go/issues/1396'],
   },
   {
     name: 'Amazon ECR',
@@ -63,14 +48,7 @@ export const registries: readonly RegistryKind[] = [
     login: "AWS, and what 'aws ecr get-login-password' prints; in jobs better docker-credential-ecr-login, which renews it",
     usernames: ['AWS'],
     shortLived: { username: 'AWS', hours: 12 },
-    referrers: 'API',
-    // The Range of its answers stays at the first chunk.
-    resumes: false,
-    sources: [
-      'https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html',
-      'https://aws.amazon.com/about-aws/whats-new/2024/06/amazon-ecr-oci-image-distribution-version-1-1',
-      'https://github.com/aws/containers-roadmap/issues/2831',
-    ],
+    sources: ['https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html'],
   },
   {
     name: 'Google Artifact Registry',
@@ -79,8 +57,6 @@ export const registries: readonly RegistryKind[] = [
       "_json_key_base64, and the key of a service account in base64; or oauth2accesstoken, and what 'gcloud auth print-access-token' prints",
     usernames: ['_json_key', '_json_key_base64', 'oauth2accesstoken'],
     shortLived: { username: 'oauth2accesstoken', hours: 1 },
-    referrers: 'API',
-    resumes: false,
     sources: [
       'https://cloud.google.com/artifact-registry/docs/docker/authentication',
       'https://docs.cloud.google.com/artifact-registry/docs/reference/docker-api',
@@ -91,12 +67,7 @@ export const registries: readonly RegistryKind[] = [
     hosts: /^[a-z0-9]+\.azurecr\.(?:io|cn|us)$/,
     login: 'the id of a service principal and its secret, or a token of the registry and its password',
     shortLived: { username: '00000000-0000-0000-0000-000000000000', hours: 3 },
-    referrers: 'API',
-    resumes: true,
-    sources: [
-      'https://learn.microsoft.com/en-us/azure/container-registry/container-registry-authentication',
-      'https://github.com/aws/containers-roadmap/issues/2783',
-    ],
+    sources: ['https://learn.microsoft.com/en-us/azure/container-registry/container-registry-authentication'],
   },
 ];
 
