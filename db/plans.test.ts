@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { sql } from 'drizzle-orm';
 import { type Dataset, loadDataset } from '../bench/dataset.ts';
 import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
@@ -90,11 +91,16 @@ reads('a run is described from its own rows', 40, async (_, scope) => {
   return [(own) => describeRun(own, run.id), (own) => listMaterials(own, run.id)];
 });
 
-reads('workflows are listed without their runs', aPage + workflows, ({ rareProject }) => [
-  (scope) => listWorkflows(scope, { limit }),
-  (scope) => listWorkflows(scope, { limit, project: rareProject }),
-  (scope) => listTokens(scope, 'api', { limit }),
-]);
+reads('a page of workflows reads a page, and none of their runs', aPage, async (_, scope) => {
+  await scope.run(async (tx) => {
+    const { rows } = await tx.execute<{ id: string }>(
+      sql`insert into projects (org_id, name) values (${scope.organizationId}, 'crowd') returning id`,
+    );
+    await tx.execute(sql`insert into workflows (org_id, project_id, contract_id, name)
+      select org_id, ${rows[0]?.id}::uuid, contract_id, 'crowd-' || i from (select * from workflows limit 1) one, generate_series(1, 3000) i`);
+  });
+  return [(own) => listWorkflows(own, { limit }), (own) => listTokens(own, 'api', { limit })];
+});
 
 test('a scrape counts no runs', async (t) => {
   if (!needs(t, 'postgresql')) return;

@@ -1,9 +1,9 @@
-import { and, desc, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
+import { and, desc, eq, getTableColumns, isNull, Subquery, sql } from 'drizzle-orm';
 import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, type Page, paged, position } from './page.ts';
+import { after, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
@@ -50,19 +50,23 @@ export function createWorkflow(scope: OrgScope, workflow: NewWorkflow): Promise<
 
 /** Workflows, newest first, of one project when it is given. Counts and the last run are columns. Throws USAGE for a malformed cursor. */
 export async function listWorkflows(scope: OrgScope, page: Page & { readonly project?: string | undefined }): Promise<Paged<WorkflowRow>> {
-  const { project, cursor, limit } = page;
+  const { project, cursor } = page;
+  const shown = and(
+    eq(workflows.organizationId, scope.organizationId),
+    isNull(workflows.deletedAt),
+    project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope.organizationId, project)),
+    after(workflows, cursor),
+  );
+  // The page first, from its index, and the names for these few rows after.
+  const few = sql`select * from ${workflows} where ${shown} order by ${workflows.createdAt} desc, ${workflows.id} desc limit ${rowsWanted(page)}`;
   const rows = await scope.read((tx) =>
-    selectWorkflows(tx)
-      .where(
-        and(
-          eq(workflows.organizationId, scope.organizationId),
-          isNull(workflows.deletedAt),
-          project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope.organizationId, project)),
-          after(workflows, cursor),
-        ),
-      )
-      .orderBy(desc(workflows.createdAt), desc(workflows.id))
-      .limit(limit + 1),
+    inOrder(
+      tx,
+      selectWorkflows(tx, new Subquery(few, getTableColumns(workflows), 'workflows')).orderBy(
+        desc(workflows.createdAt),
+        desc(workflows.id),
+      ),
+    ),
   );
   return paged(rows, page, (row) => row);
 }
@@ -113,7 +117,7 @@ export async function removeWorkflow(scope: OrgScope, ref: WorkflowRef, now: Dat
   });
 }
 
-function selectWorkflows(tx: Tx) {
+function selectWorkflows(tx: Tx, from: typeof workflows | Subquery = workflows) {
   return tx
     .select({
       row: {
@@ -124,7 +128,7 @@ function selectWorkflows(tx: Tx) {
       },
       at: position(workflows),
     })
-    .from(workflows)
+    .from(from)
     .innerJoin(projects, eq(projects.id, workflows.projectId))
     .innerJoin(contracts, eq(contracts.id, workflows.contractId));
 }
