@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-GJCGVAFY.js";await i("main");
+import{L as i}from"./chunk-3BKBWOTB.js";await i("main");

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-GJCGVAFY.js";await o("post");
+import{L as o}from"./chunk-3BKBWOTB.js";await o("post");
