@@ -56,18 +56,19 @@ async function way(behind: (typeof behinds)[number]) {
     });
   const gateway = stack.use(await startGateway(storage === undefined ? {} : { storage }));
   const front = stack.use(await startFaultProxy({ target: gateway.origin }));
-  const clientOf = (token: string, attempts: number) =>
+  const clientOf = (token: string, attempts: number, budgetMs = 20_000) =>
     createRegistryClient({
       origin: front.origin,
       repository: 'acme',
       credentials: { type: 'bearer', token: async () => token },
-      fetchPolicy: { ...fast, attempts, requestTimeoutMs: 3_000, idleTimeoutMs: 3_000, commitTimeoutMs: 3_000 },
+      fetchPolicy: { ...fast, attempts, budgetMs, requestTimeoutMs: 3_000, idleTimeoutMs: 3_000, commitTimeoutMs: 3_000 },
     });
   const resources = stack.move();
   return {
     ...{ gateway, front, back, tiny },
     job: clientOf(tokens.job, 8),
-    hasty: clientOf(tokens.job, 2),
+    // The gateway asks to come back in a second: this one does not wait for that.
+    hasty: clientOf(tokens.job, 2, 500),
     reader: clientOf(tokens.api, 3),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
