@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempDisposable, readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
@@ -38,6 +39,18 @@ test('of many that take over one dead lock, exactly one wins', async () => {
     assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1);
     assert.deepEqual(await readdir(folder.path), ['chainloop.lock']);
   }
+});
+
+test('whoever died while it took over a dead lock does not stop the next', async () => {
+  await using folder = await newFolder();
+  const lock = join(folder.path, 'chainloop.lock');
+  const dead = JSON.stringify({ host: hostname(), pid: process.pid, startedAt: 'before' });
+  const claimant = JSON.stringify({ host: hostname(), pid: process.pid, startedAt: 'a moment ago' });
+  await writeFile(lock, dead);
+  await writeFile(`${lock}.${createHash('sha256').update(dead).digest('hex').slice(0, 16)}`, claimant);
+  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => lockFolder(folder.path)));
+  assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1);
+  assert.deepEqual(await readdir(folder.path), ['chainloop.lock']);
 });
 
 test('a second lock in the same process is refused', async () => {

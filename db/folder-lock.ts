@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ export type FolderLock = { release(): Promise<void> };
  * Locks a data directory for this process: PGlite lets two processes open one, and they destroy it. A lock whose process is gone
  * (kill -9, power) is taken over. Throws CONFLICT, with the process that holds it.
  *
- * The lock file appears by link(2) and goes by rename(2): at no instant is it empty or half written, and of several that take over
+ * The lock file appears by link(2) and is replaced by rename(2): at no instant is it empty or half written, and of several that take over
  * the same dead lock one wins.
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
@@ -29,16 +29,38 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       const text = await readFile(lock, 'utf8').catch(absent);
       if (text === undefined) continue;
       await refuseLiving(text, folder, lock);
-      const dead = `${mine}.dead`;
-      await rename(lock, dead).catch(absent);
-      // Another one was faster, and what was renamed is its lock: give it back.
-      if ((await readFile(dead, 'utf8').catch(absent)) !== text) await appears(dead, lock);
-      await rm(dead, { force: true });
+      if (await replaces(mine, lock, text)) break;
     }
   } finally {
     await rm(mine, { force: true });
   }
   return { release: () => rm(lock, { force: true }) };
+}
+
+/**
+ * Puts `mine` in the place of a dead lock; false when another one is about to, or has. Whoever does it holds a claim on that very text, so
+ * that nobody moves away what came after it. A claim whose process is gone is taken over in the same way.
+ */
+async function replaces(mine: string, path: string, dead: string): Promise<boolean> {
+  const claim = `${path}.${createHash('sha256').update(dead).digest('hex').slice(0, 16)}`;
+  if (!(await appears(mine, claim))) {
+    const claimant = await readFile(claim, 'utf8').catch(absent);
+    if (claimant === undefined || (await lives(claimant)) || !(await replaces(mine, claim, claimant))) return false;
+  }
+  try {
+    if ((await readFile(path, 'utf8').catch(absent)) !== dead) return false;
+    const next = `${mine}.next`;
+    await link(mine, next);
+    await rename(next, path);
+    return true;
+  } finally {
+    await rm(claim, { force: true });
+  }
+}
+
+async function lives(text: string): Promise<boolean> {
+  const { data: holder } = Holder.safeParse(parse(text));
+  return holder === undefined || (await startOf(holder.pid)) === holder.startedAt;
 }
 
 async function refuseLiving(text: string, folder: string, lock: string): Promise<void> {

@@ -175,15 +175,15 @@ export async function listDueEvidence(scope: OrgScope, stretch: Stretch, now: Da
   return rows.map(dueOf);
 }
 
-/** Marks it: from now on nobody relies on it. And takes over what somebody had marked, and not removed in time. */
+/** Marks it: from now on nobody relies on it. And takes over what somebody had marked, and not removed in time, unless it is held meanwhile. */
 export async function markDueEvidence(scope: OrgScope, stretch: Stretch, now: Date): Promise<DueEvidence[]> {
   const at = now.toISOString();
   const abandonedBefore = new Date(now.getTime() - removalLeaseMs).toISOString();
   const rows = await scope.statement<Row>(
     'mark_due_evidence',
     sql`update evidence e set removed_at = coalesce(e.removed_at, ${at}::timestamptz), deleting_at = ${at}::timestamptz
-    where e.org_id = ${scope.organizationId}::uuid and ${within(stretch)} and (e.deleting_at < ${abandonedBefore}::timestamptz
-      or ${unused(now, scope)} and not ${spokenFor(scope, sql`r.removed_at is null`)})
+    where e.org_id = ${scope.organizationId}::uuid and ${within(stretch)} and (e.deleting_at < ${abandonedBefore}::timestamptz or ${unused(now, scope)})
+      and not ${spokenFor(scope, sql`r.removed_at is null`)}
     returning ${columns}`,
   );
   return rows.map(dueOf);

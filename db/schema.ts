@@ -393,7 +393,7 @@ export const evidence = pgTable(
     /** When somebody who uploads last sent it, or was told that it is there. */
     touchedAt: createdAt(),
     /** An operator stored it: it may be more than evidence of a run, and stays. */
-    pinned: boolean().notNull().default(false),
+    pinned: boolean().notNull().default(true),
     /** Not to be relied on since: it is being removed, was removed, or arrived again and was not looked at yet (db/retention.ts). */
     removedAt: instant(),
     /** Some server removes it since then. */

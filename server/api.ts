@@ -99,7 +99,9 @@ async function isKnown(context: Context): Promise<boolean> {
 
 /** The calls of a batch are in its path, with commas between them. */
 function callsOf(request: IncomingMessage): number {
-  return (request.url ?? '').split('?', 1).join().split(',').length;
+  const path = (request.url ?? '').split('?', 1).join();
+  // As it is decoded before it is taken apart: %2C is a comma too.
+  return path.split(/,|%2c/i).length;
 }
 
 function assertPlainJson(request: IncomingMessage): void {

@@ -58,7 +58,9 @@ export function effectHandlers({ storages }: { readonly storages: Storages }): r
       async run(scope, { runId, casBackendId }, signal) {
         const run = await describeRun(scope, runId);
         const storage = await storages.byId(scope, backendOf(casBackendId));
-        await removeAttestation(storage, bundleOf(run), manifestsOf(await outputsOf(scope, run)), signal);
+        const bundle = bundleOf(run);
+        const isEvidence = (await findEvidence(scope, [bundle.digest])).length > 0;
+        await removeAttestation(storage, { ...bundle, isEvidence }, manifestsOf(await outputsOf(scope, run)), signal);
       },
     },
   ];

@@ -119,6 +119,8 @@ function createApp(options: HttpOptions, retiring: () => boolean): Hono<{ Bindin
   });
   app.get('/backup', async (c) => {
     if ((await authenticate(c.req.header('authorization'))).type !== 'owner') return c.notFound();
+    // Nobody would read it, and it holds the database until somebody does.
+    if (c.req.method !== 'GET') return c.body(null, 405, { allow: 'GET' });
     return backupOf(services);
   });
   app.notFound((c) =>

@@ -19,8 +19,8 @@ import {
 } from '../db/retention.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
-import { removeTagged } from './storage/attestation.ts';
-import { tagPrefixes } from './storage/manifest.ts';
+import { attestationTag, removeTagged } from './storage/attestation.ts';
+import { emptyDescriptor, tagPrefixes } from './storage/manifest.ts';
 import type { Storage } from './storage/storage.ts';
 import type { Storages } from './storages.ts';
 
@@ -117,10 +117,19 @@ async function removeEvidence(
 
 async function removeFrom(
   storage: Storage,
-  { digest, manifestDigest }: { readonly digest: Digest; readonly manifestDigest: Digest | null },
+  { digest, sizeBytes, manifestDigest }: Pick<DueEvidence, 'digest' | 'sizeBytes' | 'manifestDigest'>,
 ): Promise<void> {
   if (manifestDigest !== null) await removeTagged(storage, `${tagPrefixes.material}${hexOf(digest)}`, manifestDigest);
-  await storage.removeBlob?.(digest);
+  if (!(await isMoreThanEvidence(storage, digest, sizeBytes))) await storage.removeBlob?.(digest);
+}
+
+/**
+ * A job may bring as evidence whatever lies there already, and name what it never had: the bundle of an attestation, a manifest, the empty
+ * configuration of all of them. Those bytes are not there because it brought them.
+ */
+async function isMoreThanEvidence(storage: Storage, digest: Digest, sizeBytes: number): Promise<boolean> {
+  if (digest === emptyDescriptor.digest || (await storage.getManifest(attestationTag(digest))) !== undefined) return true;
+  return sizeBytes <= limits.manifestSizeBytes && (await storage.getManifest(digest)) !== undefined;
 }
 
 function audit({ log }: Collection, { organizationId }: OrgScope, what: object, message: string): void {

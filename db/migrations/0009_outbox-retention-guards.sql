@@ -2,9 +2,6 @@
 
 ALTER TABLE outbox FORCE ROW LEVEL SECURITY;--> statement-breakpoint
 
--- Who stored what is there already is not known: it stays.
-ALTER TABLE evidence ALTER COLUMN pinned SET DEFAULT false;--> statement-breakpoint
-
 -- A request adds effects and tries failed ones again; only the servers' own loop ends them.
 GRANT SELECT, INSERT, UPDATE ON outbox TO chainloop_app;--> statement-breakpoint
 GRANT SELECT, UPDATE, DELETE ON outbox TO chainloop_system;--> statement-breakpoint

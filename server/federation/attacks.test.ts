@@ -239,7 +239,7 @@ test('federation', async (t) => {
 
   await attack('an expired token, one of the future, and one of clocks 25 s apart', async () => {
     await refused(exchange(await github.github({ issuedInS: -400 })), 'TOKEN_EXPIRED', /expired/);
-    await refused(exchange(await github.github({ issuedInS: 60 })), 'UNAUTHENTICATED', /60 s ahead/);
+    await refused(exchange(await github.github({ issuedInS: 60 })), 'UNAUTHENTICATED', /(?:60|5\d) s ahead/);
     await refused(exchange(await github.github({ issuedInS: 60, claims: { nbf: undefined } })), 'UNAUTHENTICATED', /future/);
     await refused(exchange(await github.github({ claims: { exp: undefined } })), 'UNAUTHENTICATED', /'exp'/);
     await refused(exchange(await github.github({ claims: { exp: 1e300 } })), 'UNAUTHENTICATED', /exp/);

@@ -41,10 +41,13 @@ export async function linkAttestation(
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
 }
 
-/** Takes an attestation out of a storage, from its tag to its bytes, with its links to these manifests. What is not there is fine. */
+/**
+ * Takes an attestation out of a storage, from its tag to its bytes, with its links to these manifests. What is not there is fine. The bytes
+ * stay when a run has brought them as evidence: they go when that does.
+ */
 export async function removeAttestation(
   storage: Storage,
-  bundle: { readonly digest: Digest; readonly sizeBytes: number },
+  bundle: { readonly digest: Digest; readonly sizeBytes: number; readonly isEvidence: boolean },
   subjects: readonly Digest[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -62,7 +65,7 @@ export async function removeAttestation(
     });
     await removeTagged(storage, undefined, digestOf(link));
   }
-  await storage.removeBlob?.(bundle.digest);
+  if (!bundle.isEvidence) await storage.removeBlob?.(bundle.digest);
 }
 
 /**

@@ -45,6 +45,8 @@ export function createRegistryUploads(options: {
 }): Pick<Storage, 'beginUpload' | 'uploadStatus' | 'append' | 'finish' | 'cancelUpload'> {
   const { client, secrets, context, now } = options;
   const sessions = new Map<string, Session>();
+  /** The last ones that ended here: their sealed texts would open them again. */
+  const ended = new Set<string>();
 
   function publicUpload({ id, upstream }: Session): Upload {
     // A sealed secret is text that a path can hold.
@@ -54,6 +56,7 @@ export function createRegistryUploads(options: {
   /** The session in a sealed text; from the text alone when another process, or an earlier one, opened it. */
   function find(sealed: string): Session {
     const [id, location, offset] = unseal(sealed);
+    if (ended.has(id)) throw unknownUpload();
     let session = sessions.get(id);
     if (session === undefined) {
       session = newSession(id, { location: new URL(location), offset }, now().getTime());
@@ -68,6 +71,12 @@ export function createRegistryUploads(options: {
     return session;
   }
 
+  function end({ id }: Session): void {
+    sessions.delete(id);
+    ended.add(id);
+    for (const oldest of ended) if (ended.size > limits.openUploads) ended.delete(oldest);
+  }
+
   function unseal(sealed: string): z.infer<typeof SealedUpload> {
     try {
       return SealedUpload.parse(JSON.parse(secrets.open(sealed, context)));
@@ -76,14 +85,16 @@ export function createRegistryUploads(options: {
     }
   }
 
-  /** Asks the registry where the upload stands, when that is not known. Not while bytes are under way. */
-  async function locate(session: Session): Promise<void> {
+  /**
+   * Asks the registry where the upload stands, when that is not known. Not while bytes are under way. docker-registry 2.8 knows an upload only
+   * after its first byte: for who goes on, one without any is where its address says.
+   */
+  async function locate(session: Session, goesOn: boolean): Promise<void> {
     if (!session.uncertain) return;
     if (!sessions.has(session.id)) throw unknownUpload();
     const status = await client.upload.status(session.upstream);
-    // docker-registry 2.8 knows an upload only after its first byte: one without any is where its address says.
-    if (status === undefined && session.upstream.offset > 0) {
-      sessions.delete(session.id);
+    if (status === undefined && !(goesOn && session.upstream.offset === 0)) {
+      end(session);
       throw unknownUpload();
     }
     session.upstream = status ?? session.upstream;
@@ -135,7 +146,7 @@ export function createRegistryUploads(options: {
     const isHashed = session.hashedBytes === sizeBytes;
     const found = isHashed ? session.hash.copy().digest('hex') : hexOf(digest);
     if (found !== hexOf(digest)) {
-      sessions.delete(session.id);
+      end(session);
       await client.upload.cancel(session.upstream);
       throw new ChainloopError('DIGEST_MISMATCH', `upload: the ${sizeBytes} bytes are sha256:${found}, not ${digest}; send them again`);
     }
@@ -148,13 +159,13 @@ export function createRegistryUploads(options: {
       if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE') || (await client.headBlob(digest)) === undefined)
         throw forgotten(session, error);
     }
-    sessions.delete(session.id);
+    end(session);
   }
 
   /** The registry has forgotten the upload: the client begins a new one. */
   function forgotten(session: Session, error: unknown): unknown {
     if (!(error instanceof RegistryError) || error.status !== 404) return error;
-    sessions.delete(session.id);
+    end(session);
     return unknownUpload(error);
   }
 
@@ -169,14 +180,14 @@ export function createRegistryUploads(options: {
     async uploadStatus(sealed) {
       const session = find(sealed);
       return session.turns.take(nothing(), async () => {
-        await locate(session);
+        await locate(session, false);
         return publicUpload(session);
       });
     },
     async append(sealed, offset, body) {
       const session = find(sealed);
       return session.turns.take(body, async (input) => {
-        await locate(session);
+        await locate(session, true);
         assertAt(session, offset);
         await send(session, input);
         return publicUpload(session);
@@ -185,11 +196,11 @@ export function createRegistryUploads(options: {
     async finish(sealed, digest, end) {
       const session = find(sealed);
       return session.turns.take(end?.body ?? nothing(), async (input) => {
-        await locate(session);
+        await locate(session, true);
         assertAt(session, end?.offset ?? session.upstream.offset);
         const { last, rest } = await takeLast(input);
         if (rest !== undefined) await send(session, rest);
-        await locate(session);
+        await locate(session, true);
         const sizeBytes = session.upstream.offset + last.byteLength;
         await commit(session, digest, last);
         return { sizeBytes };
@@ -198,7 +209,7 @@ export function createRegistryUploads(options: {
     async cancelUpload(sealed) {
       const session = find(sealed);
       await session.turns.take(nothing(), async () => {
-        sessions.delete(session.id);
+        end(session);
         session.uncertain = true;
         await client.upload.cancel(session.upstream);
       });

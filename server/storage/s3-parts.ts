@@ -59,8 +59,16 @@ export async function listParts(client: S3Client, key: string, uploadId: string)
   return found;
 }
 
-/** Makes the parts one object. The answer may be lost, or the work be another server's: what counts is the object. NOT_FOUND, CONFLICT. */
-export async function completeMultipart(client: S3Client, key: string, uploadId: string, parts: readonly S3Part[]): Promise<S3Object> {
+/**
+ * Makes the parts one object. The answer may be lost, or the work be another server's: then what the object is made of is not known.
+ * NOT_FOUND, CONFLICT.
+ */
+export async function completeMultipart(
+  client: S3Client,
+  key: string,
+  uploadId: string,
+  parts: readonly S3Part[],
+): Promise<S3Object & { readonly isOurs: boolean }> {
   const list = parts.map(({ number, etag }) => `<Part><PartNumber>${number}</PartNumber><ETag>${encode(etag)}</ETag></Part>`).join('');
   const body = Buffer.from(`<CompleteMultipartUpload>${list}</CompleteMultipartUpload>`);
   try {
@@ -76,11 +84,11 @@ export async function completeMultipart(client: S3Client, key: string, uploadId:
   } catch (error) {
     const there = isS3(error, 'NoSuchUpload') ? await headObject(client, key) : undefined;
     if (there === undefined) throw error;
-    return there;
+    return { ...there, isOurs: false };
   }
   const object = await headObject(client, key);
   if (object === undefined) throw new Error('S3 completed an upload, and its object is not there');
-  return object;
+  return { ...object, isOurs: true };
 }
 
 /** Forgets an upload and frees its space; one that is not there is fine. */

@@ -170,6 +170,7 @@ export function createStaging(options: {
     },
     async commit(staged, digest, last) {
       let { whole } = staged;
+      let isHashed = false;
       if (whole === undefined && last !== undefined) {
         const { rest, hash } = last;
         const sizeBytes = sizeOf(staged.parts) + rest.sizeBytes;
@@ -180,10 +181,12 @@ export function createStaging(options: {
           return { sizeBytes };
         }
         if (rest.sizeBytes > 0) await sendPart(staged, rest, hash);
-        whole = await completeMultipart(client, keyOf(staged), staged.uploadId, staged.parts);
+        const object = await completeMultipart(client, keyOf(staged), staged.uploadId, staged.parts);
+        isHashed = hash !== undefined && object.isOurs;
+        whole = object;
       }
       if (whole === undefined) throw new Error('an upload was ended without its last bytes');
-      await publish(staged, digest, whole, last?.hash !== undefined);
+      await publish(staged, digest, whole, isHashed);
       // The blob is there, whatever becomes of the rest: it is swept later.
       await forget(staged).catch(() => {});
       return { sizeBytes: whole.sizeBytes };

@@ -273,7 +273,7 @@ onEachStorage(
     await linkAttestation(storage, stored, [manifest]);
     const material = digestOf('to be removed');
     for (let round = 0; round < 2; round++) {
-      await removeAttestation(storage, stored, [manifest], new AbortController().signal);
+      await removeAttestation(storage, { ...stored, isEvidence: false }, [manifest], new AbortController().signal);
       assert.equal(await storage.getManifest(attestationTag(stored.digest)), undefined);
       assert.ok(await storage.getManifest(tag));
     }
