@@ -11,7 +11,7 @@ import type { Database } from '../db/client.ts';
 import { touchEvidence } from '../db/evidence.ts';
 import { newWorkflow, someAttested } from '../db/fixtures.ts';
 import { effectsOfRun } from '../db/outbox.ts';
-import { describeRetention, holdRun, holdWorkflow, setRetention } from '../db/retention.ts';
+import { describeRetention, holdRun, holdWorkflow, markDueEvidence, setRetention } from '../db/retention.ts';
 import { endRun, expireRuns, openRun, type PushOutcome, pushRun } from '../db/run-states.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
@@ -140,6 +140,36 @@ function onEach(claim: string, fn: (plane: Awaited<ReturnType<typeof opened>>, d
     }
   });
 }
+
+onEach(
+  'what a job brings as evidence, and is more than that, stays: a bundle, a manifest, the configuration of all of them',
+  async (plane) => {
+    const { storage, clock, upload, open, push, collect } = plane;
+    const run = await open();
+    const kept = await upload('kept');
+    await push(run, [kept]);
+    const manifest = await storage.getManifest(materialTag(kept));
+    assert.ok(manifest !== undefined);
+    const brought = [`bundle of ${run.id}`, Buffer.from(emptyConfig.bytes).toString(), Buffer.from(manifest.bytes).toString()];
+    for (const content of brought) await upload(content);
+    clock.at += 30 * dayMs;
+    await collect();
+    for (const content of ['kept', ...brought]) assert.ok((await storage.stat(digestOf(Buffer.from(content)))) !== undefined, content);
+  },
+);
+
+onEach('a hold stops a removal that was marked and not carried out', async ({ scope, clock, now, upload, open }) => {
+  const run = await open();
+  await upload('of a run that failed');
+  clock.at += 30 * dayMs;
+  const everything = { after: '', upTo: 'ff'.repeat(32) };
+  assert.equal((await markDueEvidence(scope, everything, now())).length, 1);
+  await holdRun(scope, run.id, { reason: 'case 17', now: now() });
+  clock.at += dayMs;
+  assert.deepEqual(await markDueEvidence(scope, everything, now()), []);
+  await holdRun(scope, run.id, { reason: null, now: now() });
+  assert.equal((await markDueEvidence(scope, everything, now())).length, 1);
+});
 
 onEach('uploads of runs that were never pushed go after their time; a dry run says what, and touches nothing', async (plane) => {
   const { scope, storage, clock } = plane;
