@@ -5,7 +5,20 @@
 
 /** The insides of all elements of that name, in order; none of these may lie in one another. */
 export function elements(xml: string, name: string): readonly string[] {
-  return Array.from(xml.matchAll(new RegExp(`<${name}(?:\\s[^>]*)?>([^]*?)</${name}>`, 'g')), (match) => match[1] ?? '');
+  const found: string[] = [];
+  const end = `</${name}>`;
+  let at = 0;
+  for (;;) {
+    const start = xml.indexOf(`<${name}`, at);
+    if (start < 0) return found;
+    at = start + name.length + 1;
+    if (!/^[\s>]/.test(xml.charAt(at))) continue;
+    const from = xml.indexOf('>', at) + 1;
+    const to = xml.indexOf(end, at);
+    if (from === 0 || to < from) return found;
+    found.push(xml.slice(from, to));
+    at = to + end.length;
+  }
 }
 
 /** The text of the first element of that name; empty when there is none. */
