@@ -30,6 +30,16 @@ copied to another registry. The images are those of the attestation, unless they
     const content = Buffer.from(await readLimited(bundle, limits.bundleSizeBytes)).toString('utf8');
     const known = imagesOfBundle(content);
     if (known.length === 0) throw new ChainloopError('USAGE', `${bundle}: the attestation has no container image to attach it to`);
+    // Whoever wrote the bundle chose its registries; nothing of it is verified here.
+    const isGiven = [login.registryPassword, context.env.CHAINLOOP_REGISTRY_PASSWORD].some(
+      (password) => password !== undefined && password !== '',
+    );
+    if (isGiven && references.length === 0) {
+      throw new ChainloopError(
+        'USAGE',
+        `${bundle}: a password that is given goes to no registry that only the bundle names; name the image after the options`,
+      );
+    }
     const images = imagesOf(context, login);
     const given = await Promise.all(
       references.map(async (reference) => {

@@ -128,7 +128,8 @@ export function createBackends(deps: {
       if ((username === undefined) !== (password === undefined)) throw usage('give both --username and --password, or none of them');
       const { registry, repository, tag, digest } = parseReference(input.repo);
       if (tag !== undefined || digest !== undefined) throw usage('--repo is host/repository, without tag and digest');
-      const location = `${registry}/${repository}`;
+      // One spelling of each place: what two organizations share is found by it (db/retention.ts).
+      const location = `${registry.toLowerCase().replace(/:443$/, '')}/${repository}`;
       const plain = { name, provider: 'oci', location, insecure, region: null, virtualHost: false } as const;
       const login = username === undefined || password === undefined ? null : seal(organizationId, plain, { username, password });
       return { ...plain, credentials: login };
