@@ -25,7 +25,7 @@ npm run bench              # all of it, ${minutes} minutes here, and this file; 
 npm run bench -- G11 api   # one goal or group, on the terminal alone
 \`\`\`
 
-on ${date}, ${quick ? 'with --quick: fewer runs and smaller sizes' : 'in full'}.
+on ${date}, ${quick ? 'with --quick: fewer runs, and smaller sizes than the goals are about, so that a row is an indication' : 'in full'}.
 
 | | |
 | --- | --- |

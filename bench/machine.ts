@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { cpus, platform, release, totalmem } from 'node:os';
+import { cpus, loadavg, platform, release, totalmem } from 'node:os';
 import { pgbench } from './context.ts';
 
 /** What it runs on, and beside what: nothing that names the machine or its user. */
@@ -18,6 +18,7 @@ export function machine(): readonly (readonly [string, string])[] {
     ['processor', `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'unknown'}`],
     ['memory', `${Math.round(totalmem() / 1024 ** 3)} GiB`],
     ['system', `${distribution()}, ${platform()} ${release()}`],
+    ['load when it began', `${loadavg()[0]?.toFixed(1)}, where ${cpus().length} is all that the processors can do`],
     ['Node', process.version.slice(1)],
     ...peers.map(([name, program, word]) => [name, versionOf(program, word)] as const),
   ];
