@@ -26,7 +26,7 @@ test('the document says what was met, and by how much the rest was missed', () =
   assert.match(text(rowsOf(1.5)), /^\| G99 a \\\| b \| 15 ms \| 10 ms peer \| 1\.50 \(1\.50-1\.50\) \| ≤ 2\.00 \| met \|$/m);
   assert.match(text(rowsOf(1.5)), /1 goals are met, 0 missed/);
   assert.match(text(rowsOf(2.5)), /\| \*\*missed by 25 %\*\* \|/);
-  assert.match(text(rowsOf(2.5)), /^- G99 a \\\| b: missed by 25 %$/m);
+  assert.match(text(rowsOf(2.5)), /^- G99 a \\\| b, beside peer: missed by 25 %$/m);
 });
 
 test('a row whose reference alone spreads more than twofold claims nothing', () => {

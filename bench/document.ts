@@ -21,7 +21,7 @@ export function document({ date, quick, minutes, machine, groups }: Results): st
 What Chainloop costs, beside what else does the job, in the same run on the same machine. Written by
 
 \`\`\`sh
-npm run bench              # all of it, ${minutes} minutes here, and this file; --quick takes a fraction of that
+npm run bench${quick ? ' -- --quick' : ''}   # all of it, and this file: ${minutes} minutes here
 npm run bench -- G11 api   # one goal or group, on the terminal alone
 \`\`\`
 
@@ -36,7 +36,7 @@ with the least and the greatest; ours and the reference are medians of their own
 alone spreads more than twofold. Bytes go over loopback, so networks only make differences smaller.
 
 ${count('met')} goals are met, ${count('missed')} missed, ${count('noisy')} too noisy to say${count('skipped') + count('failed') === 0 ? '' : `; ${count('skipped')} rows lack a program, ${count('failed')} failed`}.
-${missed.length === 0 ? '' : `\nWhere we fall short:\n\n${missed.map((row) => `- ${cell(row.name)}: ${short(row)}`).join('\n')}\n`}
+${missed.length === 0 ? '' : `\nWhere we fall short:\n\n${missed.map((row) => `- ${cell(row.name)}${beside(row)}: ${short(row)}`).join('\n')}\n`}
 ${groups.map(({ about, rows }) => `## ${about}\n\n${markdown(rows)}`).join('\n')}`;
 }
 
@@ -72,6 +72,10 @@ function said(row: Row): string {
     case 'failed':
       return '';
   }
+}
+
+function beside(row: Row): string {
+  return row.type === 'measured' && row.reference !== undefined ? `, beside ${cell(row.reference.name)}` : '';
 }
 
 function short(row: Row): string {

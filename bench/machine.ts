@@ -17,7 +17,7 @@ export function machine(): readonly (readonly [string, string])[] {
   return [
     ['processor', `${cpus().length} x ${cpus()[0]?.model.trim() ?? 'unknown'}`],
     ['memory', `${Math.round(totalmem() / 1024 ** 3)} GiB`],
-    ['system', `${distribution()}, ${platform()} ${release()}`],
+    ['system', `${distribution()}, ${platform()} ${/^[\d.]+/.exec(release())?.[0]}`],
     ['load when it began', `${loadavg()[0]?.toFixed(1)}, where ${cpus().length} is all that the processors can do`],
     ['Node', process.version.slice(1)],
     ...peers.map(([name, program, word]) => [name, versionOf(program, word)] as const),
