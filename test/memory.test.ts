@@ -17,6 +17,8 @@ import { needs } from './needs.ts';
 const mebibyte = 1024 ** 2;
 const gibibyte = 1024 ** 3;
 const limitBytes = 200 * mebibyte;
+/** A server is more at rest, and what it has beyond that depends on when memory is collected. */
+const serverLimitBytes = 256 * mebibyte;
 /** The embedded database has hundreds of MiB of its own, so there the question is what the bytes add. */
 const growthBytes = 120 * mebibyte;
 
@@ -28,16 +30,16 @@ after(async () => {
   await installed[Symbol.asyncDispose]();
 });
 
-test('1 GiB goes to storage on disk and back with client and server each below 200 MiB', async (t) => {
+test('1 GiB goes to storage on disk and back with the client below 200 MiB and the server below 256', async (t) => {
   if (!measurable(t) || !needs(t, 'postgresql')) return;
   await using postgres = await startPostgres();
   await using server = await startInstalledServer({ bin: installed.bin, databaseUrl: postgres.url });
   const digest = await upload(t, server);
   await download(t, server, digest);
-  below(t, 'server', peakOf(server.pid), limitBytes);
+  below(t, 'server', peakOf(server.pid), serverLimitBytes);
 });
 
-test('1 GiB goes through the gateway to a registry and back with client and server each below 200 MiB', async (t) => {
+test('1 GiB goes through the gateway to a registry and back with the client below 200 MiB and the server below 256', async (t) => {
   if (!measurable(t) || !needs(t, 'postgresql', 'docker-registry')) return;
   await using postgres = await startPostgres();
   await using registry = await startRegistry();
@@ -45,7 +47,7 @@ test('1 GiB goes through the gateway to a registry and back with client and serv
   await server.cli(['cas-backend', 'add', 'oci', '--name', 'main', '--repo', `${registry.host}/evidence`, '--insecure']);
   const digest = await upload(t, server);
   await download(t, server, digest);
-  below(t, 'server', peakOf(server.pid), limitBytes);
+  below(t, 'server', peakOf(server.pid), serverLimitBytes);
 });
 
 test('with the embedded database, 1 GiB through the gateway adds at most 120 MiB to the server', async (t) => {
