@@ -87,13 +87,13 @@ export function createRegistryUploads(options: {
 
   /**
    * Asks the registry where the upload stands, when that is not known. Not while bytes are under way. docker-registry 2.8 knows an upload only
-   * after its first byte: for who goes on, one without any is where its address says.
+   * after its first byte: one without any is where its address says, also when another server opened it.
    */
-  async function locate(session: Session, goesOn: boolean): Promise<void> {
+  async function locate(session: Session): Promise<void> {
     if (!session.uncertain) return;
     if (!sessions.has(session.id)) throw unknownUpload();
     const status = await client.upload.status(session.upstream);
-    if (status === undefined && !(goesOn && session.upstream.offset === 0)) {
+    if (status === undefined && session.upstream.offset > 0) {
       end(session);
       throw unknownUpload();
     }
@@ -180,14 +180,14 @@ export function createRegistryUploads(options: {
     async uploadStatus(sealed) {
       const session = find(sealed);
       return session.turns.take(nothing(), async () => {
-        await locate(session, false);
+        await locate(session);
         return publicUpload(session);
       });
     },
     async append(sealed, offset, body) {
       const session = find(sealed);
       return session.turns.take(body, async (input) => {
-        await locate(session, true);
+        await locate(session);
         assertAt(session, offset);
         await send(session, input);
         return publicUpload(session);
@@ -196,11 +196,11 @@ export function createRegistryUploads(options: {
     async finish(sealed, digest, end) {
       const session = find(sealed);
       return session.turns.take(end?.body ?? nothing(), async (input) => {
-        await locate(session, true);
+        await locate(session);
         assertAt(session, end?.offset ?? session.upstream.offset);
         const { last, rest } = await takeLast(input);
         if (rest !== undefined) await send(session, rest);
-        await locate(session, true);
+        await locate(session);
         const sizeBytes = session.upstream.offset + last.byteLength;
         await commit(session, digest, last);
         return { sizeBytes };
