@@ -106,7 +106,7 @@ test('of two servers behind a balancer one is killed under load, and later one i
     await Promise.race([
       all,
       (async () => {
-        while (acknowledged.size < goal) await new Promise((resolve) => setTimeout(resolve, 20));
+        while (acknowledged.size < goal && !stopped) await new Promise((resolve) => setTimeout(resolve, 20));
       })(),
     ]);
   };
