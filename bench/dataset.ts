@@ -109,7 +109,7 @@ async function newOrganization(
   projects: readonly { readonly project: string; readonly names: readonly string[] }[],
 ): Promise<string> {
   const { id } = await createOrganization(database.system, { name, backend: { name: 'default', provider: 'layout', location: name } });
-  const scope = database.scope(id);
+  const scope = database.scope(id, { kind: 'system', id: null, name: 'bench' });
   for (const { project, names } of projects) {
     for (const workflow of names) {
       await createWorkflow(scope, { name: workflow, project, team: '', contract: { name: 'release', content: contractContent } });

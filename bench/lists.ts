@@ -24,7 +24,12 @@ export const lists: Group = async function* (context) {
   await using database = await connect({ databaseUrl });
   const size = context.quick ? { runs: 50_000, materials: 4 } : { runs: 1_000_000, materials: 10 };
   const dataset = await loadDataset({ databaseUrl, organization: 'bench', ...size });
-  const loaded = { context, scope: database.scope(dataset.organizationId), databaseUrl, dataset };
+  const loaded = {
+    context,
+    scope: database.scope(dataset.organizationId, { kind: 'system', id: null, name: 'bench' }),
+    databaseUrl,
+    dataset,
+  };
   yield* part('G11', runPages(loaded));
   yield* part('G12', workflowPages(loaded));
   yield* part('G13', uses(loaded));

@@ -92,7 +92,7 @@ async function* storeAlone({ quick, home }: Context): AsyncGenerator<Row> {
 async function filled(database: Database) {
   const backend = { name: 'default', provider: 'layout', location: 'bench' } as const;
   const { id: organizationId } = await createOrganization(database.system, { name: 'bench', backend });
-  const scope = database.scope(organizationId);
+  const scope = database.scope(organizationId, { kind: 'system', id: null, name: 'bench' });
   const workflowIds: string[] = [];
   for (let index = 0; index < workflowCount; index++) {
     const workflow = { name: `w${index}`, project: 'bench', team: '', contract: { name: 'bench', content: contractContent } };

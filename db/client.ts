@@ -1,6 +1,7 @@
 import type { SQL } from 'drizzle-orm';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
+import type { AuditActor } from '../core/audit.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { dump } from './dump.ts';
 import { openPglite } from './pglite.ts';
@@ -18,9 +19,12 @@ export type Tx = PgDatabase<Rows>;
 
 /**
  * Who a transaction is: its role and, for a request, its organization. Row-level security shows it nothing else, so a forgotten
- * WHERE returns nothing instead of another organization's rows.
+ * WHERE returns nothing instead of another organization's rows. What it changes is in the audit log as done by `actor`.
  */
-export type Identity = { readonly role: 'chainloop_app'; readonly organizationId: string } | { readonly role: 'chainloop_system' };
+export type Identity = { readonly actor: AuditActor } & (
+  | { readonly role: 'chainloop_app'; readonly organizationId: string }
+  | { readonly role: 'chainloop_system' }
+);
 
 type Scope = {
   /**
@@ -46,9 +50,12 @@ export type SystemScope = Scope & { readonly system: true };
 /** A database of either kind, with its schema up to date. */
 export type Database = {
   readonly kind: 'postgresql' | 'pglite';
-  /** Throws when the id is no UUID: ids come from the database, so that is a bug. */
-  scope(organizationId: string): OrgScope;
+  /** What `actor` does in an organization. Throws when the id is no UUID: ids come from the database, so that is a bug. */
+  scope(organizationId: string, actor: AuditActor): OrgScope;
+  /** What the control plane does by itself. */
   readonly system: SystemScope;
+  /** As `system`, for what somebody asked for. */
+  systemAs(actor: AuditActor): SystemScope;
   /** Every row of every table as it is at this moment, for a backup: `dump` in db/dump.ts. PGlite does nothing else meanwhile. */
   dump<T>(consume: (lines: AsyncIterable<string>) => Promise<T>): Promise<T>;
   /** One round trip. Throws CONTROL_PLANE_UNREACHABLE. */
@@ -100,10 +107,15 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
     read: (fn) => storable(driver.transaction(identity, 'read', fn)),
     statement: (name, query) => storable(driver.statement(identity, name, query)),
   });
+  const systemAs = (actor: AuditActor): SystemScope => ({ system: true, ...scope({ role: 'chainloop_system', actor }) });
   return {
     kind: driver.kind,
-    scope: (organizationId) => ({ organizationId, ...scope({ role: 'chainloop_app', organizationId: z.uuid().parse(organizationId) }) }),
-    system: { system: true, ...scope({ role: 'chainloop_system' }) },
+    scope: (organizationId, actor) => ({
+      organizationId,
+      ...scope({ role: 'chainloop_app', organizationId: z.uuid().parse(organizationId), actor }),
+    }),
+    system: systemAs({ kind: 'system', id: null, name: 'server' }),
+    systemAs,
     dump: (consume) => driver.session((session) => consume(dump(session, driver.kind))),
     ping: driver.ping,
     signal: driver.signal,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { sql } from 'drizzle-orm';
 import { type Dataset, loadDataset } from '../bench/dataset.ts';
+import { tester } from '../test/databases.ts';
 import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { planOf } from '../test/plans.ts';
@@ -43,7 +44,7 @@ function reads(claim: string, atMost: number, queries: (dataset: Dataset, scope:
     if (!needs(t, 'postgresql')) return;
     loaded ??= load();
     const { database, dataset } = await loaded;
-    const scope = database.scope(dataset.organizationId);
+    const scope = database.scope(dataset.organizationId, tester);
     for (const query of await queries(dataset, scope)) {
       for (const mode of ['generic', 'custom'] as const) {
         const { seqScans, rowsRead, text } = await planOf(scope, mode, query);
@@ -106,7 +107,7 @@ test('a scrape counts no runs', async (t) => {
   if (!needs(t, 'postgresql')) return;
   loaded ??= load();
   const { database, dataset } = await loaded;
-  const scope = database.scope(dataset.organizationId);
+  const scope = database.scope(dataset.organizationId, tester);
   for (const query of [countRuns, countRunners]) {
     const { text } = await planOf(scope, 'custom', (own) => query({ system: true, ...own }, 10_000));
     assert.doesNotMatch(text, / runs /);
@@ -123,7 +124,7 @@ test('the loaded counters are as the rows', async (t) => {
     sum(({ initialized, success, failed, cancelled, expired }) => initialized + success + failed + cancelled + expired),
     dataset.runs,
   );
-  const scope = database.scope(dataset.organizationId);
+  const scope = database.scope(dataset.organizationId, tester);
   let cancelled = 0;
   let cursor: string | undefined;
   do {

@@ -62,7 +62,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
         try {
           // Not awaited: it goes out with the first query of `fn`. If it fails, so does every query after it, since the transaction
           // has begun by then.
-          begun = client.query(`begin${mode === 'read' ? ' read only' : ''}; ${become(identity)}`);
+          begun = client.query(mode === 'read' ? `begin read only; ${become(identity)}` : `begin; ${become(identity)}; ${act(identity)}`);
           begun.catch(() => {});
           const result = await fn(database(client));
           await begun;
@@ -93,7 +93,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
       const { sql: text, params } = dialect.sqlToQuery(query);
       const client = await reach(() => pool.connect());
       const [begun, answered, committed] = await Promise.allSettled([
-        client.query(`begin; ${become(identity)}`),
+        client.query(`begin; ${become(identity)}; ${act(identity)}`),
         client.query({ name, text, values: params }),
         client.query('commit'),
       ]);
@@ -216,4 +216,9 @@ function hostOf(databaseUrl: string): string {
 function become(identity: Identity): string {
   const organization = identity.role === 'chainloop_app' ? identity.organizationId : '';
   return `set local role ${identity.role}; set local app.organization = '${organization}'`;
+}
+
+/** Who does what is written from here on: the audit log takes it from this setting. Names are of anybody's making, so they are quoted. */
+function act({ actor }: Identity): string {
+  return `set local app.actor = ${pg.escapeLiteral(JSON.stringify(actor))}`;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { digestOf } from '../core/digest.ts';
 import { type ErrorCode, isChainloopError } from '../core/errors.ts';
-import { forEachDatabase, newOrganization } from '../test/databases.ts';
+import { forEachDatabase, newOrganization, tester } from '../test/databases.ts';
 import {
   createCasBackend,
   describeCasBackend,
@@ -42,7 +42,7 @@ forEachDatabase('an organization begins with a default CAS backend, and its name
   );
   await refuses('ALREADY_EXISTS', createOrganization(database.system, { name, backend: { name: 'b', provider: 'layout', location: 'x' } }));
   assert.equal(await findOrganization(database.system, 'nobody'), undefined);
-  await refuses('NOT_FOUND', describeOrganization(database.scope(randomUUID())));
+  await refuses('NOT_FOUND', describeOrganization(database.scope(randomUUID(), tester)));
 });
 
 forEachDatabase('a revision is added only when the content differs', async (_, database) => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { databaseKinds } from '../test/databases.ts';
+import { databaseKinds, tester } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { record, trials } from '../test/faults/reliability.ts';
 import { needs } from '../test/needs.ts';
@@ -152,7 +152,7 @@ for (const kind of databaseKinds) {
       (await listOrganizations(database.system, { limit: 10 })).items.map(({ name }) => name),
       ['acme'],
     );
-    const scope = database.scope(organizationId ?? '');
+    const scope = database.scope(organizationId ?? '', tester);
     const [workflow] = (await listWorkflows(scope, { limit: 10 })).items;
     assert.deepEqual([workflow?.name, workflow?.runsCount, workflow?.runsSuccess], ['release', runs + old, runs + old]);
     assert.equal((await listRuns(scope, { limit: 100 })).items.length, 100);

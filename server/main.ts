@@ -13,6 +13,7 @@ import { countEffects } from '../db/outbox.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { type Authenticate, createIdentify, type Identify, isJob } from './actor.ts';
+import { auditActor, systemActor } from './audit-actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
@@ -222,26 +223,27 @@ function openGateway(
     now,
     async identify(credential) {
       const actor = await identify(credential);
-      if (actor.type === 'owner') return { kind: 'owner' };
-      return { kind: isJob(actor) ? 'job' : 'api', organization: actor.organization };
+      const who = auditActor(actor);
+      if (actor.type === 'owner') return { kind: 'owner', who };
+      return { kind: isJob(actor) ? 'job' : 'api', organization: actor.organization, who };
     },
     findOrganization: (name) => findOrganization(database.system, name),
     async storageFor({ id }, action) {
-      const scope = database.scope(id);
+      const scope = database.scope(id, systemActor('gateway'));
       // Whoever uploads must see the default backend alone: what is elsewhere is not there yet.
       return action === 'readBlob' || action === 'readManifest' ? storages.forReading(scope) : (await storages.current(scope)).storage;
     },
     async recordEvidence({ organizationId, by, ...arrival }, storage) {
       // Where it went: another backend may be the current one by now.
       const backend = storages.backendOf(storage);
-      const brought = { ...arrival, casBackendId: backend.id, pinned: by !== 'job', at: now() };
-      await recordArrival(database.scope(organizationId), storage, brought);
+      const brought = { ...arrival, casBackendId: backend.id, pinned: by.kind !== 'job', at: now() };
+      await recordArrival(database.scope(organizationId, by.who), storage, brought);
       // What takes evidence works again, whatever the last check said.
       if (backend.status === 'invalid') await keepOutcome(services, backend, null);
     },
-    relyOn: ({ id }, by, digest) => touchEvidence(database.scope(id), digest, { at: now(), pinned: by !== 'job' }),
+    relyOn: ({ id }, by, digest) => touchEvidence(database.scope(id, by.who), digest, { at: now(), pinned: by.kind !== 'job' }),
     async hasEvidenceOfSize({ id }, sizeBytes) {
-      const scope = database.scope(id);
+      const scope = database.scope(id, systemActor('gateway'));
       return hasEvidenceOfSize(scope, (await storages.current(scope)).id, sizeBytes);
     },
     metrics: {
@@ -301,7 +303,7 @@ function startSweep(database: Database, log: Log, now: () => Date): () => void {
     try {
       let expired: number;
       do {
-        expired = await expireRuns(database.system, now(), sweepBatch);
+        expired = await expireRuns(database.systemAs(systemActor('expiry')), now(), sweepBatch);
         if (expired > 0) log.info({ expired }, 'open runs have expired');
       } while (expired === sweepBatch);
       await forgetExpired(database.system, now());

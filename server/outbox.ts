@@ -2,6 +2,7 @@ import { isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { type ClaimedEffect, claimEffects, completeEffect, extendLease, failEffect, nextEffectInMs, releaseEffect } from '../db/outbox.ts';
+import { systemActor } from './audit-actor.ts';
 import type { Log } from './log.ts';
 
 /** What does the effects of one kind. It may be called again for the same effect, after any part of it was done. */
@@ -122,7 +123,7 @@ export function startOutbox(deps: {
       if (attempts > policy.attempts) throw new Error('it was begun too often');
       const signal = AbortSignal.any([lost.signal, stopping.signal]);
       // Not waited for when it does not listen: whoever has it next may do it again.
-      await Promise.race([handlers.get(kind)?.run(database.scope(organizationId), effect, signal), aborted(signal)]);
+      await Promise.race([handlers.get(kind)?.run(database.scope(organizationId, systemActor('outbox')), effect, signal), aborted(signal)]);
       await completeEffect(system, effect);
       ended('done');
       log.info({ ...named, ageMs: Math.round(effect.ageMs) }, 'effect of a push is done');

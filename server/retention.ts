@@ -17,6 +17,7 @@ import {
   sharesStorage,
   unmarkSpokenFor,
 } from '../db/retention.ts';
+import { systemActor } from './audit-actor.ts';
 import type { Log } from './log.ts';
 import type { Outbox } from './outbox.ts';
 import { attestationTag, removeTagged } from './storage/attestation.ts';
@@ -147,7 +148,7 @@ export function startCollecting(collection: Collection): () => Promise<void> {
       const now = collection.now();
       const id = await claimCollection(database.system, { now, before: new Date(now.getTime() - limits.collectionIntervalMs) });
       if (id === undefined) return;
-      const scope = database.scope(id);
+      const scope = database.scope(id, systemActor('retention'));
       try {
         let step: CollectionStep | undefined;
         do {

@@ -3,6 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { type Actor, isJob, type OrganizationRef } from './actor.ts';
+import { auditActor } from './audit-actor.ts';
 import type { CertificateAuthority } from './ca/authority.ts';
 import type { ContractReader } from './contract-reader.ts';
 import type { Federation } from './federation/exchange.ts';
@@ -94,10 +95,10 @@ async function organizationOf(ctx: Context, caller: Actor): Promise<InOrganizati
     }
     const organization = await findOrganization(database.system, name);
     if (organization === undefined) throw organizationNotFound(name);
-    return { organization, scope: database.scope(organization.id) };
+    return { organization, scope: database.scope(organization.id, auditActor(caller)) };
   }
   if (name !== undefined && name !== caller.organization.name) throw organizationNotFound(name);
-  return { organization: caller.organization, scope: database.scope(caller.organization.id) };
+  return { organization: caller.organization, scope: database.scope(caller.organization.id, auditActor(caller)) };
 }
 
 function organizationNotFound(name: string): ChainloopError {

@@ -1,6 +1,7 @@
 import { limits } from '../core/limits.ts';
 import { type CasBackendRow, currentOf, listCasBackends, recordCheck, takeDueCasBackends } from '../db/cas-backends.ts';
 import type { Database } from '../db/client.ts';
+import { systemActor } from './audit-actor.ts';
 import type { Log } from './log.ts';
 import type { Storages } from './storages.ts';
 
@@ -8,7 +9,7 @@ type Deps = { readonly database: Database; readonly log: Log; readonly now: () =
 
 /** Keeps what a check found, and logs when a backend begins or ends to fail, and where new evidence goes then. */
 export async function keepOutcome({ database, log, now }: Deps, backend: CasBackendRow, problem: string | null): Promise<CasBackendRow> {
-  const scope = database.scope(backend.organizationId);
+  const scope = database.scope(backend.organizationId, systemActor('backend-check'));
   const kept = await recordCheck(scope, backend.name, problem, now());
   if (kept.status === backend.status) return kept;
   const current = currentOf(await listCasBackends(scope));

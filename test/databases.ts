@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { after, type TestContext, test } from 'node:test';
 import { PGlite } from '@electric-sql/pglite';
+import type { AuditActor } from '../core/audit.ts';
 import { connect, type Database, type OrgScope } from '../db/client.ts';
 import { migratePglite } from '../db/migrate.ts';
 import { createOrganization } from '../db/organizations.ts';
@@ -38,8 +39,11 @@ export async function newOrganization(
 ): Promise<{ readonly id: string; readonly name: string; readonly scope: OrgScope }> {
   const name = `org-${randomUUID()}`;
   const { id } = await createOrganization(database.system, { name, backend: { name: 'default', provider: 'layout', location: name } });
-  return { id, name, scope: database.scope(id) };
+  return { id, name, scope: database.scope(id, tester) };
 }
+
+/** Who does what tests do. */
+export const tester: AuditActor = { kind: 'system', id: null, name: 'tester' };
 
 let cluster: Promise<Postgres> | undefined;
 const open = new Map<Kind, Promise<Database>>();

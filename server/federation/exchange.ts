@@ -64,7 +64,16 @@ export function createFederation(deps: {
     const { token, hash } = makeToken('run');
     const expiresAt = new Date(at.getTime() + limits.runCredentialLifetimeMs);
     const naturalKey = naturalKeyOf(claims, binding.workflowId);
-    const outcome = await issueRunCredential(database.system, { use, usedUntil, binding, claims, naturalKey, hash, expiresAt, now: at });
+    const outcome = await issueRunCredential(database.systemAs({ kind: 'job', id: null, name: claims.repository }), {
+      use,
+      usedUntil,
+      binding,
+      claims,
+      naturalKey,
+      hash,
+      expiresAt,
+      now: at,
+    });
     if (outcome === 'used') {
       throw new ChainloopError('UNAUTHENTICATED', 'token: it was exchanged before, and is good once; ask the CI system for a new one');
     }

@@ -1,3 +1,4 @@
+import type { AuditActor } from '../../core/audit.ts';
 import type { Access } from './scope.ts';
 
 /** An organization, as its storage and its records are found. */
@@ -5,6 +6,7 @@ export type GatewayOrganization = { readonly id: string; readonly name: string }
 
 /** Who asks. The owner token is of the instance: the organization is the one in the path. */
 export type GatewayActor = ({ readonly kind: 'owner' } | { readonly kind: 'api' | 'job'; readonly organization: GatewayOrganization }) & {
+  readonly who: AuditActor;
   /** Of a registry token: what it was asked for, and so all that it is good for. */
   readonly access?: Access | undefined;
 };

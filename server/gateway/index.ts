@@ -28,9 +28,9 @@ export type GatewayDependencies = AuthenticationOptions & {
    */
   storageFor(organization: GatewayOrganization, action: Action): Promise<Storage>;
   /** Remembers that evidence arrived in that storage. Called again for the same digest, with more known about it. */
-  recordEvidence(evidence: Evidence & { readonly by: GatewayActor['kind'] }, storage: Storage): Promise<void>;
+  recordEvidence(evidence: Evidence & { readonly by: GatewayActor }, storage: Storage): Promise<void>;
   /** Somebody is told that a blob is there, and may rely on it. False: it is not to be relied on, and has to be sent. */
-  relyOn(organization: GatewayOrganization, by: GatewayActor['kind'], digest: Digest): Promise<boolean>;
+  relyOn(organization: GatewayOrganization, by: GatewayActor, digest: Digest): Promise<boolean>;
   /**
    * True when the organization has evidence of exactly this size where uploads go. Asked for sizes that are worth hashing twice rather
    * than sending once more.
@@ -159,15 +159,14 @@ async function dispatch(
   }
   if (!mayDo(actor.kind, action)) throw new DistributionError('DENIED', 'a job may only upload evidence: use an API token to read it');
   const storage = await dependencies.storageFor(organization, action);
-  const { kind } = actor;
   const record: Exchange['record'] = (evidence) =>
-    dependencies.recordEvidence({ ...evidence, organizationId: organization.id, by: kind }, storage);
+    dependencies.recordEvidence({ ...evidence, organizationId: organization.id, by: actor }, storage);
   // What an uploader is told to be there, it will not send: so that has to stay.
   const relied: Storage = {
     ...storage,
     async stat(digest) {
       const found = await storage.stat(digest);
-      return found !== undefined && (await dependencies.relyOn(organization, kind, digest)) ? found : undefined;
+      return found !== undefined && (await dependencies.relyOn(organization, actor, digest)) ? found : undefined;
     },
   };
   const isUploader = action === 'statBlob' || action === 'uploadBlob';

@@ -1,12 +1,13 @@
 import { type OrganizationView, wire } from '../../core/wire.ts';
 import { createOrganization, describeOrganization, listOrganizations, type OrganizationRow } from '../../db/organizations.ts';
+import { auditActor } from '../audit-actor.ts';
 import { instanceOwner, operator, router } from '../trpc.ts';
 
 export const organizations = router({
   /** An organization, with a folder on the server's disk as its first CAS backend. */
-  create: instanceOwner.input(wire.organizationCreate).mutation(async ({ ctx: { services }, input: { name } }) => {
+  create: instanceOwner.input(wire.organizationCreate).mutation(async ({ ctx: { services, caller }, input: { name } }) => {
     const backend = services.storages.firstBackend(name);
-    return view(await createOrganization(services.database.system, { name, backend }));
+    return view(await createOrganization(services.database.systemAs(auditActor(caller)), { name, backend }));
   }),
   list: instanceOwner.input(wire.page).query(async ({ ctx: { services }, input }) => {
     const { items, nextCursor } = await listOrganizations(services.database.system, input);

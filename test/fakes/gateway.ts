@@ -94,18 +94,20 @@ export async function startGateway(
   };
 }
 
+const who = { kind: 'system', id: null, name: 'tester' } as const;
+
 function actorOf(hash: Digest, revoked: ReadonlySet<Digest>): GatewayActor {
   if (revoked.has(hash)) throw new ChainloopError('TOKEN_REVOKED', 'the token was revoked');
   switch (hash) {
     case hashToken(tokens.owner):
-      return { kind: 'owner' };
+      return { kind: 'owner', who };
     case hashToken(tokens.api):
     case hashToken(tokens.revocable):
-      return { kind: 'api', organization: acme };
+      return { kind: 'api', organization: acme, who };
     case hashToken(tokens.job):
-      return { kind: 'job', organization: acme };
+      return { kind: 'job', organization: acme, who };
     case hashToken(tokens.stranger):
-      return { kind: 'api', organization: other };
+      return { kind: 'api', organization: other, who };
     case hashToken(tokens.expired):
       throw new ChainloopError('TOKEN_EXPIRED', 'the token has expired');
     default:
