@@ -74,6 +74,28 @@ export type VerdictFacts = {
   readonly build: BuildLevel;
 };
 
+/** What the control plane signed about a run: a Sigstore bundle, to be read as a blob of the organization (`/v2/<organization>/blobs/<digest>`). */
+export type SignedView = { readonly digest: string; readonly sizeBytes: number };
+
+/** The verdict on a run, as the API answers it. */
+export type VerdictView = {
+  readonly runId: string;
+  /** Null: the run is open. */
+  readonly result: 'PASSED' | 'FAILED' | null;
+  /** Of SLSA's build track (core/build-level.ts); null unless it passed. */
+  readonly level: 1 | 2 | 3 | null;
+  /** Why it is not the next level, or why it did not pass: sentences. */
+  readonly reasons: readonly string[];
+  /** Who signs: the name in the certificate, and `verifier.id` of the summary. */
+  readonly verifier: string;
+  /** The verification summary (core/verdict.ts). Null: there is none, or not yet; then `problem` says why. */
+  readonly vsa: SignedView | null;
+  /** SLSA provenance (core/provenance.ts), of level 2 and higher. */
+  readonly provenance: SignedView | null;
+  /** Why it could not be issued. It is tried again. */
+  readonly problem: string | null;
+};
+
 /** Who signs verdicts: the SAN of the certificate, and `verifier.id`. No job has this name. */
 export function verifierOf(origin: string): string {
   return `${origin}/verifier`;

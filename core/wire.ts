@@ -5,6 +5,7 @@ import type { EffectView } from './effect.ts';
 import type { ErrorCode } from './errors.ts';
 import { limits } from './limits.ts';
 import { MaterialType, Name, RunnerType, RunState } from './names.ts';
+import type { VerdictView } from './verdict.ts';
 
 /** What the control plane answers, shared by server, client and CLI. Keys are camelCase, times ISO 8601 UTC. */
 
@@ -116,25 +117,6 @@ export type RunDescription = {
   /** A control plane of before there were any does not say. */
   readonly verdict?: VerdictView | undefined;
   readonly effects?: readonly EffectView[] | undefined;
-};
-/** What the control plane signed about a run: a Sigstore bundle, to be read as a blob of the organization (`/v2/<organization>/blobs/<digest>`). */
-export type SignedView = { readonly digest: string; readonly sizeBytes: number };
-export type VerdictView = {
-  readonly runId: string;
-  /** Null: the run is open. */
-  readonly result: 'PASSED' | 'FAILED' | null;
-  /** Of SLSA's build track (core/build-level.ts); null unless it passed. */
-  readonly level: 1 | 2 | 3 | null;
-  /** Why it is not the next level, or why it did not pass: sentences. */
-  readonly reasons: readonly string[];
-  /** Who signs: the name in the certificate, and `verifier.id` of the summary. */
-  readonly verifier: string;
-  /** The verification summary (core/verdict.ts). Null: there is none, or not yet; then `problem` says why. */
-  readonly vsa: SignedView | null;
-  /** SLSA provenance (core/provenance.ts), of level 2 and higher. */
-  readonly provenance: SignedView | null;
-  /** Why it could not be issued. It is tried again. */
-  readonly problem: string | null;
 };
 export type TokenView = {
   readonly id: string;
