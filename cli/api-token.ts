@@ -1,4 +1,5 @@
-import { command, count, group, requiredId, requiredText } from './command.ts';
+import { tokenRoles } from '../core/roles.ts';
+import { command, count, group, oneOf, requiredId, requiredText } from './command.ts';
 import { connect } from './connect.ts';
 import { print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
@@ -7,9 +8,18 @@ import { printCreated, tokensTable } from './tokens.ts';
 export const apiToken = group('api-token', 'tokens for operators and their scripts', [
   command({
     name: 'create',
-    about: 'create a token that may do everything in this organization',
-    examples: ['chainloop api-token create --name dashboards --expires-in-days 30'],
-    flags: { name: requiredText('<name>', 'what to call it'), expiresInDays: count('<days>', 'its lifetime (default 90)', { most: 3650 }) },
+    about: 'create a token of this organization',
+    examples: [
+      'chainloop api-token create --name dashboards --role viewer --expires-in-days 30',
+      'chainloop api-token create --name releases --role attest',
+    ],
+    details: `An owner may do everything, an admin everything but say who is in the organization, a viewer only read, evidence included. With the role
+attest it may attest any workflow, and nothing else. You cannot make one that may do more than you.`,
+    flags: {
+      name: requiredText('<name>', 'what to call it'),
+      role: oneOf('<role>', tokenRoles, 'what it may do (default admin)'),
+      expiresInDays: count('<days>', 'its lifetime (default 90)', { most: 3650 }),
+    },
     run: async (context, flags) => {
       const created = await (await connect(context)).apiToken.create.mutate(flags);
       printCreated(context, created, 'API token');

@@ -57,6 +57,7 @@ CHAINLOOP_WORKFLOW and CHAINLOOP_PROJECT say which.`,
             ['Kind', actor.kind],
             ['Name', actor.name],
             ['Organization', actor.organization ?? ''],
+            ...(actor.role === null ? [] : [['Role', actor.role]]),
             ...(actor.workflow === null ? [] : [['Workflow', `${actor.project ?? ''}/${actor.workflow}`]]),
             ...(actor.identity === null
               ? []

@@ -9,9 +9,9 @@ const never = 'never';
 export function tokensTable(tokens: readonly TokenView[], now: Date): Table {
   const bound = tokens.some(({ workflow }) => workflow !== null);
   return {
-    header: ['ID', 'NAME', ...(bound ? ['PROJECT', 'WORKFLOW'] : []), 'STATE', 'CREATED AT', 'EXPIRES AT', 'LAST USED AT'],
+    header: ['ID', 'NAME', ...(bound ? ['PROJECT', 'WORKFLOW'] : ['ROLE']), 'STATE', 'CREATED AT', 'EXPIRES AT', 'LAST USED AT'],
     rows: tokens.map((token) => [
-      ...[token.id, token.name, ...(bound ? [token.project ?? '', token.workflow ?? ''] : []), stateOf(token, now)],
+      ...[token.id, token.name, ...(bound ? [token.project ?? '', token.workflow ?? ''] : [token.role ?? '']), stateOf(token, now)],
       ...[formatTime(token.createdAt), formatTime(token.expiresAt ?? never), formatTime(token.lastUsedAt ?? never)],
     ]),
   };
@@ -25,6 +25,7 @@ export function printCreated(context: Context, created: CreatedToken, what: stri
       rows: [
         ['ID', created.id],
         ['Name', created.name],
+        ...(created.role ? [['Role', created.role]] : []),
         ...(created.workflow === null ? [] : [['Workflow', `${created.project ?? ''}/${created.workflow}`]]),
         ['Expires At', formatTime(created.expiresAt ?? never)],
         ['Token', created.token],

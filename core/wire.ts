@@ -5,6 +5,7 @@ import type { EffectView } from './effect.ts';
 import type { ErrorCode } from './errors.ts';
 import { limits } from './limits.ts';
 import { MaterialType, Name, RunnerType, RunState } from './names.ts';
+import { type TokenRole, tokenRoles } from './roles.ts';
 import type { VerdictView } from './verdict.ts';
 
 /** What the control plane answers, shared by server, client and CLI. Keys are camelCase, times ISO 8601 UTC. */
@@ -122,6 +123,8 @@ export type TokenView = {
   readonly id: string;
   readonly name: string;
   readonly kind: 'owner' | 'api' | 'service-account';
+  /** API tokens: what it may do in its organization. A control plane of before there were roles does not say. */
+  readonly role?: TokenRole | null | undefined;
   /** Service accounts: the one workflow that they may attest. */
   readonly workflow: string | null;
   readonly project: string | null;
@@ -331,7 +334,11 @@ export const wire = {
   /** Without an id: all that failed. */
   effectRetry: z.strictObject({ id: Id.optional() }),
   serviceAccountCreate: z.strictObject({ name: Name, workflow: Name, project: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
-  tokenCreate: z.strictObject({ name: Name, expiresInDays: z.int().min(1).max(3650).optional() }),
+  tokenCreate: z.strictObject({
+    name: Name,
+    role: z.enum(tokenRoles).default('admin'),
+    expiresInDays: z.int().min(1).max(3650).optional(),
+  }),
   keyTrust: z.strictObject({ name: Name, pem: z.string().max(limits.keySizeBytes) }),
   identityTrust: z.strictObject({
     name: Name,

@@ -169,7 +169,7 @@ forEachDatabase('a token is found by its hash, whoever it belongs to, and by not
   const { id, name, scope } = await newOrganization(database);
   const workflow = await newWorkflow(scope, 'release', 'bedrock');
   const [api, account] = [digestOf(randomUUID()), digestOf(randomUUID())];
-  await createToken(scope, { name: 'ops', hash: api, expiresAt: now });
+  await createToken(scope, { name: 'ops', hash: api, expiresAt: now, role: 'admin' });
   const made = await createToken(scope, { name: 'ci', hash: account, expiresAt: null, workflowId: workflow.id });
   assert.deepEqual([made.kind, made.workflow, made.project, made.lastUsedAt], ['service-account', 'release', 'bedrock', null]);
   const found = await findToken(database.system, api);
@@ -188,11 +188,11 @@ forEachDatabase('a token is found by its hash, whoever it belongs to, and by not
 
 forEachDatabase('a revoked token stays revoked, and frees its name', async (_, database) => {
   const { scope } = await newOrganization(database);
-  const token = await createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null });
-  await refuses('ALREADY_EXISTS', createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null }));
+  const token = await createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null, role: 'admin' });
+  await refuses('ALREADY_EXISTS', createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null, role: 'admin' }));
   assert.deepEqual((await revokeToken(scope, 'api', token.id, now)).revokedAt, now);
   assert.deepEqual((await revokeToken(scope, 'api', token.id, new Date())).revokedAt, now);
-  await createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null });
+  await createToken(scope, { name: 'ops', hash: digestOf(randomUUID()), expiresAt: null, role: 'admin' });
   await refuses('NOT_FOUND', revokeToken(scope, 'service-account', token.id, now));
   await refuses('NOT_FOUND', revokeToken((await newOrganization(database)).scope, 'api', token.id, now));
 });
@@ -200,7 +200,7 @@ forEachDatabase('a revoked token stays revoked, and frees its name', async (_, d
 forEachDatabase('the use of a token is noted once a minute', async (_, database) => {
   const { scope } = await newOrganization(database);
   const hash = digestOf(randomUUID());
-  const { id } = await createToken(scope, { name: 'ops', hash, expiresAt: null });
+  const { id } = await createToken(scope, { name: 'ops', hash, expiresAt: null, role: 'admin' });
   const used = async (at: string) => {
     await touchToken(database.system, id, new Date(at));
     return (await findToken(database.system, hash))?.lastUsedAt?.toISOString();

@@ -19,6 +19,7 @@ import type { JobClaims } from '../core/claims.ts';
 import type { Contract } from '../core/contract.ts';
 import type { CraftingStart } from '../core/crafting.ts';
 import type { RunnerType, RunState } from '../core/names.ts';
+import type { TokenRole } from '../core/roles.ts';
 import { bytea, createdAt, digest, id, instant, organization, timedId } from './columns.ts';
 import { named, systemPolicy, tenantPolicy } from './policies.ts';
 
@@ -426,6 +427,8 @@ export const tokens = pgTable(
     kind: text().$type<'owner' | 'api' | 'service-account'>().notNull(),
     name: text().notNull(),
     hash: digest().notNull(),
+    /** API tokens. Absent: from before there were roles, and then `admin`, which is what such a token was. */
+    role: text().$type<TokenRole>(),
     /** Service accounts: the one workflow that they may attest. */
     workflowId: uuid(),
     createdAt: createdAt(),
@@ -449,6 +452,7 @@ export const tokens = pgTable(
       .where(sql`kind = 'service-account' and revoked_at is null`),
     index('tokens_newest_of_kind').on(t.organizationId, t.kind, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     named('tokens', t.name),
+    check('tokens_role', sql`${t.role} is null or ${t.kind} = 'api' and ${t.role} in ('owner', 'admin', 'viewer', 'attest')`),
     check('tokens_hash', sql`octet_length(${t.hash}) = 32`),
     check(
       'tokens_bound',

@@ -1,6 +1,7 @@
 import { and, desc, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
 import type { Digest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import type { TokenRole } from '../core/roles.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, SystemScope } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -35,12 +36,17 @@ export async function hasOwnerToken(system: SystemScope): Promise<boolean> {
 }
 
 /**
- * Keeps a token: with a workflow a service account's, without one an API token. Throws ALREADY_EXISTS while one of that name is
+ * Keeps a token: with a workflow a service account's, with a role an API token. Throws ALREADY_EXISTS while one of that name is
  * not revoked, NOT_FOUND for a workflow of nobody or of somebody else.
  */
-export function createToken(scope: OrgScope, token: NewToken & { readonly workflowId?: string | undefined }): Promise<TokenRow> {
+export function createToken(
+  scope: OrgScope,
+  token: NewToken & ({ readonly workflowId: string } | { readonly role: TokenRole }),
+): Promise<TokenRow> {
   const { organizationId } = scope;
-  const { name, hash, expiresAt, workflowId } = token;
+  const { name, hash, expiresAt } = token;
+  const what =
+    'role' in token ? { kind: 'api' as const, role: token.role } : { kind: 'service-account' as const, workflowId: token.workflowId };
   const taken = (kind: string) => () =>
     new ChainloopError('ALREADY_EXISTS', `${kind} '${name}' exists already; revoke it first, or choose another name`);
   return refusing(
@@ -50,10 +56,9 @@ export function createToken(scope: OrgScope, token: NewToken & { readonly workfl
       tokens_workflow: () => new ChainloopError('NOT_FOUND', 'workflow: not found in this organization'),
     },
     scope.run(async (tx) => {
-      const kind = workflowId === undefined ? 'api' : 'service-account';
       const [made] = await tx
         .insert(tokens)
-        .values({ organizationId, kind, name, hash, expiresAt, workflowId: workflowId ?? null })
+        .values({ organizationId, name, hash, expiresAt, ...what })
         .returning({ id: tokens.id });
       const [row] = await tx
         .select(shape)

@@ -1,6 +1,7 @@
 import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import type { Digest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import type { TokenRole } from '../core/roles.ts';
 import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
 import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
@@ -17,7 +18,7 @@ export type WorkflowName = { readonly id: string; readonly name: string; readonl
  */
 export type Actor = { readonly tokenId: string; readonly name: string; readonly expiresAt: Date | null } & (
   | { readonly type: 'owner' }
-  | { readonly type: 'api'; readonly organization: OrganizationRef }
+  | { readonly type: 'api'; readonly organization: OrganizationRef; readonly role: TokenRole }
   | JobActor
 );
 
@@ -86,9 +87,15 @@ export function createIdentify(deps: {
   };
 }
 
-/** True for what may only attest: a service account, or a federated job. */
+/** True for what may attest one workflow, and nothing else: a service account, or a federated job. */
 export function isJob(actor: Actor): actor is Actor & JobActor {
   return actor.type === 'service-account' || actor.type === 'run';
+}
+
+/** What the actor may do in its organization; the owner of the instance in any. */
+export function roleOf(actor: Actor): TokenRole {
+  if (actor.type === 'owner') return 'owner';
+  return actor.type === 'api' ? actor.role : 'attest';
 }
 
 async function runActor(database: Database, hash: Digest, now: Date): Promise<Actor> {
@@ -113,7 +120,7 @@ function actorOf(row: TokenRow, origin: string): Actor {
   if (row.kind === 'owner') return { type: 'owner', tokenId, name, expiresAt };
   if (organizationId === null || row.organization === null) throw new Error(`token ${tokenId} belongs to no organization`);
   const organization = { id: organizationId, name: row.organization };
-  if (row.kind === 'api') return { type: 'api', tokenId, name, expiresAt, organization };
+  if (row.kind === 'api') return { type: 'api', tokenId, name, expiresAt, organization, role: row.role ?? 'admin' };
   if (workflowId === null || row.workflow === null || project === null)
     throw new Error(`service account ${tokenId} is bound to no workflow`);
   const workflow = { id: workflowId, name: row.workflow, project };

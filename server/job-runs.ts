@@ -1,7 +1,7 @@
 import type { InitAnswer } from '../core/ports.ts';
 import type { OrgScope } from '../db/client.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
-import { type Actor, isJob } from './actor.ts';
+import { type Actor, isJob, roleOf } from './actor.ts';
 import { runNotFound } from './run-refusals.ts';
 
 /** Runs as those see them who attest. */
@@ -10,8 +10,8 @@ import { runNotFound } from './run-refusals.ts';
 export async function runOf(caller: Actor, scope: OrgScope, id: string): Promise<RunContext> {
   const run = await describeRun(scope, id);
   if (isJob(caller) && caller.workflow.id !== run.workflowId) throw runNotFound(id);
-  // What a CI system vouches for is pushed by its jobs alone.
-  if (isJob(caller) && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
+  // What a CI system vouches for is pushed by its jobs alone; an operator may end it.
+  if (roleOf(caller) === 'attest' && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
   return run;
 }
 

@@ -12,8 +12,8 @@ import { findOrganization } from '../db/organizations.ts';
 import { countEffects } from '../db/outbox.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
-import { type Authenticate, createIdentify, type Identify, isJob } from './actor.ts';
-import { auditActor, systemActor } from './audit-actor.ts';
+import { type Authenticate, createIdentify, type Identify } from './actor.ts';
+import { systemActor } from './audit-actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
@@ -23,6 +23,7 @@ import { recordArrival } from './evidence.ts';
 import { createFederation } from './federation/exchange.ts';
 import { keyAddresses, readIssuers } from './federation/issuers.ts';
 import { createGateway, type Gateway, type GatewayDependencies } from './gateway/index.ts';
+import { gatewayActorOf } from './gateway-actor.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
@@ -221,12 +222,7 @@ function openGateway(
   return createGateway({
     ...rest,
     now,
-    async identify(credential) {
-      const actor = await identify(credential);
-      const who = auditActor(actor);
-      if (actor.type === 'owner') return { kind: 'owner', who };
-      return { kind: isJob(actor) ? 'job' : 'api', organization: actor.organization, who };
-    },
+    identify: async (credential) => gatewayActorOf(await identify(credential)),
     findOrganization: (name) => findOrganization(database.system, name),
     async storageFor({ id }, action) {
       const scope = database.scope(id, systemActor('gateway'));

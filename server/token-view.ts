@@ -9,6 +9,7 @@ export function tokenView(row: TokenRow): TokenView {
     id,
     name,
     kind,
+    role: kind === 'api' ? (row.role ?? 'admin') : null,
     workflow,
     project,
     createdAt: row.createdAt.toISOString(),

@@ -1,8 +1,9 @@
 import { initTRPC } from '@trpc/server';
 import { ChainloopError } from '../core/errors.ts';
+import { mayAct, type TokenRole } from '../core/roles.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
-import { type Actor, isJob, type OrganizationRef } from './actor.ts';
+import { type Actor, isJob, type OrganizationRef, roleOf } from './actor.ts';
 import { auditActor } from './audit-actor.ts';
 import type { CertificateAuthority } from './ca/authority.ts';
 import type { ContractReader } from './contract-reader.ts';
@@ -68,19 +69,22 @@ export const instanceOwner = authenticated.use(({ ctx, next }) => {
   return next();
 });
 
-/** Whoever may change and read an organization: the owner, or an API token of it. */
-export const operator = authenticated.use(async ({ ctx, next }) => {
-  if (isJob(ctx.caller)) {
-    const who = ctx.caller.type === 'run' ? 'run credential of' : 'service account';
-    throw new ChainloopError('FORBIDDEN', `${who} '${ctx.caller.name}': it may only attest its workflow; use an API token`);
-  }
-  return next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } });
-});
+/** Whoever may read in the organization, evidence included. */
+export const viewer = inOrganization('viewer');
+/** Whoever may change what is in the organization, but not who is. */
+export const admin = inOrganization('admin');
+/** Whoever may attest: a job in its workflow, an API token for that, or an admin in any. */
+export const job = inOrganization('attest');
 
-/** Whoever may attest: a job in its workflow, or an operator in any. */
-export const job = authenticated.use(async ({ ctx, next }) => next({ ctx: { ...ctx, ...(await organizationOf(ctx, ctx.caller)) } }));
+function inOrganization(needed: TokenRole) {
+  return authenticated.use(async ({ ctx, next }) => {
+    const found = await organizationOf(ctx, ctx.caller);
+    if (!mayAct(found.role, needed)) throw forbidden(ctx.caller, found, needed);
+    return next({ ctx: { ...ctx, ...found } });
+  });
+}
 
-type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope };
+type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope; readonly role: TokenRole };
 
 /** Another organization than the token's own is as absent as one that does not exist. */
 async function organizationOf(ctx: Context, caller: Actor): Promise<InOrganization> {
@@ -95,10 +99,20 @@ async function organizationOf(ctx: Context, caller: Actor): Promise<InOrganizati
     }
     const organization = await findOrganization(database.system, name);
     if (organization === undefined) throw organizationNotFound(name);
-    return { organization, scope: database.scope(organization.id, auditActor(caller)) };
+    return { organization, scope: database.scope(organization.id, auditActor(caller)), role: roleOf(caller) };
   }
   if (name !== undefined && name !== caller.organization.name) throw organizationNotFound(name);
-  return { organization: caller.organization, scope: database.scope(caller.organization.id, auditActor(caller)) };
+  return { organization: caller.organization, scope: database.scope(caller.organization.id, auditActor(caller)), role: roleOf(caller) };
+}
+
+function forbidden(caller: Actor, { organization, role }: InOrganization, needed: TokenRole): ChainloopError {
+  if (isJob(caller)) {
+    const who = caller.type === 'run' ? 'run credential of' : 'service account';
+    return new ChainloopError('FORBIDDEN', `${who} '${caller.name}': it may only attest its workflow; use an API token`);
+  }
+  if (role === 'attest') return new ChainloopError('FORBIDDEN', `API token '${caller.name}': it may only attest; use one with a role`);
+  const asked = needed === 'attest' ? 'admin, or an API token for that,' : needed;
+  return new ChainloopError('FORBIDDEN', `organization '${organization.name}': this needs ${asked}, and '${caller.name}' is ${role}`);
 }
 
 function organizationNotFound(name: string): ChainloopError {

@@ -157,7 +157,10 @@ async function dispatch(
   if (!covers(actor.access, organization.name, action)) {
     throw new DistributionError('UNAUTHORIZED', 'the registry token was not asked for this: ask for one with the scope that is named');
   }
-  if (!mayDo(actor.kind, action)) throw new DistributionError('DENIED', 'a job may only upload evidence: use an API token to read it');
+  if (!mayDo(actor.kind, action)) {
+    const why = actor.kind === 'viewer' ? 'a viewer may only read' : 'a job may only upload evidence: use an API token to read it';
+    throw new DistributionError('DENIED', why);
+  }
   const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) =>
     dependencies.recordEvidence({ ...evidence, organizationId: organization.id, by: actor }, storage);
@@ -169,7 +172,7 @@ async function dispatch(
       return found !== undefined && (await dependencies.relyOn(organization, actor, digest)) ? found : undefined;
     },
   };
-  const isUploader = action === 'statBlob' || action === 'uploadBlob';
+  const isUploader = actor.kind !== 'viewer' && (action === 'statBlob' || action === 'uploadBlob');
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
   const hasSize: Exchange['hasSize'] = (sizeBytes) => dependencies.hasEvidenceOfSize(organization, sizeBytes);
   const exchange: Exchange = { ...arrival, actor, organization, storage: isUploader ? relied : storage, record, hasSize, idleTimeoutMs };

@@ -4,11 +4,11 @@ import { wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { findEvidence, listUses } from '../../db/evidence.ts';
 import { listMaterials } from '../../db/runs.ts';
-import { operator, router } from '../trpc.ts';
+import { router, viewer } from '../trpc.ts';
 
 export const artifacts = router({
   /** What is known of evidence in storage. Its bytes are at `/v2/<organization>/blobs/<digest>`. */
-  describe: operator.input(wire.artifactDescribe).query(async ({ ctx: { scope }, input }) => {
+  describe: viewer.input(wire.artifactDescribe).query(async ({ ctx: { scope }, input }) => {
     const wanted = parseDigest(input.digest);
     const [row] = await findEvidence(scope, [wanted]);
     if (row === undefined) throw new ChainloopError('NOT_FOUND', `artifact ${wanted}: ${await whyAbsent(scope, wanted)}`);

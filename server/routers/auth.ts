@@ -14,6 +14,7 @@ export const auth = router({
   whoami: authenticated.query(({ ctx: { caller } }) => ({
     kind: caller.type,
     name: caller.name,
+    role: caller.type === 'api' ? caller.role : null,
     organization: caller.type === 'owner' ? null : caller.organization.name,
     workflow: isJob(caller) ? caller.workflow.name : null,
     project: isJob(caller) ? caller.workflow.project : null,

@@ -4,11 +4,11 @@ import { type BindingView, wire } from '../../core/wire.ts';
 import { type BindingRow, createBinding, describeBinding, listBindings, removeBinding } from '../../db/bindings.ts';
 import { describeWorkflow } from '../../db/workflows.ts';
 import type { Issuers } from '../federation/issuers.ts';
-import { operator, router } from '../trpc.ts';
+import { admin, router, viewer } from '../trpc.ts';
 
 export const bindings = router({
   /** Lets jobs of a CI system attest a workflow. */
-  create: operator.input(wire.bindingCreate).mutation(async ({ ctx: { scope, services, organization }, input }) => {
+  create: admin.input(wire.bindingCreate).mutation(async ({ ctx: { scope, services, organization }, input }) => {
     const issuers = kindsOf(services.federation.issuers);
     const binding = parseBinding(input.body, input.format, { issuers, organization: organization.name });
     const { id: workflowId } = await describeWorkflow(scope, { name: binding.workflow, project: binding.project });
@@ -17,16 +17,16 @@ export const bindings = router({
     const pendingUntil = new Date(now.getTime() + limits.pendingBindingMs);
     return view(await createBinding(scope, { ...rest, workflowId, pendingUntil }), now);
   }),
-  list: operator.input(wire.page).query(async ({ ctx: { scope, services }, input }) => {
+  list: viewer.input(wire.page).query(async ({ ctx: { scope, services }, input }) => {
     const { items, nextCursor } = await listBindings(scope, input);
     const now = services.now();
     return { items: items.map((row) => view(row, now)), nextCursor };
   }),
-  describe: operator
+  describe: viewer
     .input(wire.byId)
     .query(async ({ ctx: { scope, services }, input }) => view(await describeBinding(scope, input.id), services.now())),
   /** Run credentials that it gave end at once. */
-  remove: operator.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }) => {
+  remove: admin.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }) => {
     const now = services.now();
     return view(await removeBinding(scope, input.id, now), now);
   }),

@@ -12,46 +12,46 @@ import {
   setMirror,
 } from '../../db/cas-backends.ts';
 import type { OrgScope } from '../../db/client.ts';
-import { operator, router } from '../trpc.ts';
+import { admin, router, viewer } from '../trpc.ts';
 import { keepOutcome } from '../validation.ts';
 
 export const casBackends = router({
   /** A registry repository or a bucket; kept only if evidence can really be written there and read back. */
-  add: operator.input(wire.casBackendAdd).mutation(async ({ ctx: { scope, services }, input }) => {
+  add: admin.input(wire.casBackendAdd).mutation(async ({ ctx: { scope, services }, input }) => {
     const backend = await services.storages.prepare(scope.organizationId, input);
     return viewOf(scope, await createCasBackend(scope, { ...backend, isDefault: input.default }, services.now()));
   }),
-  list: operator.query(async ({ ctx: { scope } }) => {
+  list: viewer.query(async ({ ctx: { scope } }) => {
     const rows = await listCasBackends(scope);
     const current = currentOf(rows);
     return { items: rows.map((row) => view(row, row.id === current?.id)) };
   }),
   /** New evidence goes there; what is elsewhere stays, and is still read from there. */
-  setDefault: operator
+  setDefault: admin
     .input(wire.byName)
     .mutation(async ({ ctx: { scope }, input }) => viewOf(scope, await setDefaultCasBackend(scope, input.name))),
   /** New evidence goes there while the default one is invalid. */
-  setFallback: operator.input(wire.casBackendFallback).mutation(async ({ ctx: { scope }, input }) => {
+  setFallback: admin.input(wire.casBackendFallback).mutation(async ({ ctx: { scope }, input }) => {
     const rows = await setFallbackCasBackend(scope, input.name);
     return { items: await Promise.all(rows.map((row) => viewOf(scope, row))) };
   }),
   /** What runs bring from now on is copied there, or is not any more; what is there stays. */
-  setMirror: operator
+  setMirror: admin
     .input(wire.casBackendMirror)
     .mutation(async ({ ctx: { scope }, input: { name, mirror } }) => viewOf(scope, await setMirror(scope, name, mirror))),
   /** Looks at everything that evidence needs, and keeps the outcome. */
-  check: operator.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
+  check: admin.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
     const backend = await describeCasBackend(scope, input);
     const { findings, problem } = await services.storages.examine(backend);
     const checked = await viewOf(scope, await keepOutcome(services, backend, problem?.message ?? null));
     return { ...checked, findings, ...(problem === null ? {} : { problemCode: problem.code }) };
   }),
   /** Other credentials; kept only if evidence can be written and read back with them. */
-  update: operator.input(wire.casBackendUpdate).mutation(async ({ ctx: { scope, services }, input: { name, ...login } }) => {
+  update: admin.input(wire.casBackendUpdate).mutation(async ({ ctx: { scope, services }, input: { name, ...login } }) => {
     const credentials = await services.storages.prove(await describeCasBackend(scope, { name }), login);
     return viewOf(scope, await replaceCredentials(scope, name, credentials, services.now()));
   }),
-  remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name), false)),
+  remove: admin.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name), false)),
 });
 
 async function viewOf(scope: OrgScope, row: CasBackendRow): Promise<CasBackendView> {

@@ -13,34 +13,34 @@ import {
   removeContract,
 } from '../../db/contracts.ts';
 import type { ContractReader } from '../contract-reader.ts';
-import { operator, router } from '../trpc.ts';
+import { admin, router, viewer } from '../trpc.ts';
 
 type ContractFile = z.infer<typeof wire.contractWrite>;
 
 export const contracts = router({
-  create: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
+  create: admin.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
     const { name, content } = await readContract(services.contracts, input);
     return view(await createContract(scope, name, content));
   }),
   /** A new revision, if the content differs from the latest one. */
-  update: operator.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
+  update: admin.input(wire.contractWrite).mutation(async ({ ctx: { scope, services }, input }) => {
     const { name, content } = await readContract(services.contracts, input);
     const { changed, ...revision } = await addRevision(scope, name, content);
     return { ...view(revision), changed };
   }),
-  list: operator.input(wire.page).query(async ({ ctx: { scope }, input }) => {
+  list: viewer.input(wire.page).query(async ({ ctx: { scope }, input }) => {
     const { items, nextCursor } = await listContracts(scope, input);
     return { items: items.map(listed), nextCursor };
   }),
-  describe: operator
+  describe: viewer
     .input(wire.contractDescribe)
     .query(async ({ ctx: { scope }, input }) => view(await describeContract(scope, input.name, input.revision))),
   /** Reads a contract and changes nothing. */
-  validate: operator.input(wire.contractWrite).query(async ({ ctx: { services }, input }) => {
+  validate: viewer.input(wire.contractWrite).query(async ({ ctx: { services }, input }) => {
     const { contract } = await services.contracts.read(input.body, input.format);
     return { contract, problems: [] };
   }),
-  remove: operator.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => removeContract(scope, input.name)),
+  remove: admin.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => removeContract(scope, input.name)),
 });
 
 async function readContract(

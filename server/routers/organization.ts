@@ -1,7 +1,7 @@
 import { type OrganizationView, wire } from '../../core/wire.ts';
 import { createOrganization, describeOrganization, listOrganizations, type OrganizationRow } from '../../db/organizations.ts';
 import { auditActor } from '../audit-actor.ts';
-import { instanceOwner, operator, router } from '../trpc.ts';
+import { instanceOwner, router, viewer } from '../trpc.ts';
 
 export const organizations = router({
   /** An organization, with a folder on the server's disk as its first CAS backend. */
@@ -14,7 +14,7 @@ export const organizations = router({
     return { items: items.map(view), nextCursor };
   }),
   /** The organization that the caller acts in. */
-  describe: operator.query(async ({ ctx: { scope } }) => view(await describeOrganization(scope))),
+  describe: viewer.query(async ({ ctx: { scope } }) => view(await describeOrganization(scope))),
 });
 
 function view({ id, name, createdAt }: OrganizationRow): OrganizationView {

@@ -13,29 +13,29 @@ import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext
 import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
 import { signerPolicy } from '../signer-policy.ts';
 import { readBundle } from '../storage/attestation.ts';
-import { operator, router, type Services } from '../trpc.ts';
+import { admin, router, type Services, viewer } from '../trpc.ts';
 import { effectView } from './outbox.ts';
 
 export const runs = router({
-  list: operator.input(wire.runList).query(async ({ ctx: { scope }, input }) => {
+  list: viewer.input(wire.runList).query(async ({ ctx: { scope }, input }) => {
     const { workflow, project, ...rest } = input;
     const filter = workflow === undefined ? { project } : { workflowId: await workflowId(scope, workflow, project) };
     const { items, nextCursor } = await listRuns(scope, { ...rest, ...filter });
     return { items: items.map(listed), nextCursor };
   }),
   /** Nothing of the run is removed from now on, whatever retention says. */
-  hold: operator.input(wire.runHold).mutation(async ({ ctx: { scope, services, caller }, input: { id, reason } }) => {
+  hold: admin.input(wire.runHold).mutation(async ({ ctx: { scope, services, caller }, input: { id, reason } }) => {
     await holdRun(scope, id, { reason, now: services.now() });
     services.log.info({ audit: true, organizationId: scope.organizationId, by: caller.type, runId: id, reason }, 'run is on hold');
     return { id };
   }),
-  release: operator.input(wire.byId).mutation(async ({ ctx: { scope, services, caller }, input: { id } }) => {
+  release: admin.input(wire.byId).mutation(async ({ ctx: { scope, services, caller }, input: { id } }) => {
     await holdRun(scope, id, { reason: null, now: services.now() });
     services.log.info({ audit: true, organizationId: scope.organizationId, by: caller.type, runId: id }, 'run is released');
     return { id };
   }),
   /** The run, and its attestation as it is in storage and verifies now. */
-  describe: operator.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
+  describe: viewer.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
     const run = await describeRun(scope, input.id);
     if (run.state !== 'success') return view(run, null, []);
     const [attestation, effects] = await Promise.all([attestationOf(services, scope, run), effectsOfRun(scope, run.id)]);

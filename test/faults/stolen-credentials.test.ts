@@ -35,8 +35,9 @@ test('S5: a credential is used for another project, another organization, anothe
     throw new Error(`status ${status}`);
   };
   const run = await credential();
-  await init(run);
+  const { runId } = await init(run);
   await init(account);
+  const { token: attestOnly } = await api.apiToken.create.mutate({ name: 'attest-only', role: 'attest' });
 
   const rows: readonly (readonly [string, () => Promise<unknown>, string])[] = [
     [
@@ -58,6 +59,13 @@ test('S5: a credential is used for another project, another organization, anothe
     ['a service account, to upload to another organization', () => upload(account, 'evil'), 'status 404'],
     ['a service account, to change the contract', () => plane.api(account).contract.list.query({}), 'FORBIDDEN'],
     ['a service account, at another control plane', () => elsewhere.api(account).auth.whoami.query(), 'UNAUTHENTICATED'],
+    [
+      'an attest-only token, to push the run of a CI job',
+      () => plane.api(attestOnly).attestation.push.mutate({ runId, bundle: '{}' }),
+      'NOT_FOUND',
+    ],
+    ['an attest-only token, to read what there is', () => plane.api(attestOnly).run.list.query({}), 'FORBIDDEN'],
+    ['an attest-only token, in another organization', () => init(attestOnly, {}, 'evil'), 'NOT_FOUND'],
     ['an API token, in another organization', () => plane.api(operator, 'evil').run.list.query({}), 'NOT_FOUND'],
     [
       'an API token, to be certified',

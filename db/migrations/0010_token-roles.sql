@@ -1,0 +1,2 @@
+ALTER TABLE "tokens" ADD COLUMN "role" text;--> statement-breakpoint
+ALTER TABLE "tokens" ADD CONSTRAINT "tokens_role" CHECK ("tokens"."role" is null or "tokens"."kind" = 'api' and "tokens"."role" in ('owner', 'admin', 'viewer', 'attest'));
