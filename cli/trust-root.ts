@@ -1,5 +1,5 @@
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
-import { command, group, text } from './command.ts';
+import { command, group, text, toggle } from './command.ts';
 import { addressOf, connectToInstance } from './connect.ts';
 import { type Context, print, printJson } from './context.ts';
 import { formatTime } from './terminal/time.ts';
@@ -13,9 +13,13 @@ export const trustRoot = group('trust-root', 'the authorities behind keyless sig
     about: 'write what verifies keyless signatures offline: a Sigstore trusted root',
     examples: ['chainloop trust-root export --output trusted-root.json', 'chainloop trust-root export > trusted-root.json'],
     details: `Open to all: it takes no token. Keep the file where you verify, and where nobody else can change it: who does decides what you believe. After
-a rotation export it again, for what is signed from then on.`,
-    flags: { output: text('<path>', 'the file to write; without it, standard output') },
-    run: async (context, { output }) => {
+a rotation export it again, for what is signed from then on. When keys of the authorities were stolen, rotate and export with --newest: what was
+signed before, by you or by the thief, verifies no longer.`,
+    flags: {
+      output: text('<path>', 'the file to write; without it, standard output'),
+      newest: toggle('only the authorities in use now, without those that were rotated away'),
+    },
+    run: async (context, { output, newest }) => {
       if (output === 'json' || output === 'table') {
         throw new ChainloopError(
           'USAGE',
@@ -24,7 +28,7 @@ a rotation export it again, for what is signed from then on.`,
       }
       const { assertWritable, writeFileAtomically } = await import('../core/adapters/files.ts');
       if (output !== undefined) await assertWritable(output);
-      const root = await fetchTrustRoot(context);
+      const root = await fetchTrustRoot(context, newest);
       if (output === undefined) return printJson(context, root);
       await writeFileAtomically(output, Buffer.from(`${JSON.stringify(root, null, 2)}\n`), 0o644);
       context.log.info('Trusted root written!', { file: output });
@@ -63,9 +67,18 @@ export async function withTrustRoot<T>(file: string | undefined, answer: Promise
 }
 
 /** As the control plane has it now, and read as a verifier will read it: what cannot be used is not written. */
-async function fetchTrustRoot(context: Context): Promise<unknown> {
+async function fetchTrustRoot(context: Context, newest: boolean): Promise<unknown> {
   const [{ createApi }, { loadTrustRoot }] = await Promise.all([import('../client/api.ts'), import('../core/trust-root.ts')]);
-  const root = await createApi(addressOf(context, await context.settings(), patienceMs)).trustRoot.get.query();
+  const whole = await createApi(addressOf(context, await context.settings(), patienceMs)).trustRoot.get.query();
+  const inUse = ({ validFor }: { readonly validFor: { readonly end?: string } }): boolean => validFor.end === undefined;
+  const { certificateAuthorities, timestampAuthorities } = whole;
+  const root = !newest
+    ? whole
+    : {
+        ...whole,
+        certificateAuthorities: certificateAuthorities.filter(inUse),
+        timestampAuthorities: timestampAuthorities.filter(inUse),
+      };
   await loadTrustRoot(JSON.stringify(root));
   return root;
 }
