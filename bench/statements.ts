@@ -12,7 +12,10 @@ export async function recorded(organizationId: string, query: (scope: OrgScope) 
   const scope: OrgScope = {
     organizationId,
     run: (fn) => fn(mock),
-    read: (fn) => fn(mock),
+    async read(fn, { inOrder = false } = {}) {
+      if (inOrder) statements.push({ text: 'set local enable_bitmapscan = off', params: [] });
+      return fn(mock);
+    },
     async statement(_name, sql) {
       const { sql: text, params } = dialect.sqlToQuery(sql);
       statements.push({ text, params });

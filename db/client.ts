@@ -26,14 +26,25 @@ export type Identity = { readonly actor: AuditActor } & (
   | { readonly role: 'chainloop_system' }
 );
 
+export type ReadOptions = {
+  /**
+   * The rows come in the order of an index: for lists. A prepared statement is planned for the average: where a workflow has a hundred runs
+   * on average, PostgreSQL would collect all of one (a bitmap) and sort them, also of the one that has a million.
+   */
+  readonly inOrder?: boolean;
+};
+
 type Scope = {
   /**
    * One transaction. `fn` may be run again, when the database was lost before the commit was sent or chose this transaction as the
    * victim of a deadlock: it must do nothing but query. Throws CONTROL_PLANE_UNREACHABLE when the database is lost.
    */
   run<T>(fn: (tx: Tx) => Promise<T>): Promise<T>;
-  /** One transaction that only reads: as `run`, and its answer does not wait for the commit. */
-  read<T>(fn: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * One statement that only reads, in one round trip; `fn` sends it. Several that have to see the same are for `run`: the second is
+   * refused. Throws CONTROL_PLANE_UNREACHABLE when the database is lost.
+   */
+  read<T>(fn: (tx: Tx) => PromiseLike<T>, options?: ReadOptions): Promise<T>;
   /**
    * One statement in its own transaction, in one round trip, prepared under `name`. Select text, numbers and booleans only: what
    * comes back is as the driver has it. Never repeated: CONTROL_PLANE_UNREACHABLE leaves open whether it happened.
@@ -75,7 +86,8 @@ export type Channel = 'chainloop_outbox';
 /** What each kind of database implements; the contracts are those of `Scope` and `Database`. */
 export type Driver = {
   readonly kind: Database['kind'];
-  transaction<T>(identity: Identity, mode: 'write' | 'read', fn: (tx: Tx) => Promise<T>): Promise<T>;
+  transaction<T>(identity: Identity, fn: (tx: Tx) => Promise<T>): Promise<T>;
+  read<T>(identity: Identity, options: ReadOptions, fn: (tx: Tx) => PromiseLike<T>): Promise<T>;
   statement<T extends Record<string, unknown>>(identity: Identity, name: string, query: SQL): Promise<T[]>;
   /** One connection for nobody else, as the user of the database. Never repeated. What `fn` leaves open is rolled back when it fails. */
   session<T>(fn: (session: Session) => Promise<T>): Promise<T>;
@@ -103,8 +115,8 @@ export type DatabaseOptions = {
 export async function connect(options: DatabaseOptions): Promise<Database> {
   const driver = await open(options);
   const scope = (identity: Identity): Scope => ({
-    run: (fn) => storable(driver.transaction(identity, 'write', fn)),
-    read: (fn) => storable(driver.transaction(identity, 'read', fn)),
+    run: (fn) => storable(driver.transaction(identity, fn)),
+    read: (fn, options = {}) => storable(driver.read(identity, options, fn)),
     statement: (name, query) => storable(driver.statement(identity, name, query)),
   });
   const systemAs = (actor: AuditActor): SystemScope => ({ system: true, ...scope({ role: 'chainloop_system', actor }) });

@@ -93,7 +93,7 @@ export async function startOf(scope: OrgScope, runId: string): Promise<CraftingS
 
 /** The run that all jobs of one CI run share: the open one, else the newest. Undefined when no job has opened one. */
 export async function sharedRun(scope: OrgScope, workflowId: string, naturalKey: string): Promise<RunContext | undefined> {
-  return scope.read(async (tx) => {
+  return scope.run(async (tx) => {
     const [row] = await tx
       .select({ id: runs.id })
       .from(runs)

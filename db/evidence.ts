@@ -2,7 +2,7 @@ import { and, desc, eq, getTableColumns, isNull, type SQL, Subquery, sql } from 
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
+import { afterId, type Page, paged, position, rowsWanted } from './page.ts';
 import { evidence, runMaterials, runs } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
@@ -150,9 +150,8 @@ export type UseRow = {
 
 /** The runs that brought this digest, newest first, however many they are. Throws USAGE for a malformed cursor. */
 export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
-  const rows = await scope.read((tx) =>
-    inOrder(
-      tx,
+  const rows = await scope.read(
+    (tx) =>
       tx
         .select({
           row: {
@@ -169,7 +168,7 @@ export async function listUses(scope: OrgScope, digest: Digest, page: Page): Pro
         })
         .from(new Subquery(usesOf(scope, digest, page), getTableColumns(runs), 'runs'))
         .orderBy(desc(runs.id)),
-    ),
+    { inOrder: true },
   );
   return paged(rows, page, (row) => row);
 }

@@ -4,7 +4,6 @@ import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { Paged } from '../core/wire.ts';
-import type { Tx } from './client.ts';
 
 /** Newest first, by key and never by offset: the ten-thousandth page costs what the first does, and new rows shift nothing. */
 export type Page = { readonly limit: number; readonly cursor?: string | undefined };
@@ -37,16 +36,6 @@ export function afterId(id: PgColumn, cursor: string | undefined): SQL | undefin
  */
 export function rowsWanted({ limit }: Page): SQL {
   return sql.raw(String(limit <= 50 ? 51 : limits.pageSize + 1));
-}
-
-/**
- * Runs the query of a list so that the order comes from an index. A prepared statement is planned for the average: where a workflow has a
- * hundred runs on average, PostgreSQL would collect all of one (a bitmap) and sort them, also of the one that has a million.
- */
-export async function inOrder<T>(tx: Tx, query: PromiseLike<T>): Promise<T> {
-  // Both are on their way at once (`then` is what sends a query of drizzle's).
-  const [, rows] = await Promise.all([tx.execute(sql`set local enable_bitmapscan = off`).then(), query.then((answer) => answer)]);
-  return rows;
 }
 
 /** The page, of `rowsWanted` rows, or `limit + 1`. */

@@ -24,8 +24,6 @@ export async function openPglite(options: { readonly dataDir?: string; readonly 
   cleanup.defer(() => client.close());
   await migratePglite(client);
   const pool = new pg.Pool({ ...session, stream: socketsTo(client), pipeline: true, max: 1, idleTimeoutMillis: 0 });
-  pool.on('error', () => {});
-  pool.on('connect', (connection) => connection.on('error', () => {}));
   cleanup.defer(() => pool.end());
   const open = cleanup.move();
   const silence = { signal: async () => {}, listen: () => async () => {} };

@@ -1,6 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { drizzle } from 'drizzle-orm/node-postgres';
+import { drizzle, NodePgDatabase, NodePgSession } from 'drizzle-orm/node-postgres';
 import { PgDialect } from 'drizzle-orm/pg-core';
 import pg from 'pg';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
@@ -8,6 +8,7 @@ import { limits } from '../core/limits.ts';
 import type { Driver, Identity, Tx } from './client.ts';
 import { listen } from './listen.ts';
 import { migratePostgres } from './migrate.ts';
+import { alone, type Manner, nameOf, prepareAlone } from './statement.ts';
 import { databaseRefusal } from './violation.ts';
 
 const dialect = new PgDialect({ casing: 'snake_case' });
@@ -30,9 +31,6 @@ export async function openPostgres(databaseUrl: string, connections: number = li
   /** In each signal, so that a process does not wake itself. */
   const self = randomUUID();
   const pool = new pg.Pool({ ...config, pipeline: true, max: connections });
-  // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
-  pool.on('error', () => {});
-  pool.on('connect', (client) => client.on('error', () => {}));
   return {
     kind: 'postgresql',
     ...driverOf(pool),
@@ -44,17 +42,51 @@ export async function openPostgres(databaseUrl: string, connections: number = li
   };
 }
 
-/** Transactions on the connections of a pool, which are in pipeline mode. */
+/** Statements and transactions on the connections of a pool, which are in pipeline mode. */
 export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'listen' | 'close'> {
+  // A connection can be lost while idle (the pool drops it) or in use (its query fails): without listeners either ends the process.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => {
+    client.on('error', () => {});
+    prepareAlone(client);
+  });
   const databases = new WeakMap<pg.PoolClient, Tx>();
   const database = (client: pg.PoolClient): Tx => {
-    const known = databases.get(client) ?? drizzle({ client: preparing(client), casing: 'snake_case' });
+    const known = databases.get(client) ?? drizzle({ client: querying(client, prepared(client)), casing: 'snake_case' });
     databases.set(client, known);
     return known;
   };
 
+  /** One statement, on any connection. What only reads is tried again where a transaction would be. */
+  async function single(identity: Identity, manner: Manner, config: pg.QueryConfig): Promise<pg.QueryResult> {
+    for (let attempt = 1; ; attempt += 1) {
+      const client = await reach(() => pool.connect());
+      try {
+        const result = await alone(client, identity, manner, config);
+        client.release();
+        return result;
+      } catch (error) {
+        client.release(isLost(error));
+        if (!manner.readOnly || attempt === limits.attempts || !(isTransient(error) || isLost(error))) throw error;
+      }
+    }
+  }
+
   return {
-    async transaction(identity, mode, fn) {
+    async read(identity, { inOrder = false }, fn) {
+      let asked = false;
+      const query = (config: pg.QueryConfig, values: unknown[]) => {
+        if (asked) throw new Error('read: one statement only; for several that belong together use run');
+        asked = true;
+        return single(identity, { readOnly: true, inOrder }, { ...config, name: nameOf(config.text), values });
+      };
+      try {
+        return await fn(new NodePgDatabase(dialect, new NodePgSession(querying(pool, query), dialect, undefined), undefined));
+      } catch (error) {
+        throw reported(error);
+      }
+    },
+    async transaction(identity, fn) {
       for (let attempt = 1; ; attempt += 1) {
         let committing = false;
         let begun: Promise<unknown> = Promise.resolve();
@@ -62,20 +94,12 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
         try {
           // Not awaited: it goes out with the first query of `fn`. If it fails, so does every query after it, since the transaction
           // has begun by then.
-          begun = client.query(mode === 'read' ? `begin read only; ${become(identity)}` : `begin; ${become(identity)}; ${act(identity)}`);
+          begun = client.query(`begin; ${become(identity)}; ${act(identity)}`);
           begun.catch(() => {});
           const result = await fn(database(client));
           await begun;
           committing = true;
-          const committed = client.query('commit');
-          if (mode === 'read') {
-            committed.then(
-              () => client.release(),
-              () => client.release(true),
-            );
-            return result;
-          }
-          await committed;
+          await client.query('commit');
           client.release();
           return result;
         } catch (failure) {
@@ -90,17 +114,12 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
       }
     },
     async statement(identity, name, query) {
-      const { sql: text, params } = dialect.sqlToQuery(query);
-      const client = await reach(() => pool.connect());
-      const [begun, answered, committed] = await Promise.allSettled([
-        client.query(`begin; ${become(identity)}; ${act(identity)}`),
-        client.query({ name, text, values: params }),
-        client.query('commit'),
-      ]);
-      const failed = [begun, answered, committed].find((outcome) => outcome.status === 'rejected');
-      client.release(failed !== undefined && isLost(failed.reason));
-      if (answered.status === 'rejected' || failed !== undefined) throw reported(failed?.reason);
-      return answered.value.rows;
+      const { sql: text, params: values } = dialect.sqlToQuery(query);
+      try {
+        return (await single(identity, { readOnly: false, inOrder: false }, { name, text, values })).rows;
+      } catch (error) {
+        throw reported(error);
+      }
     },
     async session(fn) {
       const client = await reach(() => pool.connect());
@@ -119,24 +138,17 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
   };
 }
 
-/** Names of prepared statements by their text. Bounded, in case a text is ever made of data. */
-const names = new Map<string, string>();
+/** The client or pool with another way to query. */
+function querying<Client extends pg.Pool | pg.PoolClient>(
+  client: Client,
+  query: (config: pg.QueryConfig, values: unknown[]) => Promise<pg.QueryResult>,
+): Client {
+  return new Proxy(client, { get: (target, property) => (property === 'query' ? query : Reflect.get(target, property)) });
+}
 
-/**
- * The client with every statement of drizzle's prepared under a name, so that PostgreSQL parses and plans it once per connection:
- * for a page of runs that is half of the time.
- */
-function preparing(client: pg.PoolClient): pg.PoolClient {
-  return new Proxy(client, {
-    get(target, property) {
-      if (property !== 'query') return Reflect.get(target, property);
-      return (config: pg.QueryConfig, values: unknown[]) => {
-        const name = names.get(config.text) ?? createHash('sha256').update(config.text).digest('base64');
-        if (names.size < 1000) names.set(config.text, name);
-        return target.query(names.has(config.text) ? { ...config, name } : config, values);
-      };
-    },
-  });
+/** Queries with every statement of drizzle's under a name: for a page of runs that is half of the time. */
+function prepared(client: pg.PoolClient) {
+  return (config: pg.QueryConfig, values: unknown[]) => client.query({ ...config, name: nameOf(config.text) }, values);
 }
 
 /** Ends a transaction that failed, so that its connection can be used again, or closes the connection. */
@@ -173,11 +185,11 @@ async function reach<T>(attempt: () => Promise<T>, attempts = Number.POSITIVE_IN
   }
 }
 
-/** The connection is gone, or never was: there is no SQLSTATE, or one that ends the session (57P0x, 08xxx, 53300). */
+/** The connection is gone, or never was, or is not as it was made: there is no SQLSTATE, or one that says so (57P0x, 08xxx, 53300, 26000). */
 function isLost(error: unknown): boolean {
   if (error instanceof ChainloopError) return false;
   const refusal = databaseRefusal(error);
-  return refusal === undefined ? isNetwork(error) : /^(57P0[1-4]|08...|53300)$/.test(refusal.state);
+  return refusal === undefined ? isNetwork(error) : /^(57P0[1-4]|08...|53300|26000)$/.test(refusal.state);
 }
 
 /** What Node and pg say, in no common form, when a connection fails. */

@@ -3,7 +3,7 @@ import type { Contract } from '../core/contract.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
-import { after, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
+import { after, type Page, paged, position, rowsWanted } from './page.ts';
 import { projectNamed } from './projects.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
@@ -34,10 +34,9 @@ export type RunFilter = {
  * each of its workflows and a page of some. Throws USAGE for a malformed cursor.
  */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
-  const rows = await scope.read((tx) =>
-    inOrder(
-      tx,
-      // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
+  const rows = await scope.read(
+    // The page first, from its index, and the names for these few rows after: no plan can then join all runs.
+    (tx) =>
       tx
         .select({ row: listed, at: position(runs) })
         .from(new Subquery(pageOf(scope, page), getTableColumns(runs), 'runs'))
@@ -45,7 +44,7 @@ export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise
         .innerJoin(projects, eq(projects.id, workflows.projectId))
         .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
         .orderBy(desc(runs.createdAt), desc(runs.id)),
-    ),
+    { inOrder: true },
   );
   return paged(rows, page, (row) => row);
 }

@@ -3,7 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
+import { after, type Page, paged, position, rowsWanted } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
@@ -59,14 +59,13 @@ export async function listWorkflows(scope: OrgScope, page: Page & { readonly pro
   );
   // The page first, from its index, and the names for these few rows after.
   const few = sql`select * from ${workflows} where ${shown} order by ${workflows.createdAt} desc, ${workflows.id} desc limit ${rowsWanted(page)}`;
-  const rows = await scope.read((tx) =>
-    inOrder(
-      tx,
+  const rows = await scope.read(
+    (tx) =>
       selectWorkflows(tx, new Subquery(few, getTableColumns(workflows), 'workflows')).orderBy(
         desc(workflows.createdAt),
         desc(workflows.id),
       ),
-    ),
+    { inOrder: true },
   );
   return paged(rows, page, (row) => row);
 }

@@ -42,7 +42,7 @@ export async function planOf(scope: OrgScope, mode: 'generic' | 'custom', query:
   const [statement] = sent.filter(({ text }) => !text.startsWith('set local'));
   if (statement === undefined) throw new Error('the query sent nothing');
   const values = inlined({ text: statement.params.map((_, index) => `$${index + 1}`).join(', '), params: statement.params }, new Map());
-  return scope.read(async (tx) => {
+  return scope.run(async (tx) => {
     for (const { text } of sent) if (text.startsWith('set local')) await tx.execute(sql.raw(text));
     await tx.execute(sql.raw(`set local plan_cache_mode = force_${mode}_plan`));
     const name = `explained_${randomUUID().replaceAll('-', '')}`;

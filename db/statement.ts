@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import pg from 'pg';
+import type { Identity } from './client.ts';
+
+/** What a single statement runs with, beside its identity. */
+export type Manner = {
+  /** PostgreSQL refuses it when it would write. */
+  readonly readOnly: boolean;
+  /** Rows come in the order of an index: no plan collects all of them (a bitmap) to sort them. */
+  readonly inOrder: boolean;
+};
+
+/**
+ * Sent before each single statement, and in the same transaction: what it sets is gone with it, so a connection remembers nobody, and what
+ * comes to it next finds no organization. It gives no row.
+ */
+const become = {
+  name: 'become',
+  text: `select where num_nulls(set_config('role', $1, true), set_config('app.organization', $2, true), set_config('app.actor', $3, true),
+    set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true)) < 0`,
+};
+
+/**
+ * Makes a new connection ready for `alone`. Where it does not come about, or is forgotten, PostgreSQL refuses what follows it: "prepared
+ * statement does not exist", SQLSTATE 26000.
+ */
+export function prepareAlone(client: pg.ClientBase): void {
+  client.query({ ...become, values: ['none', '', '', 'on', 'on'] }).catch(() => {});
+}
+
+/**
+ * One statement in a transaction of its own, in one round trip: the messages of `become` and of the statement, and one Sync for both, which
+ * is what PostgreSQL takes for a transaction (Frontend/Backend Protocol, "Extended Query", "Pipelining"). Throws what pg throws.
+ */
+export function alone(
+  client: pg.ClientBase,
+  identity: Identity,
+  { readOnly, inOrder }: Manner,
+  config: pg.QueryConfig,
+): Promise<pg.QueryResult> {
+  const organization = identity.role === 'chainloop_app' ? identity.organizationId : '';
+  const actor = readOnly ? '' : JSON.stringify(identity.actor);
+  const values = [identity.role, organization, actor, readOnly ? 'on' : 'off', inOrder ? 'off' : 'on'];
+  return new Promise((resolve, reject) => {
+    const query = new pg.Query(config, (error, ...results) => {
+      const [result] = results.flat().slice(-1);
+      if (error != null || result === undefined) return reject(error);
+      resolve(result);
+    });
+    const { submit } = query;
+    const both = {
+      // Never as a simple query, which would be a transaction of another kind.
+      queryMode: 'extended',
+      submit(connection: pg.Connection): unknown {
+        connection.stream.cork();
+        connection.bind({ statement: become.name, values }, true);
+        connection.execute({}, true);
+        const refused: unknown = submit.call(query, connection);
+        // Then no Sync follows, and `become` would be heard together with what comes next.
+        if (refused instanceof Error) connection.stream.destroy();
+        else connection.stream.uncork();
+        return refused;
+      },
+    };
+    client.query(Object.assign(query, both));
+  });
+}
+
+/** Names of prepared statements by their text. Bounded, in case a text is ever made of data. */
+const names = new Map<string, string>();
+
+/** Under which a statement is prepared, so that PostgreSQL parses and plans it once per connection; or undefined, when there are too many. */
+export function nameOf(text: string): string | undefined {
+  const known = names.get(text);
+  if (known !== undefined || names.size >= 1000) return known;
+  const name = createHash('sha256').update(text).digest('base64');
+  names.set(text, name);
+  return name;
+}
