@@ -7,6 +7,7 @@ import { newOrganization, openDatabase } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { record } from '../test/faults/reliability.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 import { connect } from './client.ts';
 import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
 import { pushRun } from './run-states.ts';
@@ -25,12 +26,15 @@ for (const mode of ['fast', 'immediate'] as const) {
     const refusals = new Set<unknown>();
     const acknowledgedAt: number[] = [];
     let stopped = false;
+    t.after(() => {
+      stopped = true;
+    });
 
     const writers = Array.from({ length: workers }, async () => {
       while (!stopped) {
         const key = randomUUID();
         // What a caller does: the same call again, until it is answered.
-        for (;;) {
+        while (!stopped) {
           try {
             const { id } = await openedRun(scope, workflow.id, undefined, key);
             const { type } = await pushRun(scope, id, someAttested(key), new Date());
@@ -46,7 +50,7 @@ for (const mode of ['fast', 'immediate'] as const) {
     });
     const someMore = async () => {
       const enough = acknowledged.size + 100;
-      while (acknowledged.size < enough) await new Promise((resolve) => setImmediate(resolve));
+      await until('more is acknowledged', () => acknowledged.size >= enough, { everyMs: 0 });
     };
     await someMore();
     const downFrom = performance.now();

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import pg from 'pg';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 import { connect } from './client.ts';
 import { migratePostgres } from './migrate.ts';
 
@@ -32,7 +33,7 @@ test('an index that a migration brings to a database in use is built while other
   const migrating = connect({ databaseUrl });
   const waits =
     "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'CREATE INDEX CONCURRENTLY%runs_newest_of_state%'";
-  while ((await other.query(waits)).rowCount === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until('the index waits for the transaction', async () => (await other.query(waits)).rowCount !== 0);
   await other.query("set lock_timeout = '1s'");
   await other.query('begin');
   await other.query('lock table runs in row exclusive mode');

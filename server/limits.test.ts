@@ -9,6 +9,7 @@ import { limits } from '../core/limits.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 
 // Limits of requests and connections, over real HTTP.
 
@@ -69,7 +70,7 @@ test('a batch counts as its calls', async () => {
 test('a client waits as long as it is told, says so, and gets through', async () => {
   await using plane = await startControlPlane({ options: { tokenRate: '2' } });
   const { token } = await plane.createOrganization('acme');
-  while ((await call(plane.url, token)).status === 200);
+  await until('the burst is used up', async () => (await call(plane.url, token)).status !== 200, { everyMs: 0 });
   const waits: unknown[] = [];
   const api = createApi({ url: plane.url, token, onRetry: ({ cause }) => void waits.push(cause) });
   // More at once than can have flowed in since.
@@ -94,7 +95,7 @@ test('connections beyond the limit are closed, and there is room again when othe
   assert.ok(first);
   first.destroy();
   const answered = async (): Promise<boolean> => (await fetch(`${plane.url}/healthz`).catch(() => undefined))?.ok === true;
-  while (!(await answered()));
+  await until('there is room again', answered);
   for (const socket of held) socket.destroy();
 });
 

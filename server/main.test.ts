@@ -8,6 +8,7 @@ import { migratedSnapshot } from '../test/databases.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 import { createLog } from './log.ts';
 import { ensureOwnerToken } from './owner-token.ts';
 
@@ -80,10 +81,12 @@ test('a token shows when it was last used, and is not written to at every use', 
   const { api } = await plane.createOrganization('acme');
   const lastUse = async (): Promise<string | null | undefined> => (await api.apiToken.list.query({})).items[0]?.lastUsedAt;
   const settled = async (earlier: string | null | undefined): Promise<string | null | undefined> => {
-    for (;;) {
-      const at = await lastUse();
-      if (at !== earlier) return at;
-    }
+    let at: string | null | undefined;
+    await until('the use is written down', async () => {
+      at = await lastUse();
+      return at !== earlier;
+    });
+    return at;
   };
   const first = await settled(null);
   assert.equal(first, new Date(now).toISOString());

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { describeCasBackend } from '../db/cas-backends.ts';
@@ -20,6 +19,7 @@ import { pushRun } from '../db/run-states.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 import { createLog } from './log.ts';
 import { type EffectHandler, type Outbox, type OutboxPolicy, startOutbox } from './outbox.ts';
 
@@ -200,11 +200,11 @@ forEachDatabase(
     const { outbox } = started(database, [slow], { ...quick, leaseMs: 600, drainMs: 5 });
     await closing([outbox], async () => {
       await begun.promise;
-      const until = async (): Promise<number> => (await effectsOfRun(scope, run))[0]?.dueAt.getTime() ?? 0;
-      const first = await until();
-      while ((await until()) < first + 600) await turn();
+      const leasedUntil = async (): Promise<number> => (await effectsOfRun(scope, run))[0]?.dueAt.getTime() ?? 0;
+      const first = await leasedUntil();
+      await until('the lease is a longer one', async () => (await leasedUntil()) >= first + 600);
       patience.resolve();
-      while ((await effectsOfRun(scope, run)).length > 0) await turn();
+      await until('the effect is done', async () => (await effectsOfRun(scope, run)).length === 0);
     });
     // Whoever lost it cannot keep it.
     assert.equal(await extendLease(database.system, dead ?? assert.fail(), 1_000), false);

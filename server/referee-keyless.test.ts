@@ -23,6 +23,7 @@ import {
 } from '../test/fakes/authority.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { type Job, jobContract, startJob, text } from '../test/fakes/job.ts';
+import { until } from '../test/until.ts';
 
 /**
  * The referee's checks where a certificate signs: each test breaks one thing alone and sees the code of its check; the run is still
@@ -65,7 +66,7 @@ describe('the referee, keyless', () => {
 
   async function refused(run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> {
     // What an accepted push before this one has left to be done.
-    while ((await acme.api.outbox.list.query({})).items.length > 0);
+    await until('the outbox is empty', async () => (await acme.api.outbox.list.query({})).items.length === 0);
     const stored = await storedBlobs();
     await assert.rejects(job.push(run, bundle), (error) => {
       assert.ok(isChainloopError(error), String(error));

@@ -8,6 +8,7 @@ import { isChainloopError } from '../core/errors.ts';
 import type { InitAnswer } from '../core/ports.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { type Job, jobContract, jobRunner, newSigner, signBundle, startJob, text } from '../test/fakes/job.ts';
+import { until } from '../test/until.ts';
 
 /** Each test breaks one check alone, signs the lie for real, and sees the code of that check; the run is still open afterwards. */
 describe('the referee', () => {
@@ -31,7 +32,7 @@ describe('the referee', () => {
   /** The push is refused with that code and words, nothing is stored, and the run can still succeed. */
   async function refused(run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> {
     // What an accepted push before this one has left to be done.
-    while ((await acme.api.outbox.list.query({})).items.length > 0);
+    await until('the outbox is empty', async () => (await acme.api.outbox.list.query({})).items.length === 0);
     const stored = await storedBlobs();
     await assert.rejects(job.push(run, bundle), (error) => {
       assert.ok(isChainloopError(error), String(error));

@@ -15,6 +15,7 @@ import { describeRetention, holdRun, holdWorkflow, markDueEvidence, setRetention
 import { endRun, expireRuns, openRun, type PushOutcome, pushRun } from '../db/run-states.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
+import { until } from '../test/until.ts';
 import { effectHandlers } from './effects.ts';
 import { recordArrival } from './evidence.ts';
 import { createLog } from './log.ts';
@@ -112,7 +113,8 @@ async function opened(database: Database, folder: string) {
 
   /** Until all that attestations left to be removed is gone from storage. */
   async function settled(runIds: readonly string[]): Promise<void> {
-    for (const id of runIds) while ((await effectsOfRun(scope, id)).length > 0) await new Promise((resolve) => setImmediate(resolve));
+    const done = async (id: string) => (await effectsOfRun(scope, id)).length === 0;
+    for (const id of runIds) await until('all is removed', () => done(id), { everyMs: 0 });
   }
 
   return {

@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs';
-import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
 import { parseArgs } from 'node:util';
+import { runFiles } from './runner/run-files.ts';
+import { summary } from './runner/summary.ts';
 
 // `npm test` runs every test; `npm test -- core db/runs` only the files whose path contains one of the words.
 const { positionals } = parseArgs({ allowPositionals: true });
@@ -20,15 +20,8 @@ if (files.length === 0) {
   process.exit(2);
 }
 
-const skipped: string[] = [];
-const stream = run({ files, concurrency: 2, timeout: 10 * 60 * 1000 });
-stream.on('test:pass', (event) => {
-  if (event.skip !== undefined && event.skip !== false) skipped.push(`${event.name}: ${event.skip}`);
-});
-stream.on('test:fail', () => {
-  process.exitCode = 1;
-});
-stream.on('end', () => {
-  if (skipped.length > 0) process.stdout.write(`\n${skipped.length} TESTS WERE SKIPPED:\n${skipped.map((line) => `  ${line}\n`).join('')}`);
-});
-stream.compose(new spec()).pipe(process.stdout);
+const limits = { fileMs: 10 * 60_000, lingerMs: 60_000, allMs: 60 * 60_000, graceMs: 5_000 } as const;
+const startedAt = performance.now();
+const results = await runFiles({ files, concurrency: 2, limits, write: (text) => void process.stdout.write(text) });
+process.stdout.write(summary(results, (performance.now() - startedAt) / 1000));
+if (results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;

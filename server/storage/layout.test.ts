@@ -10,6 +10,7 @@ import { type TestContext, test } from 'node:test';
 import { emptyConfig, materialManifest, materialTag } from '../../core/adapters/oci/evidence-store.ts';
 import { type Digest, digestOf, hexOf, parseDigest } from '../../core/digest.ts';
 import { needs } from '../../test/needs.ts';
+import { until } from '../../test/until.ts';
 import { type LayoutStorage, openLayout } from './layout.ts';
 import { emptyDescriptor, mediaTypes, parseManifest } from './manifest.ts';
 import { pushBlob } from './storage.ts';
@@ -60,8 +61,7 @@ test('index.json follows by itself', async (t) => {
   const directory = await folder(t);
   const storage = await openLayout(directory);
   const { tag } = await pushMaterial(storage, Buffer.from('one'));
-  // Nothing else keeps this process awake: the layout's own timer must not.
-  while (tagsOf(await indexOf(directory)).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until('index.json has the tag', async () => tagsOf(await indexOf(directory)).length > 0);
   assert.deepEqual(tagsOf(await indexOf(directory)), [tag]);
   await storage.close();
 });

@@ -10,6 +10,7 @@ import { startGateway, tokens } from '../../test/fakes/gateway.ts';
 import { call } from '../../test/fakes/http-call.ts';
 import { listen } from '../../test/fakes/listen.ts';
 import { needs } from '../../test/needs.ts';
+import { until } from '../../test/until.ts';
 import { createSecrets } from '../sealing.ts';
 import { checkStorage } from './check.ts';
 import { createRegistryStorage } from './registry.ts';
@@ -191,7 +192,7 @@ test('a job whose connection breaks resumes through the gateway, though the regi
   const token = tokens.job;
   const { headers } = await call(proxy.origin, 'POST', '/v2/acme/blobs/uploads/', { token });
   await assert.rejects(call(proxy.origin, 'PATCH', String(headers.location), { token, body: large }));
-  while (gateway.samples.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  await until('the gateway is done', () => gateway.samples.length >= 2, { everyMs: 0 });
   const status = await call(proxy.origin, 'GET', String(headers.location), { token });
   assert.deepEqual([status.status, status.headers.range], [204, '0-1499999']);
   const rest = await call(proxy.origin, 'PUT', `${status.headers.location}?digest=${largeDigest}`, {

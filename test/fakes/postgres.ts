@@ -70,19 +70,23 @@ export async function startPostgres(options: { readonly fsync?: boolean; readonl
       return urlOf('chainloop', name);
     },
     async restart(mode) {
-      const exited = once(server, 'exit');
-      server.kill(stopSignals[mode]);
-      await exited;
+      await end(server, stopSignals[mode]);
       server = await start();
     },
     async [Symbol.asyncDispose]() {
-      const exited = once(server, 'exit');
-      server.ref();
-      server.kill('SIGQUIT');
-      await exited;
+      await end(server, 'SIGQUIT');
       watchdog.stdin?.end();
     },
   };
+}
+
+async function end(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  // One that has ended by itself says so no more.
+  if (server.exitCode !== null || server.signalCode !== null) return;
+  const exited = once(server, 'exit');
+  server.ref();
+  server.kill(signal);
+  await exited;
 }
 
 /** Starts the server process and waits until it says that it is ready. */

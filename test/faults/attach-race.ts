@@ -67,7 +67,11 @@ export async function race(
 
 async function answered(child: ChildProcess, work: Work): Promise<readonly Ended[]> {
   child.send(work);
-  const [answer]: readonly (readonly Ended[])[] = await once(child, 'message');
+  const ended = new AbortController();
+  const end = (): void => ended.abort(new Error('a writer ended before it answered'));
+  child.once('exit', end);
+  const [answer]: readonly (readonly Ended[])[] = await once(child, 'message', { signal: ended.signal });
+  child.off('exit', end);
   return answer ?? [];
 }
 

@@ -11,6 +11,7 @@ import { startRegistry } from '../fakes/docker-registry.ts';
 import { type Fault, startFaultProxy } from '../fakes/fault-proxy.ts';
 import { refused, snapshot, startWorkplace, succeeded, type Workplace } from '../fakes/workplace.ts';
 import { needs } from '../needs.ts';
+import { until } from '../until.ts';
 import { record } from './reliability.ts';
 
 // Evidence in a registry of the organization's own, which now and then refuses, fails, breaks off or is gone.
@@ -144,7 +145,8 @@ test('a registry that is killed in the middle of a blob and comes back: nothing 
   const content = randomBytes(2 * large);
   await work.write('app.bin', content);
   const adding = work.line.run(add, { env: work.job });
-  while (!proxy.requests.some(({ method, bodyBytes }) => method === 'PATCH' && bodyBytes > 100_000)) await new Promise(setImmediate);
+  const half = () => proxy.requests.some(({ method, bodyBytes }) => method === 'PATCH' && bodyBytes > 100_000);
+  await until('the registry has some of the blob', half, { everyMs: 0 });
   await registry.stop({ kill: true });
   // The command may hold out until it is back, or ask to be repeated.
   const first = await Promise.race([adding, new Promise<undefined>((resolve) => setTimeout(resolve, 4_000, undefined))]);

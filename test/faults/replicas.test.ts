@@ -13,6 +13,7 @@ import { type Job, startJob, text } from '../fakes/job.ts';
 import { type KillableServer, startKillableServer } from '../fakes/killable-server.ts';
 import { startPostgres } from '../fakes/postgres.ts';
 import { needs } from '../needs.ts';
+import { until } from '../until.ts';
 import { isLong, record, trials } from './reliability.ts';
 
 // Two servers on one PostgreSQL and one registry, behind a balancer. Each has a data directory of its own: what they share is in the database.
@@ -103,12 +104,7 @@ test('of two servers behind a balancer one is killed under load, and later one i
   const all = Promise.all(Array.from({ length: clients }, (_, number) => client(number)));
   const more = async (count: number): Promise<void> => {
     const goal = acknowledged.size + count;
-    await Promise.race([
-      all,
-      (async () => {
-        while (acknowledged.size < goal && !stopped) await new Promise((resolve) => setTimeout(resolve, 20));
-      })(),
-    ]);
+    await Promise.race([all, until(`${goal} acknowledged`, () => stopped || acknowledged.size >= goal)]);
   };
 
   const kills = trials(1, 60);
@@ -122,7 +118,7 @@ test('of two servers behind a balancer one is killed under load, and later one i
     gapMs = Math.max(gapMs, performance.now() - killedAt);
     await more(clients);
     const back = await start(index);
-    while (!balancer.ready().includes(back.url)) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until('the balancer has the server back', () => balancer.ready().includes(back.url));
     await more(clients);
   }
 
@@ -132,7 +128,7 @@ test('of two servers behind a balancer one is killed under load, and later one i
   const repeatedBefore = uploadsRepeated;
   const stopping = second.stop('SIGTERM');
   const stoppedAt = performance.now();
-  while ((await fetch(`${second.url}/readyz`)).ok) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the server is not ready', async () => !(await fetch(`${second.url}/readyz`)).ok);
   const retired = await fetch(`${second.url}/trpc/trustRoot.get`);
   assert.equal(retired.status, 200, 'not ready, and serving still');
   assert.equal(retired.headers.get('connection'), 'close');

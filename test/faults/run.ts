@@ -1,9 +1,8 @@
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
-import { relative } from 'node:path';
-import { run } from 'node:test';
-import { spec } from 'node:test/reporters';
 import { parseArgs } from 'node:util';
+import { runFiles } from '../runner/run-files.ts';
+import { summary } from '../runner/summary.ts';
 import { type Row, recorded, seed } from './reliability.ts';
 
 // `npm run reliability` runs every fault table in its long form, hours of it, and writes docs/reliability.md. `--share 10` takes ten percent of
@@ -41,32 +40,26 @@ const faults: Readonly<Record<string, string>> = {
 
 process.env.CHAINLOOP_RELIABILITY = values.share;
 const startedAt = Date.now();
-const rows: Writable[] = [];
-type Writable = Row & { trials: number };
-const failed: string[] = [];
-const skipped: string[] = [];
-const stream = run({ files: files.map((file) => `${root}${file}`), concurrency: 1, timeout: 6 * 60 * 60 * 1000 });
-stream.on('test:diagnostic', ({ message }) => {
-  const row = recorded(message);
-  if (row === undefined) return;
+const hour = 60 * 60_000;
+const limits = { fileMs: 6 * hour, lingerMs: 60_000, allMs: 24 * hour, graceMs: 5_000 } as const;
+const write = (text: string): void => void process.stderr.write(text);
+const results = await runFiles({ files, concurrency: 1, limits, write });
+write(summary(results, (Date.now() - startedAt) / 1000));
+const failed = results.flatMap(({ failures }) => failures.map((text) => text.split('\n', 1).join('')));
+const skipped = results.flatMap((result) => result.skipped);
+if (failed.length > 0) process.exitCode = 1;
+
+const rows: (Row & { trials: number })[] = [];
+for (const row of results.flatMap(({ said }) => said.map(recorded))) {
+  if (row === undefined) continue;
   // Several tests may be trials of one row.
   const same = rows.find(({ fault, what }) => fault === row.fault && what === row.what);
   if (same === undefined) rows.push(row);
   else same.trials += row.trials;
-});
-stream.on('test:pass', ({ name, skip, file }) => {
-  if (skip !== undefined && skip !== false) skipped.push(`${relative(root, file ?? '')}: ${name}: ${skip}`);
-});
-stream.on('test:fail', ({ name, file }) => {
-  failed.push(`${relative(root, file ?? '')}: ${name}`);
-  process.exitCode = 1;
-});
-stream.on('end', () => {
-  const text = page();
-  if (positionals.length > 0) process.stdout.write(`\n${text}`);
-  else writeFileSync(`${root}docs/reliability.md`, text);
-});
-stream.compose(new spec()).pipe(process.stderr);
+}
+const text = page();
+if (positionals.length > 0) process.stdout.write(`\n${text}`);
+else writeFileSync(`${root}docs/reliability.md`, text);
 
 function page(): string {
   const machine = `${cpus().length} x ${cpus()[0]?.model.trim()}, ${(totalmem() / 1024 ** 3).toFixed(0)} GiB, ${process.platform}, Node ${process.version}`;

@@ -14,6 +14,7 @@ import { type Job, startJob, text } from '../fakes/job.ts';
 import { type KillableServer, startKillableServer } from '../fakes/killable-server.ts';
 import { type Postgres, startPostgres } from '../fakes/postgres.ts';
 import { needs } from '../needs.ts';
+import { until } from '../until.ts';
 import { record, trials } from './reliability.ts';
 
 const clients = 8;
@@ -87,8 +88,8 @@ for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row
     for (let time = 0; time < times; time++) {
       const before = acknowledged.size;
       // Under load: at a moment of its own in each round, after some were acknowledged.
-      while (!stopped && acknowledged.size < before + 3 + (time % 7))
-        await new Promise((resolve) => setTimeout(resolve, 7 + 3 * (time % 31)));
+      const everyMs = 7 + 3 * (time % 31);
+      await until('pushes go on', () => stopped || acknowledged.size >= before + 3 + (time % 7), { everyMs });
       await disturb(scene);
     }
     stopped = true;
@@ -160,7 +161,7 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
   const pushed = job.push(run, bundle);
   await once(upload.request, 'drain').catch(() => undefined);
   const stopping = server.stop('SIGTERM');
-  while (!server.log.some((line) => line.includes('is stopping'))) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('the server says that it is stopping', () => server.log.some((line) => line.includes('is stopping')));
 
   const startedAt = performance.now();
   const refused = createApi({ url: server.url, token, retryBudgetMs: 0 }).auth.whoami.query();
@@ -222,13 +223,12 @@ async function home(kind: Kind, stack: AsyncDisposableStack): Promise<Home> {
 }
 
 /** As a person does whose `attestation add` failed: the same command again. */
-async function untilReachable<T>(attempt: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!isChainloopError(error, 'REGISTRY_UNAVAILABLE')) throw error;
-    }
+async function untilReachable<T>(attempt: () => Promise<T>, times = 100): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    if (times === 1 || !isChainloopError(error, 'REGISTRY_UNAVAILABLE')) throw error;
+    return untilReachable(attempt, times - 1);
   }
 }
 

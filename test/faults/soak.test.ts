@@ -116,13 +116,12 @@ test(`F12: ${seconds} s of jobs under faults at random: nothing is lost, and nei
   });
 });
 
-async function untilDone(attempt: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const again = ['REGISTRY_UNAVAILABLE', 'RATE_LIMITED', 'CONTROL_PLANE_UNREACHABLE'];
-      if (!isChainloopError(error) || !again.includes(error.code)) throw error;
-    }
+async function untilDone(attempt: () => Promise<void>, times = 100): Promise<void> {
+  try {
+    await attempt();
+  } catch (error) {
+    const again = ['REGISTRY_UNAVAILABLE', 'RATE_LIMITED', 'CONTROL_PLANE_UNREACHABLE'];
+    if (times === 1 || !isChainloopError(error) || !again.includes(error.code)) throw error;
+    await untilDone(attempt, times - 1);
   }
 }
