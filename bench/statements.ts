@@ -16,6 +16,12 @@ export async function recorded(organizationId: string, query: (scope: OrgScope) 
       if (inOrder) statements.push({ text: 'set local enable_bitmapscan = off', params: [] });
       return fn(mock);
     },
+    async rows(sql, { inOrder = false } = {}) {
+      if (inOrder) statements.push({ text: 'set local enable_bitmapscan = off', params: [] });
+      const { sql: text, params } = dialect.sqlToQuery(sql);
+      statements.push({ text, params });
+      return [];
+    },
     async statement(_name, sql) {
       const { sql: text, params } = dialect.sqlToQuery(sql);
       statements.push({ text, params });

@@ -46,6 +46,11 @@ type Scope = {
    */
   read<T>(fn: (tx: Tx) => PromiseLike<T>, options?: ReadOptions): Promise<T>;
   /**
+   * As `read`, of a statement in SQL: for what is asked often, since drizzle takes longer to write a list and to read its rows than PostgreSQL
+   * to find them. What comes back is as the driver has it, by the names that the statement gives.
+   */
+  rows<T extends Record<string, unknown>>(query: SQL, options?: ReadOptions): Promise<T[]>;
+  /**
    * One statement in its own transaction, in one round trip, prepared under `name`. Select text, numbers and booleans only: what
    * comes back is as the driver has it. Never repeated: CONTROL_PLANE_UNREACHABLE leaves open whether it happened.
    */
@@ -88,6 +93,7 @@ export type Driver = {
   readonly kind: Database['kind'];
   transaction<T>(identity: Identity, fn: (tx: Tx) => Promise<T>): Promise<T>;
   read<T>(identity: Identity, options: ReadOptions, fn: (tx: Tx) => PromiseLike<T>): Promise<T>;
+  rows<T extends Record<string, unknown>>(identity: Identity, options: ReadOptions, query: SQL): Promise<T[]>;
   statement<T extends Record<string, unknown>>(identity: Identity, name: string, query: SQL): Promise<T[]>;
   /** One connection for nobody else, as the user of the database. Never repeated. What `fn` leaves open is rolled back when it fails. */
   session<T>(fn: (session: Session) => Promise<T>): Promise<T>;
@@ -117,6 +123,7 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
   const scope = (identity: Identity): Scope => ({
     run: (fn) => storable(driver.transaction(identity, fn)),
     read: (fn, options = {}) => storable(driver.read(identity, options, fn)),
+    rows: (query, options = {}) => storable(driver.rows(identity, options, query)),
     statement: (name, query) => storable(driver.statement(identity, name, query)),
   });
   const systemAs = (actor: AuditActor): SystemScope => ({ system: true, ...scope({ role: 'chainloop_system', actor }) });

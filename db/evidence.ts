@@ -1,9 +1,9 @@
-import { and, desc, eq, getTableColumns, isNull, type SQL, Subquery, sql } from 'drizzle-orm';
+import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, paged, position, rowsWanted } from './page.ts';
-import { evidence, runMaterials, runs } from './schema.ts';
+import { afterId, type Page, paged, rowsWanted } from './page.ts';
+import { evidence, runMaterials } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
 
@@ -150,37 +150,23 @@ export type UseRow = {
 
 /** The runs that brought this digest, newest first, however many they are. Throws USAGE for a malformed cursor. */
 export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
-  const rows = await scope.read(
-    (tx) =>
-      tx
-        .select({
-          row: {
-            id: runs.id,
-            workflowId: runs.workflowId,
-            workflow: sql<string>`(select w.name from workflows w where w.id = workflow_id)`.as('workflow'),
-            project: sql<string>`(select p.name from workflows w join projects p on p.id = w.project_id where w.id = workflow_id)`.as(
-              'project',
-            ),
-            material: sql<string>`material`,
-            createdAt: runs.createdAt,
-          },
-          at: position(runs),
-        })
-        .from(new Subquery(usesOf(scope, digest, page), getTableColumns(runs), 'runs'))
-        .orderBy(desc(runs.id)),
+  const { organizationId } = scope;
+  const brought = sql`org_id = ${organizationId}::uuid and digest = decode(${hexOf(digest)}, 'hex')`;
+  const where = and(brought, afterId(runMaterials.runId, page.cursor));
+  // A run that brought the bytes under two names is one use. The names of runs are looked up for the page alone, one by one.
+  const uses = await scope.rows<Omit<UseRow, 'createdAt'> & { readonly at: string }>(
+    sql`select uses.run_id as id, uses.material, run.* from (
+        select run_id, min(name) as material from run_materials where ${where} group by run_id order by run_id desc limit ${rowsWanted(page)}
+      ) uses, lateral (
+        select r.workflow_id as "workflowId", r.created_at::text as at, w.name as workflow, p.name as project
+        from runs r join workflows w on w.id = r.workflow_id join projects p on p.id = w.project_id
+        where r.org_id = ${organizationId}::uuid and r.id = uses.run_id limit 1
+      ) run order by uses.run_id desc`,
     { inOrder: true },
   );
-  return paged(rows, page, (row) => row);
-}
-
-/** The runs of a page of uses, each with what it calls the bytes. A run that brought them under two names is one use. */
-function usesOf({ organizationId }: OrgScope, digest: Digest, page: Page): SQL {
-  const brought = and(
-    eq(runMaterials.organizationId, organizationId),
-    eq(runMaterials.digest, digest),
-    afterId(runMaterials.runId, page.cursor),
+  return paged(
+    uses.map((row) => ({ row, at: row.at })),
+    page,
+    ({ at, ...use }) => ({ ...use, createdAt: new Date(at) }),
   );
-  return sql`select ${runs}.*, material from (
-      select run_id, min(name) as material from ${runMaterials} where ${brought} group by run_id order by run_id desc limit ${rowsWanted(page)}
-    ) uses, lateral (select * from ${runs} where ${and(eq(runs.organizationId, organizationId), sql`${runs.id} = run_id`)} limit 1) ${runs}`;
 }

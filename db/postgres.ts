@@ -113,6 +113,14 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
         }
       }
     },
+    async rows(identity, { inOrder = false }, query) {
+      const { sql: text, params: values } = dialect.sqlToQuery(query);
+      try {
+        return (await single(identity, { readOnly: true, inOrder }, { name: nameOf(text), text, values })).rows;
+      } catch (error) {
+        throw reported(error);
+      }
+    },
     async statement(identity, name, query) {
       const { sql: text, params: values } = dialect.sqlToQuery(query);
       try {

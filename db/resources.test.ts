@@ -102,7 +102,7 @@ forEachDatabase('a workflow makes its project and its contract, and reuses those
     (await listWorkflows(scope, page)).items.map(({ id }) => id),
     [other.id, two.id, one.id],
   );
-  assert.deepEqual((await listWorkflows(scope, { ...page, project: 'docs' })).items, [other]);
+  assert.partialDeepStrictEqual([other], (await listWorkflows(scope, { ...page, project: 'docs' })).items);
 });
 
 forEachDatabase('workflows made at once share one new project', async (_, database) => {

@@ -155,7 +155,7 @@ for (const kind of databaseKinds) {
     );
     const scope = database.scope(organizationId ?? '', tester);
     const [workflow] = (await listWorkflows(scope, { limit: 10 })).items;
-    assert.deepEqual([workflow?.name, workflow?.runsCount, workflow?.runsSuccess], ['release', runs + old, runs + old]);
+    assert.deepEqual([workflow?.name, workflow?.runsCount], ['release', runs + old]);
     assert.equal((await listRuns(scope, { limit: 100 })).items.length, 100);
     const expiresAt = new Date('2099-01-01');
     const opened = await openRun(scope, {

@@ -1,9 +1,9 @@
-import { and, desc, eq, getTableColumns, isNull, Subquery, sql } from 'drizzle-orm';
+import { and, eq, getTableColumns, isNull, sql } from 'drizzle-orm';
 import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, type Page, paged, position, rowsWanted } from './page.ts';
+import { after, type Page, paged, rowsWanted } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
@@ -48,26 +48,50 @@ export function createWorkflow(scope: OrgScope, workflow: NewWorkflow): Promise<
   );
 }
 
-/** Workflows, newest first, of one project when it is given. Counts and the last run are columns. Throws USAGE for a malformed cursor. */
-export async function listWorkflows(scope: OrgScope, page: Page & { readonly project?: string | undefined }): Promise<Paged<WorkflowRow>> {
+/** What a list of workflows shows. Counts and the last run are columns. */
+export type ListedWorkflow = Pick<
+  WorkflowRow,
+  | 'id'
+  | 'name'
+  | 'team'
+  | 'project'
+  | 'contractName'
+  | 'contractRevision'
+  | 'createdAt'
+  | 'runsCount'
+  | 'lastRunId'
+  | 'lastRunState'
+  | 'lastRunAt'
+>;
+
+/** Workflows, newest first, of one project when it is given. Throws USAGE for a malformed cursor. */
+export async function listWorkflows(
+  scope: OrgScope,
+  page: Page & { readonly project?: string | undefined },
+): Promise<Paged<ListedWorkflow>> {
+  const { organizationId } = scope;
   const { project, cursor } = page;
   const shown = and(
-    eq(workflows.organizationId, scope.organizationId),
-    isNull(workflows.deletedAt),
-    project === undefined ? undefined : eq(workflows.projectId, projectNamed(scope.organizationId, project)),
+    sql`org_id = ${organizationId}::uuid and deleted_at is null`,
+    project === undefined ? undefined : eq(workflows.projectId, projectNamed(organizationId, project)),
     after(workflows, cursor),
   );
-  // The page first, from its index, and the names for these few rows after.
-  const few = sql`select * from ${workflows} where ${shown} order by ${workflows.createdAt} desc, ${workflows.id} desc limit ${rowsWanted(page)}`;
-  const rows = await scope.read(
-    (tx) =>
-      selectWorkflows(tx, new Subquery(few, getTableColumns(workflows), 'workflows')).orderBy(
-        desc(workflows.createdAt),
-        desc(workflows.id),
-      ),
+  // The page first, from its index, and the names for these few rows after, one by one.
+  const listed = await scope.rows<Omit<ListedWorkflow, 'createdAt'> & { readonly at: string }>(
+    sql`select w.id, w.name, w.team, p.name as project, c.name as "contractName", c.latest_revision as "contractRevision",
+        w.created_at::text as at, w.runs_count as "runsCount",
+        w.last_run_id as "lastRunId", w.last_run_state as "lastRunState", w.last_run_at as "lastRunAt"
+      from (select * from workflows where ${shown} order by created_at desc, id desc limit ${rowsWanted(page)}) w,
+        lateral (select name from projects where id = w.project_id limit 1) p,
+        lateral (select name, latest_revision from contracts where id = w.contract_id limit 1) c
+      order by w.created_at desc, w.id desc`,
     { inOrder: true },
   );
-  return paged(rows, page, (row) => row);
+  return paged(
+    listed.map((row) => ({ row, at: row.at })),
+    page,
+    ({ at, ...row }) => ({ ...row, createdAt: new Date(at) }),
+  );
 }
 
 /** One workflow. Throws NOT_FOUND. */
@@ -116,7 +140,7 @@ export async function removeWorkflow(scope: OrgScope, ref: WorkflowRef, now: Dat
   });
 }
 
-function selectWorkflows(tx: Tx, from: typeof workflows | Subquery = workflows) {
+function selectWorkflows(tx: Tx) {
   return tx
     .select({
       row: {
@@ -125,9 +149,8 @@ function selectWorkflows(tx: Tx, from: typeof workflows | Subquery = workflows) 
         contractName: sql<string>`${contracts.name}`.as('contract_name'),
         contractRevision: contracts.latestRevision,
       },
-      at: position(workflows),
     })
-    .from(from)
+    .from(workflows)
     .innerJoin(projects, eq(projects.id, workflows.projectId))
     .innerJoin(contracts, eq(contracts.id, workflows.contractId));
 }

@@ -2,7 +2,14 @@ import { contractDigest, parseContract } from '../../core/contract.ts';
 import { type WorkflowView, wire } from '../../core/wire.ts';
 import type { RevisionContent } from '../../db/contracts.ts';
 import { holdWorkflow } from '../../db/retention.ts';
-import { createWorkflow, describeWorkflow, listWorkflows, removeWorkflow, updateWorkflow, type WorkflowRow } from '../../db/workflows.ts';
+import {
+  createWorkflow,
+  describeWorkflow,
+  type ListedWorkflow,
+  listWorkflows,
+  removeWorkflow,
+  updateWorkflow,
+} from '../../db/workflows.ts';
 import { admin, router, viewer } from '../trpc.ts';
 
 export const workflows = router({
@@ -52,7 +59,7 @@ function emptyContract(): RevisionContent {
   return { format: 'yaml', body, content: contract, contentDigest: contractDigest(contract) };
 }
 
-function view(row: WorkflowRow): WorkflowView {
+function view(row: ListedWorkflow): WorkflowView {
   const { id, name, project, team, contractName, contractRevision, runsCount, lastRunId, lastRunState, lastRunAt } = row;
   const lastRun =
     lastRunId === null || lastRunState === null || lastRunAt === null
