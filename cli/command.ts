@@ -115,7 +115,7 @@ function textOf(given: unknown): string | undefined {
 }
 
 /** What `chainloop --output` takes, for each command: the first is the default. */
-export type OutputFormat = 'table' | 'json' | 'statement' | 'attestation';
+export type OutputFormat = 'table' | 'json' | 'statement' | 'attestation' | 'vsa' | 'provenance';
 
 /** A command that does something. */
 export type Command = {

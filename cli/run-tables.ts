@@ -1,5 +1,6 @@
 import type { JobClaims } from '../core/claims.ts';
 import { displayRunnerType } from '../core/runner.ts';
+import type { VerdictView } from '../core/verdict.ts';
 import type { RunDescription, RunView } from '../core/wire.ts';
 import { effectTable } from './outbox.ts';
 import type { RunCheck } from './run-verify.ts';
@@ -55,6 +56,7 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
       ],
       ...optional('Runner Link', vouched(run.runnerUrl ?? '', run.runnerAuthenticated)),
       ...(run.claims === null ? [] : [...section('Verified Claims'), ...claimRows(run.claims)]),
+      ...(shown.verdict === undefined || shown.verdict.result === null ? [] : [...section('Verdict'), ...verdictRows(shown.verdict)]),
       ...(attestation === null ? [] : [...section('Statement'), ['Payload Type', attestation.payloadType], ...verification(shown, check)]),
     ],
   };
@@ -66,6 +68,19 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
     ...recordTable('Environment Variables', env),
     ...recordTable('Annotations', annotations),
     ...(effects.length === 0 ? [] : [{ title: 'Still To Be Done', ...effectTable(effects) }]),
+  ];
+}
+
+/** What the control plane signed about the run. */
+function verdictRows({ result, level, reasons, verifier, vsa, provenance, problem }: VerdictView): readonly (readonly string[])[] {
+  return [
+    ['Result', result ?? ''],
+    ...(level === null ? [] : [['SLSA Build Level', String(level)]]),
+    ...reasons.map((reason) => ['Reason', reason]),
+    ...(vsa === null ? [] : [['Verifier', verifier]]),
+    ...(vsa === null ? [] : [['Summary (VSA)', vsa.digest]]),
+    ...(provenance === null ? [] : [['Provenance', provenance.digest]]),
+    ...(problem === null ? [] : [['Problem', problem]]),
   ];
 }
 

@@ -39,13 +39,14 @@ export const run = group('run', 'the runs of workflows and their attestations', 
       'chainloop workflow run describe --latest --workflow release --project bedrock',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output statement',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output attestation > release.sigstore.json',
+      'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --output vsa > release.vsa.sigstore.json',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --trust-root root.json --identity-prefix https://github.com/acme/app/',
       'chainloop workflow run describe --id a6ec0229-7796-46fc-8df2-a03f4bddab47 --key release.pub',
     ],
     details: `"Verified" is the word of the control plane, unless you say whom you trust, with public keys or with a trusted root and an
 identity: then this program checks the signature itself, and fails when it does not hold. What a CI system proved of a job is called verified;
 what only the job says is called self-reported. --output attestation writes the bundle byte for byte as it is stored: its SHA-256 is the
-"Digest".`,
+"Digest". --output vsa and --output provenance do the same with what the control plane signed about the run.`,
     flags: {
       id: id('the run', 'chainloop workflow run ls'),
       latest: toggle('the newest run, of all or of the workflow that is named'),
@@ -53,7 +54,7 @@ what only the job says is called self-reported. --output attestation writes the 
       project: text('<name>', 'with --latest: its project'),
       ...policyFlags,
     },
-    outputs: ['table', 'json', 'statement', 'attestation'],
+    outputs: ['table', 'json', 'statement', 'attestation', 'vsa', 'provenance'],
     run: async (context, { id, latest, workflow, project, ...trusted }) => {
       refuseAmbiguous({ id, latest, workflow, project });
       const policy = await withTrustRoot(trusted.trustRoot, readPolicy(trusted));
@@ -71,9 +72,11 @@ what only the job says is called self-reported. --output attestation writes the 
       if (checked !== undefined) context.log.info(`Verified here: signed by ${checked.signer.name}`);
       if (context.output === 'json') printJson(context, describeJson(description, checked));
       if (context.output === 'statement') printJson(context, attestationOf(description).statement);
-      if (context.output === 'attestation') {
-        // A line break at its end would be another digest; on a terminal it keeps the prompt apart.
-        context.stdout.write(`${bundleText(attestationOf(description))}${context.stdout.isTTY ? '\n' : ''}`);
+      // A line break at its end would be another digest; on a terminal it keeps the prompt apart.
+      const printBundle = (text: string): void => void context.stdout.write(`${text}${context.stdout.isTTY ? '\n' : ''}`);
+      if (context.output === 'attestation') printBundle(bundleText(attestationOf(description)));
+      if (context.output === 'vsa' || context.output === 'provenance') {
+        printBundle(await (await import('./run-verdict.ts')).verdictBundle(context, description, context.output));
       }
     },
   }),

@@ -275,6 +275,7 @@ export const wire = {
   /** `workflow` is an id, or a name together with `project`. */
   runList: Page.extend({ workflow: z.string().max(100).optional(), project: Name.optional(), state: RunState.optional() }),
   runDescribe: z.strictObject({ id: Id }),
+  verdictDescribe: z.strictObject({ runId: Id }),
   /** What is not given stays; `forever` ends the time of attestations. */
   retentionSet: z.strictObject({
     unpushedDays: z.int().min(2).max(36_500).optional(),

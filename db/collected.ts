@@ -9,7 +9,10 @@ import { found } from './violation.ts';
 
 /** What the jobs of an open run have brought, as rows: adding at the same time loses nothing, and nothing is ever replaced. */
 
-export type Collected = { readonly material: CraftedMaterial /** Which job brought it. */; readonly job: string };
+/** `job` is who brought it, for people. */
+export type Collected = { readonly material: CraftedMaterial; readonly job: string };
+/** `jobWorkflowRef`: where the CI system proved that job to be from (JobClaims). */
+export type Bringing = Collected & { readonly jobWorkflowRef?: string | undefined };
 
 /**
  * How adding ended. `there` is what the name has: the same content, or another. `closed`: the run is over, or too old, or there is none;
@@ -18,7 +21,12 @@ export type Collected = { readonly material: CraftedMaterial /** Which job broug
 export type CollectOutcome = { readonly type: 'added' | 'closed' } | { readonly type: 'existed' | 'conflict'; readonly there: Collected };
 
 /** Adds one material to an open run. The same content under the same name, from whichever job, is there already. */
-export async function collect(scope: OrgScope, runId: string, { material, job }: Collected, now: Date): Promise<CollectOutcome> {
+export async function collect(
+  scope: OrgScope,
+  runId: string,
+  { material, job, jobWorkflowRef }: Bringing,
+  now: Date,
+): Promise<CollectOutcome> {
   const { name, type, digest, value, fileName, sizeBytes, uploaded, tag, annotations } = material;
   // The lock on the run is shared by those who add, and makes a push wait for them, and them for a push.
   const [done] = await scope.statement<{ open: boolean; added: boolean }>(
@@ -29,9 +37,10 @@ export async function collect(scope: OrgScope, runId: string, { material, job }:
         where org_id = ${scope.organizationId}::uuid and id = ${runId}::uuid and state = 'initialized' and expires_at > ${now.toISOString()}::timestamptz
         for share
       ), added as (
-        insert into run_collected (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations, job)
+        insert into run_collected (org_id, run_id, name, type, digest, value, file_name, size_bytes, uploaded, tag, annotations, job, job_workflow_ref)
         select org_id, id, ${name}::text, ${type}::text, decode(${digest === undefined ? null : hexOf(digest)}::text, 'hex'), ${value ?? null}::text,
-          ${fileName ?? null}::text, ${sizeBytes ?? null}::bigint, ${uploaded}::boolean, ${tag ?? null}::text, ${JSON.stringify(annotations)}::jsonb, ${job}::text
+          ${fileName ?? null}::text, ${sizeBytes ?? null}::bigint, ${uploaded}::boolean, ${tag ?? null}::text, ${JSON.stringify(annotations)}::jsonb, ${job}::text,
+          ${jobWorkflowRef ?? null}::text
         from run
         on conflict (run_id, name) do nothing
         returning name

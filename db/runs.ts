@@ -1,5 +1,6 @@
 import { and, asc, desc, eq, getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
+import type { Digest } from '../core/digest.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
@@ -20,6 +21,7 @@ export type RunContext = RunRow & {
   readonly team: string;
   readonly contractName: string;
   readonly contract: Contract;
+  readonly contractDigest: Digest;
 };
 export type MaterialRow = Omit<typeof runMaterials.$inferSelect, 'organizationId' | 'runId'>;
 
@@ -99,6 +101,7 @@ export async function selectRun(tx: Tx, scope: OrgScope, which: SQL | undefined)
       team: workflows.team,
       contractName: sql<string>`${contracts.name}`.as('contract_name'),
       contract: contractRevisions.content,
+      contractDigest: contractRevisions.contentDigest,
     })
     .from(runs)
     .innerJoin(workflows, eq(workflows.id, runs.workflowId))

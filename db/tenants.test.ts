@@ -77,6 +77,7 @@ forEachDatabase('the system role reads no contract, no evidence, no key and no m
     'run_materials',
     'run_collected',
     'evidence',
+    'verdicts',
     'public_keys',
     'trusted_identities',
   ]) {

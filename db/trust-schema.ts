@@ -133,6 +133,8 @@ export const runCollected = pgTable(
     annotations: jsonb().$type<Readonly<Record<string, string>>>().notNull(),
     /** Which job brought it, for people. */
     job: text().notNull(),
+    /** Of the job that brought it, as its CI system proved it (JobClaims). Absent: it did not, or it was not recorded. */
+    jobWorkflowRef: text(),
     addedAt: createdAt(),
   },
   (t) => [

@@ -25,6 +25,7 @@ import * as retention from './retention.ts';
 import * as states from './run-states.ts';
 import * as runs from './runs.ts';
 import * as tokens from './tokens.ts';
+import { findVerdict, recordVerdict, workflowsThatBrought } from './verdicts.ts';
 import * as workflows from './workflows.ts';
 
 // Row-level security, with the wall of the application taken away: every query of every function that takes an organization runs with
@@ -185,6 +186,14 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   createToken: (scope, { workflowId }) => tokens.createToken(scope, { name: unique(), hash: digest(), expiresAt: null, workflowId }),
   listTokens: (scope) => tokens.listTokens(scope, 'service-account', page),
   revokeToken: (scope, { tokenId }) => tokens.revokeToken(scope, 'service-account', tokenId, now),
+  findVerdict: (scope, { runId }) => findVerdict(scope, runId),
+  recordVerdict: (scope, { runId }) =>
+    recordVerdict(
+      scope,
+      { runId, level: 3, reasons: [], vsaDigest: digest(), vsaSizeBytes: 2, provenanceDigest: null, provenanceSizeBytes: null },
+      digest(),
+    ),
+  workflowsThatBrought: (scope, { openId }) => workflowsThatBrought(scope, openId),
   createWorkflow: (scope, { workflow }) =>
     workflows.createWorkflow(scope, { name: unique(), project: 'bedrock', team: '', contract: workflow.contractName }),
   listWorkflows: (scope) => workflows.listWorkflows(scope, page),

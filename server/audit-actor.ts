@@ -9,6 +9,6 @@ export function auditActor({ type, tokenId, name }: Actor): AuditActor {
 }
 
 /** A part of the control plane that acts by itself. */
-export function systemActor(name: 'backend-check' | 'expiry' | 'gateway' | 'outbox' | 'retention'): AuditActor {
+export function systemActor(name: 'backend-check' | 'expiry' | 'gateway' | 'outbox' | 'retention' | 'verdicts'): AuditActor {
   return { kind: 'system', id: null, name };
 }

@@ -2,22 +2,37 @@ import { emptyConfig } from '../core/adapters/oci/evidence-store.ts';
 import { hexOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { OrgScope } from '../db/client.ts';
-import { type EvidenceRow, findEvidence } from '../db/evidence.ts';
+import { findEvidence } from '../db/evidence.ts';
 import { removeEffect } from '../db/retention.ts';
 import { copyEffect } from '../db/run-states.ts';
 import { describeRun, listMaterials, type RunContext } from '../db/runs.ts';
+import { findVerdict } from '../db/verdicts.ts';
 import type { EffectHandler } from './outbox.ts';
+import { manifestsOf, outputsOf } from './outputs.ts';
 import { linkAttestation, readBundle, removeAttestation, storeAttestation } from './storage/attestation.ts';
 import { emptyDescriptor, mediaTypes, tagPrefixes } from './storage/manifest.ts';
 import { copyBlob, pushBlob } from './storage/storage.ts';
 import type { Storages } from './storages.ts';
+import { bundlesOf, type Verdicts, verdictEffect } from './verdicts.ts';
 
 /** Links an attestation to the output materials that lie beside it. */
 export const linkEffect = { kind: 'link', step: 1 } as const;
 
 /** Everything that happens after a push: a new kind is a row here, and an effect that is written with the push. */
-export function effectHandlers({ storages }: { readonly storages: Storages }): readonly EffectHandler[] {
+export function effectHandlers({
+  storages,
+  verdicts,
+}: {
+  readonly storages: Storages;
+  readonly verdicts: Pick<Verdicts, 'issue'>;
+}): readonly EffectHandler[] {
   return [
+    {
+      kind: verdictEffect.kind,
+      async run(scope, { runId, casBackendId }) {
+        await verdicts.issue(scope, runId, backendOf(casBackendId));
+      },
+    },
     {
       kind: linkEffect.kind,
       async run(scope, { runId, casBackendId }) {
@@ -45,12 +60,14 @@ export function effectHandlers({ storages }: { readonly storages: Storages }): r
           await pushBlob(mirror, emptyConfig.bytes, emptyDescriptor.digest);
           await mirror.putManifest(`${tagPrefixes.material}${hexOf(row.digest)}`, mediaTypes.manifest, manifest.bytes);
         }
-        const { digest } = bundleOf(run);
-        const bundle = await readBundle(await storages.forReading(scope), digest);
-        if (bundle === undefined) throw gone(`attestation ${digest}`);
-        signal.throwIfAborted();
-        await storeAttestation(mirror, bundle);
-        await linkAttestation(mirror, bundleOf(run), manifestsOf(await outputsOf(scope, run)));
+        const outputs = manifestsOf(await outputsOf(scope, run));
+        for (const signed of await signedOf(scope, run)) {
+          const bundle = await readBundle(await storages.forReading(scope), signed.digest);
+          if (bundle === undefined) throw gone(`attestation ${signed.digest}`);
+          signal.throwIfAborted();
+          await storeAttestation(mirror, bundle);
+          await linkAttestation(mirror, signed, outputs);
+        }
       },
     },
     {
@@ -58,9 +75,11 @@ export function effectHandlers({ storages }: { readonly storages: Storages }): r
       async run(scope, { runId, casBackendId }, signal) {
         const run = await describeRun(scope, runId);
         const storage = await storages.byId(scope, backendOf(casBackendId));
-        const bundle = bundleOf(run);
-        const isEvidence = (await findEvidence(scope, [bundle.digest])).length > 0;
-        await removeAttestation(storage, { ...bundle, isEvidence }, manifestsOf(await outputsOf(scope, run)), signal);
+        const outputs = manifestsOf(await outputsOf(scope, run));
+        for (const bundle of await signedOf(scope, run)) {
+          const isEvidence = (await findEvidence(scope, [bundle.digest])).length > 0;
+          await removeAttestation(storage, { ...bundle, isEvidence }, outputs, signal);
+        }
       },
     },
   ];
@@ -77,6 +96,12 @@ function bundleOf({ id, bundleDigest, bundleSizeBytes }: RunContext) {
   return { digest: bundleDigest, sizeBytes: bundleSizeBytes };
 }
 
+/** The attestation, and what the control plane signed about it. */
+async function signedOf(scope: OrgScope, run: RunContext) {
+  const verdict = await findVerdict(scope, run.id);
+  return [bundleOf(run), ...(verdict === undefined ? [] : bundlesOf(verdict).all)];
+}
+
 function backendOf(casBackendId: string | null): string {
   if (casBackendId === null) throw new Error('the effect needs a CAS backend and names none');
   return casBackendId;
@@ -84,20 +109,6 @@ function backendOf(casBackendId: string | null): string {
 
 async function digestsOf(scope: OrgScope, runId: string) {
   return (await listMaterials(scope, runId)).flatMap(({ uploaded, digest }) => (uploaded && digest !== null ? digest : []));
-}
-
-/** What lies in storage of the materials that the attestation is about. */
-async function outputsOf(scope: OrgScope, { id, contract }: RunContext) {
-  const outputs = new Set(contract.materials.filter(({ output }) => output).map(({ name }) => name));
-  const materials = (await listMaterials(scope, id)).filter(({ name, uploaded }) => uploaded && outputs.has(name));
-  return findEvidence(
-    scope,
-    materials.flatMap(({ digest }) => digest ?? []),
-  );
-}
-
-function manifestsOf(evidence: readonly EvidenceRow[]) {
-  return evidence.flatMap(({ manifestDigest }) => manifestDigest ?? []);
 }
 
 function gone(what: string): ChainloopError {

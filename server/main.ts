@@ -37,6 +37,7 @@ import { credentialOf, tokenOf } from './tokens.ts';
 import type { Services } from './trpc.ts';
 import { createTrustRoots } from './trust-roots.ts';
 import { keepOutcome, startValidation } from './validation.ts';
+import { createVerdicts } from './verdicts.ts';
 
 export type RunningServer = {
   /** Where it listens: `http://127.0.0.1:43121`. */
@@ -99,8 +100,6 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     backends: await countCasBackends(database.system),
     outbox: await countEffects(database.system),
   }));
-  const outbox = startOutbox({ database, handlers: effectHandlers({ storages }), log, metrics });
-  stack.defer(() => outbox.close());
   let listening: string | undefined;
   const origin = (): string => {
     const known = config.publicUrl ?? listening;
@@ -111,6 +110,10 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => kinds.close());
   const authority = createAuthority({ database, secrets, now, origin, caDir: config.caDir });
   if (config.caDir !== undefined) await authority.check();
+  const verdicts = createVerdicts({ database, storages, authority, origin });
+  const { promise: listens, resolve: nowListens } = Promise.withResolvers<void>();
+  const outbox = startOutbox({ database, handlers: effectHandlers({ storages, verdicts }), log, metrics, after: listens });
+  stack.defer(() => outbox.close());
   const issuerHttp = createHttp({ allowAddress: keyAddresses({ own: config.issuers !== undefined }) });
   stack.defer(() => issuerHttp.close());
   const limitByAddress = config.publicUrl === undefined;
@@ -124,6 +127,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     authority,
     trustRoots: createTrustRoots(),
     outbox,
+    verdicts,
     metrics,
     log,
     now,
@@ -149,6 +153,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   });
   const url = await listen(http, config);
   listening = url;
+  nowListens();
   const stopSweeping = startSweep(database, log, now);
   const validation = startValidation(services);
   const stopCollecting = startCollecting(services);

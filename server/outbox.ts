@@ -47,6 +47,8 @@ export function startOutbox(deps: {
   readonly log: Log;
   readonly metrics?: { effect(kind: string, outcome: 'done' | 'retried' | 'failed', seconds: number): void } | undefined;
   readonly policy?: Partial<OutboxPolicy> | undefined;
+  /** Nothing is taken before then: effects may need what is only known once the server listens. Default: it begins at once. */
+  readonly after?: Promise<void> | undefined;
 }): Outbox {
   const { database, log, metrics } = deps;
   const { system } = database;
@@ -56,6 +58,7 @@ export function startOutbox(deps: {
   const underWay = new Set<Promise<void>>();
   const stopping = new AbortController();
   let closing = false;
+  let begun = deps.after === undefined;
   let looking: Promise<void> | undefined;
   /** Somebody said that there is something new while we were looking. */
   let again = false;
@@ -65,7 +68,7 @@ export function startOutbox(deps: {
 
   function look(): void {
     again = true;
-    if (closing) return;
+    if (closing || !begun) return;
     looking ??= lookUntilQuiet().finally(() => {
       looking = undefined;
       // Said after the last look, and before its end.
@@ -164,6 +167,10 @@ export function startOutbox(deps: {
   }
 
   const stopListening = database.listen('chainloop_outbox', look);
+  deps.after?.then(() => {
+    begun = true;
+    look();
+  });
   look();
   return {
     wake() {

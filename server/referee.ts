@@ -18,6 +18,7 @@ import { assertOpen, expired, finished, runNotFound } from './run-refusals.ts';
 import { type SignerSources, signerPolicy } from './signer-policy.ts';
 import { readWhole, storeAttestation, subjectOf } from './storage/attestation.ts';
 import type { Storages } from './storages.ts';
+import { verdictEffect } from './verdicts.ts';
 
 /**
  * The referee: whatever a job sends is checked again here, from the signed bytes and from our own records, before its run may become
@@ -235,7 +236,7 @@ async function store(storages: Storages, scope: OrgScope, text: string, subjects
   const linked = subjects.filter(({ casBackendId }) => casBackendId === id);
   await Promise.all(linked.map(({ manifestDigest }) => subjectOf(storage, manifestDigest)));
   await storeAttestation(storage, Buffer.from(text));
-  return linked.length === 0 ? [] : [{ ...linkEffect, casBackendId: id }];
+  return [...(linked.length === 0 ? [] : [linkEffect]), verdictEffect].map((effect) => ({ ...effect, casBackendId: id }));
 }
 
 function attested({ signer, payload }: Verified, statement: Statement, text: string, run: RunContext): Omit<Attested, 'effects'> {

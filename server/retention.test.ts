@@ -16,6 +16,7 @@ import { endRun, expireRuns, openRun, type PushOutcome, pushRun } from '../db/ru
 import { describeRun, type RunContext } from '../db/runs.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
 import { until } from '../test/until.ts';
+import { createAuthority } from './ca/authority.ts';
 import { effectHandlers } from './effects.ts';
 import { recordArrival } from './evidence.ts';
 import { createLog } from './log.ts';
@@ -26,7 +27,9 @@ import { attestationTag, readBundle, storeAttestation } from './storage/attestat
 import { emptyDescriptor, mediaTypes } from './storage/manifest.ts';
 import { pushBlob } from './storage/storage.ts';
 import { createStorages } from './storages.ts';
+import { createVerdicts } from './verdicts.ts';
 
+const secrets = createSecrets(randomBytes(32));
 const dayMs = 24 * 60 * 60 * 1000;
 
 /** An organization with its storage on disk, a clock that we move, and jobs that upload as through the gateway. */
@@ -35,7 +38,7 @@ async function opened(database: Database, folder: string) {
   const log = createLog('silent', { write() {} });
   const storages = createStorages({
     database,
-    secrets: createSecrets(randomBytes(32)),
+    secrets,
     dataDir: folder,
     allowPrivateRegistries: true,
     log,
@@ -45,7 +48,9 @@ async function opened(database: Database, folder: string) {
   // Runs are opened at the time of the database; the clock begins there.
   const clock = { at: Date.now() };
   const now = () => new Date(clock.at);
-  const outbox = startOutbox({ database, handlers: effectHandlers({ storages }), log, policy: { pauseMs: 1 } });
+  const origin = () => 'https://chainloop.example.com';
+  const verdicts = createVerdicts({ database, storages, authority: createAuthority({ database, secrets, now, origin }), origin });
+  const outbox = startOutbox({ database, handlers: effectHandlers({ storages, verdicts }), log, policy: { pauseMs: 1 } });
   const collection = { database, storages, outbox, log, now };
   const workflow = await newWorkflow(scope);
 

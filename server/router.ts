@@ -15,6 +15,7 @@ import { runs } from './routers/run.ts';
 import { serviceAccounts } from './routers/service-account.ts';
 import { signing } from './routers/signing.ts';
 import { trustRoots } from './routers/trust-root.ts';
+import { verdicts } from './routers/verdict.ts';
 import { workflows } from './routers/workflow.ts';
 import { router } from './trpc.ts';
 
@@ -38,6 +39,7 @@ export const appRouter = router({
   retention,
   signing,
   trustRoot: trustRoots,
+  verdict: verdicts,
 });
 
 /** The client imports this type, and nothing else of the server. */

@@ -15,6 +15,9 @@ export function runPage(id: string): Response {
 <pre><code>chainloop workflow run describe --id ${id}</code></pre>
 <p>The signed bundle, which verifies offline:</p>
 <pre><code>chainloop workflow run describe --id ${id} --output attestation &gt; attestation.sigstore.json</code></pre>
+<p>What the control plane signed about it, for a release gate: a verification summary (SLSA VSA), and provenance where its CI system proved it:</p>
+<pre><code>chainloop workflow run describe --id ${id} --output vsa &gt; vsa.sigstore.json
+chainloop workflow run describe --id ${id} --output provenance &gt; provenance.sigstore.json</code></pre>
 </html>
 `;
   return new Response(html, {

@@ -14,6 +14,7 @@ import type { Metrics } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
 import type { Storages } from './storages.ts';
 import type { TrustRoots } from './trust-roots.ts';
+import type { Verdicts } from './verdicts.ts';
 import { publicError } from './wire-error.ts';
 
 /** What procedures work with. Built once, in main.ts. */
@@ -26,6 +27,7 @@ export type Services = {
   readonly trustRoots: TrustRoots;
   readonly federation: Federation;
   readonly outbox: Outbox;
+  readonly verdicts: Verdicts;
   readonly metrics: Metrics;
   readonly log: Log;
   readonly now: () => Date;

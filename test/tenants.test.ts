@@ -120,6 +120,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'outbox.retry': ['foreign', ({ effectId }) => ({ id: effectId })],
   'signing.certificate': ['own', () => ({ publicKey: 'AAAA', proof: 'AAAA' })],
   'signing.timestamp': ['own', () => ({ request: 'AAAA' })],
+  'verdict.describe': ['foreign', ({ runId }) => ({ runId })],
   'trustRoot.get': ['public', page],
   'trustRoot.rotate': ['instance', page],
 };

@@ -1,11 +1,15 @@
-import type { KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createKeylessSigner } from '../../core/adapters/keyless.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
+import type { Signer } from '../../core/ports.ts';
+import { verifierOf } from '../../core/verdict.ts';
 import type { Database } from '../../db/client.ts';
 import { settingsUnder, settle } from '../../db/settings.ts';
 import type { Secrets } from '../secrets.ts';
 import { readSigners } from './files.ts';
 import { type Generation, makeGeneration, openGeneration, readGeneration, type Signers } from './generation.ts';
+import { ownPath } from './own-names.ts';
 import { type TrustedRootText, trustedRoot } from './trust-root.ts';
 
 /** Whom a certificate names, and what else is known of it: by the last number of each of Fulcio's OIDs. */
@@ -17,8 +21,13 @@ export type CertifiedIdentity = {
 
 /** The control plane's own certificate authority and time-stamping authority. Nothing is loaded or made before the first use. */
 export type CertificateAuthority = {
-  /** A certificate of ten minutes for this key, and those between it and the root: PEM, the new one first. */
+  /**
+   * A certificate of ten minutes for this key, and those between it and the root: PEM, the new one first. FORBIDDEN for the control plane's
+   * own name, and whatever else is beneath its address and is no service account.
+   */
   issue(publicKey: KeyObject, identity: CertifiedIdentity): Promise<readonly string[]>;
+  /** Signs as the control plane itself, `<origin>/verifier`: a new key, a certificate and a stamp for every signature. */
+  verifier(): Signer;
   /** Answers an RFC 3161 request, DER to DER. */
   timestamp(request: Uint8Array): Promise<Uint8Array>;
   trustRoot(): Promise<TrustedRootText>;
@@ -114,29 +123,45 @@ export function createAuthority(deps: {
     return fromFiles(folder);
   }
 
+  async function certify(publicKey: KeyObject, { san, issuer, claims }: CertifiedIdentity): Promise<readonly string[]> {
+    if (!/^[\x21-\x7e]{1,2048}$/.test(san)) {
+      throw new ChainloopError('USAGE', 'identity: it has characters that a certificate cannot carry; sign with a key instead');
+    }
+    const { issuing } = (await load()).signers;
+    const { signingCertificate, certificatePem } = await import('./certificate.ts');
+    const notBefore = new Date(now().getTime() - limits.certificateBackdatingMs);
+    notBefore.setUTCMilliseconds(0);
+    const notAfter = new Date(notBefore.getTime() + limits.certificateLifetimeMs);
+    if (notAfter > issuing.certificate.validToDate) throw endsTooSoon(issuing.certificate.validToDate);
+    const extensions = { ...claims, 8: issuer };
+    const certificate = signingCertificate(issuing, publicKey, { san, extensions }, { notBefore, notAfter });
+    return [certificate, issuing.certificate, ...issuing.intermediates].map(certificatePem);
+  }
+
+  async function timestamp(request: Uint8Array): Promise<Uint8Array> {
+    const { timestamping } = (await load()).signers;
+    const { answerTimestamp } = await import('./timestamp.ts');
+    const at = now();
+    if (at > timestamping.certificate.validToDate) throw endsTooSoon(timestamping.certificate.validToDate);
+    const intermediates = timestamping.intermediates.map(({ raw }) => raw);
+    return answerTimestamp(request, { signer: timestamping, intermediates, now: at });
+  }
+
   return {
-    async issue(publicKey, { san, issuer, claims }) {
-      if (!/^[\x21-\x7e]{1,2048}$/.test(san)) {
-        throw new ChainloopError('USAGE', 'identity: it has characters that a certificate cannot carry; sign with a key instead');
-      }
-      const { issuing } = (await load()).signers;
-      const { signingCertificate, certificatePem } = await import('./certificate.ts');
-      const notBefore = new Date(now().getTime() - limits.certificateBackdatingMs);
-      notBefore.setUTCMilliseconds(0);
-      const notAfter = new Date(notBefore.getTime() + limits.certificateLifetimeMs);
-      if (notAfter > issuing.certificate.validToDate) throw endsTooSoon(issuing.certificate.validToDate);
-      const extensions = { ...claims, 8: issuer };
-      const certificate = signingCertificate(issuing, publicKey, { san, extensions }, { notBefore, notAfter });
-      return [certificate, issuing.certificate, ...issuing.intermediates].map(certificatePem);
+    async issue(publicKey, identity) {
+      const path = ownPath(identity.san, origin());
+      if (path === undefined || path.startsWith('/organizations/')) return certify(publicKey, identity);
+      throw new ChainloopError('FORBIDDEN', `certificate: '${identity.san}' is a name of this control plane itself, and of no job`);
     },
-    async timestamp(request) {
-      const { timestamping } = (await load()).signers;
-      const { answerTimestamp } = await import('./timestamp.ts');
-      const at = now();
-      if (at > timestamping.certificate.validToDate) throw endsTooSoon(timestamping.certificate.validToDate);
-      const intermediates = timestamping.intermediates.map(({ raw }) => raw);
-      return answerTimestamp(request, { signer: timestamping, intermediates, now: at });
+    verifier() {
+      const identity = { san: verifierOf(origin()), issuer: origin() };
+      return createKeylessSigner({
+        identity: async () => identity.san,
+        certificate: (spki) => certify(createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }), identity),
+        timestamp,
+      });
     },
+    timestamp,
     async trustRoot() {
       // Another server may certify with a generation that was made a moment ago, and who was certified there may push here.
       const { generations: known } = await load();

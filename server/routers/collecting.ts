@@ -63,7 +63,8 @@ export const collecting = {
     assertOpen(run, services.now());
     assertWanted(run, material);
     const brought: Collected = { material, job: labelOf(caller, input.job) };
-    const outcome = await collect(scope, run.id, brought, services.now());
+    const jobWorkflowRef = caller.type === 'run' ? caller.claims.jobWorkflowRef : undefined;
+    const outcome = await collect(scope, run.id, { ...brought, jobWorkflowRef }, services.now());
     switch (outcome.type) {
       case 'added':
         return { recordedBy: null };

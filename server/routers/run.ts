@@ -4,6 +4,7 @@ import { materialValue } from '../../core/crafting.ts';
 import type { Digest } from '../../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { materialsOf, parseStatement, type Statement } from '../../core/statement.ts';
+import type { VerdictView } from '../../core/verdict.ts';
 import { type Policy, verifyBundle } from '../../core/verify.ts';
 import { type MaterialView, type RunDescription, type RunView, wire } from '../../core/wire.ts';
 import type { OrgScope } from '../../db/client.ts';
@@ -37,9 +38,10 @@ export const runs = router({
   /** The run, and its attestation as it is in storage and verifies now. */
   describe: viewer.input(wire.runDescribe).query(async ({ ctx: { scope, services }, input }) => {
     const run = await describeRun(scope, input.id);
-    if (run.state !== 'success') return view(run, null, []);
+    const verdict = await services.verdicts.describe(run);
+    if (run.state !== 'success') return view(run, null, [], verdict);
     const [attestation, effects] = await Promise.all([attestationOf(services, scope, run), effectsOfRun(scope, run.id)]);
-    return view(run, attestation, effects);
+    return view(run, attestation, effects, verdict);
   }),
 });
 
@@ -135,7 +137,12 @@ function listed(row: RunRow): RunView {
   };
 }
 
-function view(run: RunContext, attestation: RunDescription['attestation'], effects: readonly EffectRow[]): RunDescription {
+function view(
+  run: RunContext,
+  attestation: RunDescription['attestation'],
+  effects: readonly EffectRow[],
+  verdict: VerdictView,
+): RunDescription {
   return {
     workflow: {
       id: run.workflowId,
@@ -161,6 +168,7 @@ function view(run: RunContext, attestation: RunDescription['attestation'], effec
       removedAt: run.removedAt?.toISOString() ?? null,
     },
     attestation,
+    verdict,
     effects: effects.map(effectView),
   };
 }

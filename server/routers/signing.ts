@@ -5,6 +5,7 @@ import { hashOf, parsePublicKey } from '../../core/key.ts';
 import { pemText } from '../../core/pem.ts';
 import { wire } from '../../core/wire.ts';
 import { isJob } from '../actor.ts';
+import { ownPath } from '../ca/own-names.ts';
 import { job, router } from '../trpc.ts';
 
 export const signing = router({
@@ -17,6 +18,9 @@ export const signing = router({
       throw new ChainloopError('FORBIDDEN', 'certificate: it names a job; use a service account or a CI token, or sign with --key');
     }
     const { san, issuer } = caller.identity;
+    if (caller.type === 'run' && ownPath(san, services.origin()) !== undefined) {
+      throw new ChainloopError('FORBIDDEN', `certificate: '${san}' is beneath the address of this control plane, where no CI system is`);
+    }
     const { key, type } = parsePublicKey(pemText('PUBLIC KEY', fromBase64(input.publicKey)));
     if (!verify(hashOf(type), Buffer.from(san), key, fromBase64(input.proof))) {
       throw new ChainloopError('SIGNATURE_INVALID', `certificate: the proof is not a signature by this key over '${san}'`);

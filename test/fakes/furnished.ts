@@ -12,6 +12,7 @@ import { effectsOfRun } from '../../db/outbox.ts';
 import { issueRunCredential } from '../../db/run-credentials.ts';
 import { pushRun } from '../../db/run-states.ts';
 import { createToken } from '../../db/tokens.ts';
+import { recordVerdict } from '../../db/verdicts.ts';
 import { newOrganization } from '../databases.ts';
 
 /** An organization with a row in every table. */
@@ -23,6 +24,9 @@ export async function furnished(database: Database) {
   const effects = [{ kind: 'link', step: 1, casBackendId: first.id }];
   await pushRun(scope, run.id, someAttested('first', undefined, effects), new Date());
   const [effect] = await effectsOfRun(scope, run.id);
+  const reasons = [`why ${name} is on level 1`];
+  const signed = { vsaDigest: digestOf(`vsa of ${name}`), vsaSizeBytes: 1, provenanceDigest: null, provenanceSizeBytes: null };
+  await recordVerdict(scope, { runId: run.id, level: 1, reasons, ...signed }, undefined);
   const open = await openedRun(scope, workflow.id);
   const tokenName = `ci-${randomUUID()}`;
   const token = await createToken(scope, { name: tokenName, hash: digestOf(randomUUID()), expiresAt: null, workflowId: workflow.id });

@@ -19,6 +19,7 @@ import { effectsOfRun } from '../../db/outbox.ts';
 import { openRun } from '../../db/run-states.ts';
 import { describeRun } from '../../db/runs.ts';
 import { createWorkflow, describeWorkflow } from '../../db/workflows.ts';
+import { createAuthority } from '../../server/ca/authority.ts';
 import { effectHandlers } from '../../server/effects.ts';
 import { createKindChecker } from '../../server/kind-checker.ts';
 import { createLog } from '../../server/log.ts';
@@ -29,11 +30,14 @@ import { readBundle } from '../../server/storage/attestation.ts';
 import { pushBlob, type Storage } from '../../server/storage/storage.ts';
 import { createStorages, type Storages } from '../../server/storages.ts';
 import { createTrustRoots } from '../../server/trust-roots.ts';
+import { createVerdicts } from '../../server/verdicts.ts';
 import { forEachDatabase, newOrganization } from '../databases.ts';
 import { newSigner } from '../fakes/job.ts';
 
 /** Every effect that a push has, in its order; the fault is at the one with that number, before or after it took place. */
 type Fault = { readonly at: number; readonly done: boolean };
+
+const secrets = createSecrets(randomBytes(32));
 
 const lost = () => new ChainloopError('STORAGE_UNAVAILABLE', 'storage: the connection was lost');
 
@@ -131,6 +135,8 @@ forEachDatabase('every effect after a push, broken before and after it: all are 
   const authority = { trustRoot: () => Promise.reject(new Error('no certificate is expected')) };
   const deps = { kinds, now: () => new Date(), authority, trustRoots: createTrustRoots() };
   const log = createLog('silent', { write() {} });
+  const origin = () => 'https://chainloop.example.com';
+  const verifier = createAuthority({ database, secrets, now: deps.now, origin });
   const mirror = await plane.addMirror();
   const home = (await storages.current(scope)).storage;
 
@@ -138,19 +144,20 @@ forEachDatabase('every effect after a push, broken before and after it: all are 
   async function attested(fault: Fault | undefined): Promise<readonly string[]> {
     const { run, bundle, material, manifest } = await plane.attest();
     await push({ storages, ...deps }, scope, run, bundle);
-    assert.deepEqual(
-      (await effectsOfRun(scope, run.id)).map(({ kind, casBackend }) => [kind, casBackend]),
-      [
-        ['link', 'default'],
-        ['copy', 'mirror'],
-      ],
-    );
+    assert.deepEqual((await effectsOfRun(scope, run.id)).map(({ kind, casBackend }) => `${kind} ${casBackend}`).toSorted(), [
+      'copy mirror',
+      'link default',
+      'verdict default',
+    ]);
     const broken = breaking(storages, scope, fault);
     const done = Promise.withResolvers<void>();
     const outbox = startOutbox({
       database,
       log,
-      handlers: effectHandlers({ storages: broken.storages }),
+      handlers: effectHandlers({
+        storages: broken.storages,
+        verdicts: createVerdicts({ database, storages: broken.storages, authority: verifier, origin }),
+      }),
       policy: { pauseMs: 1 },
       metrics: { effect: (kind, outcome) => kind === 'copy' && outcome === 'done' && done.resolve() },
     });
@@ -160,7 +167,8 @@ forEachDatabase('every effect after a push, broken before and after it: all are 
     for (const storage of [home, mirror]) {
       assert.equal((await storage.stat(material))?.sizeBytes, 64);
       assert.equal((await storage.getManifest(materialTag(material)))?.digest, manifest);
-      assert.equal((await Array.fromAsync(storage.referrers(manifest))).length, 1);
+      // The attestation, and the verdict on it.
+      assert.equal((await Array.fromAsync(storage.referrers(manifest))).length, 2);
       assert.equal(Buffer.from((await readBundle(storage, digestOf(bundle))) ?? []).toString(), bundle);
     }
     return broken.seen;
@@ -181,7 +189,7 @@ forEachDatabase('every effect after a push, broken before and after it: all are 
 async function prepare(database: Database, dataDir: string) {
   const { scope, name: organization } = await newOrganization(database);
   const log = createLog('silent', { write() {} });
-  const storages = createStorages({ database, secrets: createSecrets(randomBytes(32)), dataDir, allowPrivateRegistries: true, log });
+  const storages = createStorages({ database, secrets, dataDir, allowPrivateRegistries: true, log });
   const contract = Contract.parse({ materials: [{ type: 'ARTIFACT', name: 'binary', output: true }] });
   const { id } = await createWorkflow(scope, {
     name: 'release',
