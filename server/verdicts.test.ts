@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
@@ -21,6 +20,7 @@ import { type FederatedPlane, startFederatedPlane } from '../test/fakes/federate
 import { githubJob } from '../test/fakes/issuer.ts';
 import { startJob, text } from '../test/fakes/job.ts';
 import { needs } from '../test/needs.ts';
+import { until } from '../test/until.ts';
 
 /** For jobs of any CI system. */
 const contract = `schemaVersion: v1
@@ -75,9 +75,8 @@ async function blob(plane: ControlPlane, token: string, digest: string): Promise
 }
 
 /** When the outbox has done its work. */
-async function settled(api: Api): Promise<void> {
-  while ((await api.outbox.list.query({ state: 'pending' })).items.length > 0) await turn();
-}
+const settled = (api: Api): Promise<void> =>
+  until('the outbox is empty', async () => (await api.outbox.list.query({ state: 'pending' })).items.length === 0);
 
 function payloadOf(bundle: string): string {
   return Buffer.from(parseBundle(bundle).payload).toString();

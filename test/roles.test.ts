@@ -34,6 +34,7 @@ const needed: Readonly<Record<string, TokenRole | 'instance' | 'token' | 'nothin
   'workflow.release': 'admin',
   'run.list': 'viewer',
   'run.describe': 'viewer',
+  'verdict.describe': 'viewer',
   'run.hold': 'admin',
   'run.release': 'admin',
   'serviceAccount.create': 'admin',
