@@ -8,7 +8,7 @@ type Current = Awaited<ReturnType<Api['attestation']['current']['query']>>;
 
 /**
  * The crafting that all jobs of a CI run share: what `init` fixed and the materials are kept by the control plane, so nothing has to be
- * passed between jobs. Only the sealed bundle is kept here, in `local`: it is of the job that pushes. `job` is what the job is
+ * passed between jobs. Only the sealed bundle, or statement, is kept here, in `local`: it is of the job that pushes. `job` is what the job is
  * called, for people.
  */
 export function createSharedCraftingStore(deps: { readonly api: Api; readonly local: CraftingStore; readonly job: string }): CraftingStore {
@@ -39,11 +39,13 @@ export function createSharedCraftingStore(deps: { readonly api: Api; readonly lo
     await local.reserve(own);
   }
 
-  async function sealed(): Promise<string | undefined> {
-    if ((await local.sealed()) === undefined) return undefined;
+  /** What is kept in the folder, if it is of this run. */
+  async function own<T>(look: () => Promise<T | undefined>): Promise<T | undefined> {
+    if ((await look()) === undefined) return undefined;
     await claim();
-    return local.sealed();
+    return look();
   }
+  const sealed = () => own(() => local.sealed());
 
   const layoutOf = (name: string): { readonly layout?: string } => {
     const layout = layouts.get(name);
@@ -86,6 +88,11 @@ export function createSharedCraftingStore(deps: { readonly api: Api; readonly lo
       await local.seal(bundle);
     },
     sealed,
+    async keepStatement(statement) {
+      await claim();
+      await local.keepStatement(statement);
+    },
+    keptStatement: () => own(() => local.keptStatement()),
     unseal: () => local.unseal(),
     remove: () => local.remove(),
   };

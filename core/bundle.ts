@@ -201,11 +201,12 @@ export function buildBundle(parts: {
   readonly verification: SignerIdentity;
   /** RFC 3161 responses over the signature. */
   readonly timestamps?: readonly Uint8Array[] | undefined;
+  readonly transparencyLogEntries?: readonly TransparencyLogEntry[] | undefined;
 }): string {
-  const { payload, payloadType, signature, verification, timestamps = [] } = parts;
+  const { payload, payloadType, signature, verification, timestamps = [], transparencyLogEntries = [] } = parts;
   const signer = bundleSigner(verification);
   const keyid = signer.type === 'publicKey' ? signer.hint : undefined;
-  return formatBundle({ payload, payloadType, signature, keyid, signer, transparencyLogEntries: [], timestamps });
+  return formatBundle({ payload, payloadType, signature, keyid, signer, transparencyLogEntries, timestamps });
 }
 
 function bundleSigner(verification: SignerIdentity): BundleSigner {

@@ -1,5 +1,5 @@
 import { missingAnnotations, wrongAnnotations } from './annotations.ts';
-import type { Contract, ContractMaterial } from './contract.ts';
+import type { Contract, ContractMaterial, SigningWay } from './contract.ts';
 import type { CraftedMaterial, Crafting, RunnerContext } from './crafting.ts';
 import { ChainloopError, type Problem } from './errors.ts';
 import { limits } from './limits.ts';
@@ -180,4 +180,9 @@ function isMeasured(material: CraftedMaterial): boolean {
 function measure(type: ContractMaterial['type']): string {
   if (isFile(type)) return 'its digest, file name or size';
   return type === 'STRING' ? 'its text' : 'its digest or repository';
+}
+
+/** Whether a contract takes an attestation that is signed so. What is signed with Sigstore is keyless too. */
+export function acceptsSigning({ signing }: Pick<Contract, 'signing'>, way: SigningWay): boolean {
+  return signing === undefined || signing.includes(way) || (way === 'sigstore' && signing.includes('keyless'));
 }

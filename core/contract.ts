@@ -1,13 +1,14 @@
 import * as z from 'zod';
+import { acceptsSigning } from './completeness.ts';
 import { schemaFindings } from './contract/findings.ts';
 import { crossFieldFindings } from './contract/rules.ts';
-import { Contract, type ContractMaterial, DocumentV1, DocumentV2 } from './contract/schema.ts';
+import { Contract, type ContractMaterial, DocumentV1, DocumentV2, type SigningWay } from './contract/schema.ts';
 import { type Digest, digestOf } from './digest.ts';
 import { ChainloopError } from './errors.ts';
 import { limits } from './limits.ts';
 import { parseSource } from './source.ts';
 
-export { Contract, type ContractMaterial };
+export { Contract, type ContractMaterial, type SigningWay };
 
 /** A contract as it was written: with the name that it gives itself, which only the second schema has. */
 export type NamedContract = { readonly name?: string | undefined; readonly contract: Contract };
@@ -50,7 +51,7 @@ export function contractFromValue(value: unknown): NamedContract {
 
 /**
  * The identity of what a contract asks for: equal for texts that differ only in schema, language, comments, white space, order of keys,
- * or in spelling defaults out. The order of materials, variables and annotations says nothing either: the statement sorts them.
+ * or in spelling defaults out; ways to sign that are all say nothing. The order of materials, variables and annotations says nothing either: the statement sorts them.
  */
 export function contractDigest(contract: Contract): Digest {
   const byName = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : 1);
@@ -70,10 +71,16 @@ export function contractDigest(contract: Contract): Digest {
     contract.envAllowList.toSorted(),
     contract.runner?.type ?? null,
     annotations(contract.annotations),
-    // Absent, and both, say the same; contracts from before this key keep their digest.
-    ...(contract.signing?.length === 1 ? [contract.signing] : []),
+    ...(contract.signing === undefined || all.every((way) => acceptsSigning(contract, way)) ? [] : [leastWays(contract.signing)]),
   ];
   return digestOf(JSON.stringify(canonical));
+}
+
+const all: readonly SigningWay[] = ['key', 'keyless', 'sigstore'];
+
+/** Without what another way includes. */
+function leastWays(ways: readonly SigningWay[]): readonly SigningWay[] {
+  return ways.filter((way) => way !== 'sigstore' || !ways.includes('keyless')).toSorted();
 }
 
 /** The language of a contract file: by its name, else by how it begins. */

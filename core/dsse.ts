@@ -30,3 +30,16 @@ export function pae(payloadType: string, payload: Uint8Array): Uint8Array {
   const header = `DSSEv1 ${Buffer.byteLength(payloadType)} ${payloadType} ${payload.byteLength} `;
   return new Uint8Array(Buffer.concat([Buffer.from(header), payload]));
 }
+
+/** What `pae` was made of: its lengths leave one reading. Throws for bytes that it did not make. */
+export function readPae(bytes: Uint8Array): { readonly payloadType: string; readonly payload: Uint8Array } {
+  // Byte for byte one character: lengths are of bytes.
+  const text = Buffer.from(bytes).toString('latin1');
+  const [header, typeLength] = /^DSSEv1 (\d+) /.exec(text) ?? [];
+  const typeEnd = (header?.length ?? 0) + Number(typeLength);
+  const [lengths] = /^ (\d+) /.exec(text.slice(typeEnd, typeEnd + 20)) ?? [];
+  const payload = bytes.subarray(typeEnd + (lengths?.length ?? 0));
+  const payloadType = Buffer.from(bytes.subarray(header?.length ?? 0, typeEnd)).toString('utf8');
+  if (!Buffer.from(pae(payloadType, payload)).equals(bytes)) throw new Error('the bytes are no pre-authentication encoding');
+  return { payloadType, payload };
+}

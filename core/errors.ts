@@ -68,6 +68,12 @@ export const errorTable = {
   ARTIFACT_MISMATCH: { exit: 1, http: 409, meaning: 'The given artifact is not a subject of the attestation.' },
   KEY_INVALID: { exit: 2, http: 400, meaning: 'A key cannot be read, or is of an unsupported type.' },
   KEY_PASSWORD: { exit: 2, http: 400, meaning: 'The password of an encrypted key is missing or wrong.' },
+  SIGNING_REFUSED: {
+    exit: 1,
+    http: 502,
+    meaning: 'A service of Sigstore refused what signing needs, or its answer cannot be used.',
+  },
+  SIGNING_UNAVAILABLE: { exit: 75, http: 503, meaning: 'A service of Sigstore that signing needs cannot be reached, or keeps failing.' },
   DIGEST_MISMATCH: { exit: 1, http: 400, meaning: 'The bytes are not those that the digest or size promised.' },
   IMAGE_NOT_FOUND: { exit: 2, http: 404, meaning: 'The registry has no such image.' },
   REGISTRY_UNAUTHORIZED: { exit: 5, http: 502, meaning: 'The registry or bucket refused the credentials, or wants some.' },
@@ -112,6 +118,11 @@ export class ChainloopError extends Error {
 /** True for our own errors, of that code when one is given. */
 export function isChainloopError(error: unknown, code?: ErrorCode): error is ChainloopError {
   return error instanceof ChainloopError && (code === undefined || error.code === code);
+}
+
+/** True when trying again later is all that helps: some service does not answer. */
+export function isOutage(error: unknown): error is ChainloopError {
+  return error instanceof ChainloopError && errorTable[error.code].exit === 75;
 }
 
 /** The codes as a type guard, for errors that arrive over the wire. */

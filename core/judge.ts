@@ -202,7 +202,7 @@ function authorityOf({ certChain, validFor }: TrustRootText['certificateAuthorit
 }
 
 function logOf({ baseUrl, publicKey, logId, checkpointKeyId }: TrustRootText['tlogs'][number]): Log {
-  return { keyId: fromBase64((checkpointKeyId ?? logId).keyId), host: hostOf(baseUrl), ...period(publicKey.validFor) };
+  return { keyId: fromBase64((checkpointKeyId ?? logId).keyId), names: namesOf(baseUrl), ...period(publicKey.validFor) };
 }
 
 function period({ start, end }: { readonly start: string; readonly end?: string | undefined }) {
@@ -213,8 +213,9 @@ function isBelieved({ start, end }: Pick<Authority, 'start' | 'end'>, time: Date
   return start <= time && (end === undefined || time <= end);
 }
 
-function hostOf(baseUrl: string): string {
-  return URL.parse(baseUrl)?.host ?? baseUrl;
+function namesOf(baseUrl: string): readonly string[] {
+  const url = URL.parse(baseUrl);
+  return url === null ? [baseUrl] : [url.host, `${url.host}${url.pathname.replace(/\/$/, '')}`];
 }
 
 function refuse(code: ErrorCode, message: string, cause?: unknown): ChainloopError {

@@ -52,6 +52,12 @@ export const limits = {
   timestampSizeBytes: 64 * 1024,
   /** A trusted root: the one of public Sigstore is 7 kB, ours 3 kB for each generation of its authorities. */
   trustRootSizeBytes: 8 * 1024 * 1024,
+  /** A signing config of Sigstore: a few addresses; the public one has 2 kB. */
+  signingConfigSizeBytes: 256 * 1024,
+  /** An answer of Fulcio, Rekor or a time-stamping authority: certificates, and one log entry with its proof, some 20 kB. */
+  sigstoreAnswerSizeBytes: 1024 * 1024,
+  /** New signatures for one attestation, each because an equal log entry of an older try is there and cannot be fetched. */
+  sigstoreSignatures: 3,
   /** Authorities, or logs, of one kind in a trusted root, and so generations of ours: one a month for 85 years. */
   trustRootAuthorities: 1_024,
   /** Identities that an organization trusts: a push looks at all of them. */

@@ -1,4 +1,5 @@
-import type { Contract } from './contract.ts';
+import type { TransparencyLogEntry } from './bundle.ts';
+import type { Contract, SigningWay } from './contract.ts';
 import type { CraftedMaterial, Crafting, CraftingStart, GitHead, RunnerContext } from './crafting.ts';
 import type { Digest } from './digest.ts';
 
@@ -101,12 +102,14 @@ export type AttachedImage = {
 /** Signs the pre-authentication encoding of a DSSE envelope (DSSE v1, "Protocol"). */
 export type Signer = {
   /** What a contract may restrict. Absent: seen only when it has signed. */
-  readonly way?: 'key' | 'keyless' | undefined;
+  readonly way?: SigningWay | undefined;
   sign(pae: Uint8Array): Promise<{
     readonly signature: Uint8Array;
     readonly verification: SignerIdentity;
     /** RFC 3161 responses over the bytes of the signature, DER: what a certificate of minutes is verified with, years later. */
     readonly timestamps?: readonly Uint8Array[] | undefined;
+    /** That it stands in transparency logs, proven. */
+    readonly transparencyLogEntries?: readonly TransparencyLogEntry[] | undefined;
   }>;
 };
 
@@ -141,6 +144,10 @@ export type CraftingStore = {
   /** The sealed, signed bundle: kept before it is sent, so that a retry sends the same bytes. */
   seal(bundle: string): Promise<void>;
   sealed(): Promise<string | undefined>;
+  /** The statement, sealed but not signed: kept where signing has to wait, so that what is signed then is the same. */
+  keepStatement(statement: Uint8Array): Promise<void>;
+  keptStatement(): Promise<Uint8Array | undefined>;
+  /** Forgets the bundle and the statement. */
   unseal(): Promise<void>;
   remove(): Promise<void>;
 };

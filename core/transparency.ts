@@ -5,7 +5,8 @@ import { sameBytes } from './der.ts';
 /** A transparency log of a trusted root. */
 export type Log = {
   readonly keyId: Uint8Array;
-  readonly host: string;
+  /** What it may call itself in a checkpoint: its host, or its address without the scheme (C2SP tlog-checkpoint, "origin"). */
+  readonly names: readonly string[];
   readonly start: Date;
   readonly end: Date | undefined;
 };
@@ -38,14 +39,14 @@ export function entryProblem(
   if (!expected.strict) return undefined;
   if (inclusionPromise === undefined && (integratedTime !== '0' || logIndex !== proof?.logIndex))
     return 'it has a time or an index that nobody signed';
-  return checkpoint === undefined || isBareCheckpoint(checkpoint, log.host) ? undefined : 'its checkpoint has more than the log signed';
+  return checkpoint === undefined || isBareCheckpoint(checkpoint, log.names) ? undefined : 'its checkpoint has more than the log signed';
 }
 
 /** One signature, of the log (C2SP tlog-checkpoint): others could say anything here, since nobody knows their keys. */
-function isBareCheckpoint(envelope: string, host: string): boolean {
+function isBareCheckpoint(envelope: string, names: readonly string[]): boolean {
   const [body = '', signatures = '', ...others] = envelope.split('\n\n');
-  const [, name, signature = ''] = /^\u2014 (\S+) (\S+)\n$/.exec(signatures) ?? [];
-  return others.length === 0 && body !== '' && name === host && Buffer.from(signature, 'base64').toString('base64') === signature;
+  const [, name = '', signature = ''] = /^\u2014 (\S+) (\S+)\n$/.exec(signatures) ?? [];
+  return others.length === 0 && body !== '' && names.includes(name) && Buffer.from(signature, 'base64').toString('base64') === signature;
 }
 
 /** Where each kind of entry that the library verifies keeps the signer. */

@@ -28,6 +28,8 @@ export type KeyPolicy = {
 export type IdentityPolicy = {
   readonly type: 'identity';
   readonly trustRoot: TrustRoot;
+  /** The trusted root is one that an organization brought, such as that of public Sigstore. The signer is said to be of it. */
+  readonly authority?: 'own' | undefined;
   readonly identity: IdentityMatch;
   /** Who vouched for the identity, exactly. Without it, any issuer that the authority believes. */
   readonly issuer?: string | undefined;
@@ -55,6 +57,7 @@ export type VerifiedSigner =
       readonly issuer: string | undefined;
       /** The repository that was built, where the certificate names one. */
       readonly sourceRepository?: string;
+      readonly authority?: 'own';
       /** When it was signed, as trusted authorities say: the earliest time. */
       readonly signedAt: Date;
     };
@@ -231,7 +234,13 @@ function certificateSigner(policy: IdentityPolicy, content: SignedContent, names
   const [signedAt] = times.toSorted((one, other) => one.getTime() - other.getTime());
   if (certificate?.identity === undefined || signedAt === undefined) throw new Error('a certificate was accepted without a name or a time');
   const { identity: name, identityIssuer: issuer, sourceRepository } = certificate;
-  return { type: 'certificate', name, issuer, ...(sourceRepository !== undefined && { sourceRepository }), signedAt };
+  const { authority } = policy;
+  return {
+    ...({ type: 'certificate', name, issuer } as const),
+    ...(sourceRepository !== undefined && { sourceRepository }),
+    ...(authority !== undefined && { authority }),
+    signedAt,
+  };
 }
 
 /** What a certificate says of itself, proven or not. */

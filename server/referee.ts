@@ -1,5 +1,5 @@
 import { type ParsedBundle, parseBundle } from '../core/bundle.ts';
-import { notSatisfied, surplusVariables, unsatisfied } from '../core/completeness.ts';
+import { acceptsSigning, notSatisfied, surplusVariables, unsatisfied } from '../core/completeness.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { statementPayloadType } from '../core/dsse.ts';
 import { ChainloopError, type ErrorCode, type Problem } from '../core/errors.ts';
@@ -115,14 +115,18 @@ export function checkContract(
   const { env, annotations, runnerType } = statement.predicate;
   const materials = materialsOf(statement);
   const runner = { type: runnerType };
-  const way = signer.type === 'certificate' ? 'keyless' : 'key';
-  const accepts = contract.signing ?? [way];
+  const way = signer.type === 'key' ? 'key' : signer.authority === 'own' ? 'sigstore' : 'keyless';
+  const signed = {
+    key: 'with a key',
+    keyless: 'with a certificate of this control plane',
+    sigstore: 'with a certificate of another authority',
+  };
   const problems: Problem[] = [
-    ...(accepts.includes(way)
+    ...(acceptsSigning(contract, way)
       ? []
       : [
           {
-            message: `it is signed with a ${signer.type}, and the contract accepts only: ${accepts.join(', ')} (attestation push --signing)`,
+            message: `it is signed ${signed[way]}, and the contract accepts only: ${contract.signing?.join(', ')} (attestation push --signing)`,
           },
         ]),
     ...unsatisfied(contract, { materials, runner, env, annotations }),

@@ -26,8 +26,9 @@ export async function signerPolicy(
   const builtIn = await deps.trustRoots.loadBuiltIn(JSON.stringify(await deps.authority.trustRoot()));
   const identities = await allIdentities(scope);
   const trusted = identities.map(async ({ issuer, san, match, trustedRoot }) => {
-    const trustRoot = trustedRoot === null ? builtIn : await deps.trustRoots.load(trustedRoot);
-    return identityPolicy(trustRoot, match === 'exact' ? { exact: san } : { prefix: san }, issuer);
+    const identity = match === 'exact' ? { exact: san } : { prefix: san };
+    if (trustedRoot === null) return identityPolicy(builtIn, identity, issuer);
+    return { ...identityPolicy(await deps.trustRoots.load(trustedRoot), identity, issuer), authority: 'own' } as const;
   });
   const own =
     run.identitySan === null || run.identityIssuer === null

@@ -31,6 +31,24 @@ export function ciTokenSource(env: Env, options: { readonly retryPolicy?: RetryP
   return undefined;
 }
 
+/** The audience that Fulcio asks for, unless a private one is configured otherwise. */
+const sigstoreAudience = 'sigstore';
+
+/**
+ * The token of this job for Sigstore: SIGSTORE_ID_TOKEN, as GitLab gives it to jobs with such an entry in `id_tokens`, else one that GitHub makes for it.
+ * UNAUTHENTICATED when there is neither, and as `CiTokenSource`.
+ */
+export async function sigstoreToken(env: Env, options: { readonly retryPolicy?: RetryPolicy | undefined } = {}): Promise<string> {
+  const { SIGSTORE_ID_TOKEN: given, CHAINLOOP_ID_TOKEN: _, ...others } = env;
+  if (isSet(given)) return given.trim();
+  const source = ciTokenSource(others, options);
+  if (source !== undefined) return source.token(sigstoreAudience);
+  throw new ChainloopError(
+    'UNAUTHENTICATED',
+    "signing: sigstore certifies who a job is by the token of its CI system, and there is none; at GitHub give the job the permission 'id-token: write', at GitLab id_tokens with SIGSTORE_ID_TOKEN and 'aud: sigstore'; elsewhere set SIGSTORE_ID_TOKEN",
+  );
+}
+
 type Request = { readonly url: string; readonly requestToken: string; readonly audience: string };
 
 /** No (usable) answer, and whether another try may help. */

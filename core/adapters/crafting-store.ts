@@ -19,7 +19,7 @@ const fileMode = 0o600;
 const materialFile = /^material\.([-a-z0-9]+)\.json$/;
 
 /**
- * A crafting as a folder: `start.json`, one file for each material (so that adding two at once needs no lock), the sealed bundle, and
+ * A crafting as a folder: `start.json`, one file for each material (so that adding two at once needs no lock), the sealed bundle, or the statement that waits for its signature, and
  * the key of an `init` under way. Each file is written aside, synced and renamed; the folder itself is renamed away before it is
  * deleted. So whatever is killed, whenever, there is the old or the new state.
  *
@@ -28,6 +28,7 @@ const materialFile = /^material\.([-a-z0-9]+)\.json$/;
 export function createCraftingStore(directory: string): CraftingStore {
   const startPath = join(directory, 'start.json');
   const bundlePath = join(directory, 'bundle.json');
+  const statementPath = join(directory, 'statement.json');
   const keyPath = join(directory, 'init-key');
   const materialPath = (name: string) => join(directory, `material.${Name.parse(name)}.json`);
 
@@ -55,9 +56,9 @@ export function createCraftingStore(directory: string): CraftingStore {
     }
   }
 
-  async function write(path: string, text: string): Promise<void> {
+  async function write(path: string, content: string | Uint8Array): Promise<void> {
     try {
-      await writeFileAtomically(path, Buffer.from(text), fileMode);
+      await writeFileAtomically(path, Buffer.from(content), fileMode);
     } catch (error) {
       // The folder goes only when the crafting ends.
       throw isChainloopError(error, 'FILE_NOT_FOUND') ? noCrafting() : error;
@@ -106,9 +107,15 @@ export function createCraftingStore(directory: string): CraftingStore {
     },
     seal: (bundle) => write(bundlePath, bundle),
     sealed: () => read(bundlePath, limits.bundleSizeBytes),
+    keepStatement: (statement) => write(statementPath, statement),
+    async keptStatement() {
+      const text = await read(statementPath, limits.statementSizeBytes);
+      return text === undefined ? undefined : new Uint8Array(Buffer.from(text));
+    },
 
     async unseal() {
       await rm(bundlePath, { force: true });
+      await rm(statementPath, { force: true });
       await syncDirectory(directory);
     },
 

@@ -1,7 +1,8 @@
-import { createHash, generateKeyPair as generate, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto';
+import { generateKeyPair as generate, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
 import { ChainloopError } from '../errors.ts';
 import type { Signer } from '../ports.ts';
+import { answers, timestampRequest } from './timestamp-request.ts';
 
 /** What a signer without a key of its own asks of a control plane. Errors are ChainloopError; implementations retry what is worth it. */
 export type KeylessPorts = {
@@ -37,7 +38,12 @@ export function createKeylessSigner(ports: KeylessPorts): Signer {
       const signature = new Uint8Array(sign('sha256', pae, privateKey));
       const request = timestampRequest(signature);
       const response = await ports.timestamp(request.der);
-      assertStamped(response, request);
+      if (!answers(response, request)) {
+        throw new ChainloopError(
+          'SIGNATURE_INVALID',
+          'timestamp: the control plane did not stamp this signature; try again, or sign with --key',
+        );
+      }
       return { signature, verification: { type: 'certificate', certificatesPem }, timestamps: [response] };
     },
   };
@@ -57,32 +63,5 @@ function parse(pem: string): X509Certificate | undefined {
     return new X509Certificate(pem);
   } catch {
     return undefined;
-  }
-}
-
-type TimestampRequest = { readonly der: Uint8Array; readonly imprint: Buffer; readonly nonce: Buffer };
-
-/**
- * RFC 3161, section 2.4.1: version 1, SHA-256 without parameters, the imprint, a nonce. Every part has a fixed size, so the structure is a
- * constant. No certificate is asked for: verifiers have it in their trusted root, and in the bundle it would be bytes that nobody signed.
- */
-function timestampRequest(signature: Uint8Array): TimestampRequest {
-  const imprint = createHash('sha256').update(signature).digest();
-  const nonce = randomBytes(8);
-  // A positive INTEGER in its shortest form (X.690, section 8.3.2).
-  nonce[0] = ((nonce[0] ?? 0) & 0x3f) | 0x40;
-  const header = Buffer.from('303e020101302f300b06096086480165030402010420', 'hex');
-  return { der: new Uint8Array(Buffer.concat([header, imprint, Buffer.from([0x02, nonce.length]), nonce])), imprint, nonce };
-}
-
-/** A response to somebody else's question would show only when the bundle is verified: granted, with our imprint and our nonce. */
-function assertStamped(response: Uint8Array, { imprint, nonce }: TimestampRequest): void {
-  const bytes = Buffer.from(response);
-  const granted = bytes.includes(Buffer.from('3003020100', 'hex'));
-  if (!granted || !bytes.includes(imprint) || !bytes.includes(nonce)) {
-    throw new ChainloopError(
-      'SIGNATURE_INVALID',
-      'timestamp: the control plane did not stamp this signature; try again, or sign with --key',
-    );
   }
 }

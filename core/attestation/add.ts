@@ -146,9 +146,11 @@ async function file(ports: AddPorts, wanted: ContractMaterial, path: string, dry
 }
 
 async function refuseSealed(store: CraftingStore): Promise<void> {
-  if ((await store.sealed()) === undefined) return;
+  const signed = (await store.sealed()) !== undefined;
+  if (!signed && (await store.keptStatement()) === undefined) return;
+  const what = signed ? 'signed already, and may have been delivered' : 'sealed, and waits for its signature';
   throw new ChainloopError(
     'CRAFTING_SEALED',
-    'attestation: it is signed already, and may have been delivered; send it with: chainloop attestation push, or end it with: chainloop attestation reset',
+    `attestation: it is ${what}; send it with: chainloop attestation push, or end it with: chainloop attestation reset`,
   );
 }

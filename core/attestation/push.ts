@@ -1,9 +1,9 @@
 import { buildBundle, parseBundle } from '../bundle.ts';
-import { type SealedCrafting, seal } from '../completeness.ts';
+import { acceptsSigning, type SealedCrafting, seal } from '../completeness.ts';
 import type { Crafting } from '../crafting.ts';
 import type { Digest } from '../digest.ts';
 import { pae, statementPayloadType } from '../dsse.ts';
-import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
+import { ChainloopError, type ErrorCode, isChainloopError, isOutage } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { BundleAttacher, Clock, ControlPlane, CraftingStore, Signer } from '../ports.ts';
 import { buildStatement, parseStatement } from '../statement.ts';
@@ -29,6 +29,11 @@ export type PushOptions = {
   readonly builderId: string;
   /** Added to those of `init`. Not looked at when the attestation is signed already. */
   readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /**
+   * When a service that signing needs does not answer: keep the statement, sealed and not signed. The next push signs these very bytes, and
+   * nothing is added meanwhile. Otherwise the attestation stays open.
+   */
+  readonly keepUnsigned?: boolean | undefined;
 };
 export type Pushed =
   | {
@@ -121,38 +126,68 @@ async function finishDryRun(ports: PushPorts, options: PushOptions, crafting: Cr
   return { type: 'dryRun', statement, bundle };
 }
 
-/** Adding goes on in parallel steps: what came in between reading and sealing is part of the statement, or the seal is undone. */
+/** What was sealed, and could not be signed then, is signed as it is. */
 async function sealAndSign(ports: PushPorts, options: PushOptions, first: Crafting): Promise<string> {
+  const kept = await ports.store.keptStatement();
+  if (kept === undefined) return sealNow(ports, options, first);
+  const bundle = await signed(kept, signerFor(ports, first));
+  await ports.store.seal(bundle);
+  return bundle;
+}
+
+/** Adding goes on in parallel steps: what came in between reading and sealing is part of the statement, or the seal is undone. */
+async function sealNow(ports: PushPorts, options: PushOptions, first: Crafting): Promise<string> {
   let crafting = first;
   for (let attempt = 0; attempt < limits.attempts; attempt++) {
     const complete = sealed(crafting, options);
-    if (ports.signer === undefined) {
-      throw new ChainloopError(
-        'USAGE',
-        'attestation: there is no key to sign with; give one with --key, or make one: chainloop key generate',
-      );
-    }
-    refuseOtherWay(crafting, ports.signer);
-    const bundle = await signed(buildStatement(complete, { finishedAt: ports.now(), builderId: options.builderId }), ports.signer);
+    const signer = signerFor(ports, crafting);
+    const statement = buildStatement(complete, { finishedAt: ports.now(), builderId: options.builderId });
+    const bundle = await signed(statement, signer).catch(async (error: unknown) => {
+      if (options.keepUnsigned === true && isOutage(error)) await keepUnsigned(ports.store, statement, crafting);
+      throw error;
+    });
     await ports.store.seal(bundle);
     const now = await ports.store.load();
-    if (JSON.stringify(now.materials) === JSON.stringify(crafting.materials)) return bundle;
+    if (isUnchanged(now, crafting)) return bundle;
     await ports.store.unseal();
     crafting = now;
   }
   throw new ChainloopError('CONFLICT', 'attestation: evidence keeps being added while it is signed; push when all of it is there');
 }
 
+async function keepUnsigned(store: CraftingStore, statement: Uint8Array, crafting: Crafting): Promise<void> {
+  await store.keepStatement(statement);
+  if (!isUnchanged(await store.load(), crafting)) await store.unseal();
+}
+
+function isUnchanged(now: Crafting, before: Crafting): boolean {
+  return JSON.stringify(now.materials) === JSON.stringify(before.materials);
+}
+
+function signerFor({ signer }: PushPorts, crafting: Crafting): Signer {
+  if (signer === undefined) {
+    throw new ChainloopError(
+      'USAGE',
+      'attestation: there is no key to sign with; give one with --key, or make one: chainloop key generate',
+    );
+  }
+  refuseOtherWay(crafting, signer);
+  return signer;
+}
+
 /** Said before a key is certified for nothing. The control plane asks again. */
 function refuseOtherWay({ start: { contract } }: Crafting, { way }: Signer): void {
-  if (way === undefined || contract.signing === undefined || contract.signing.includes(way)) return;
-  const [found, advice] =
-    way === 'key'
-      ? ['with a key', 'leave --key and CHAINLOOP_SIGNING_KEY out, or give --signing keyless']
-      : ['keyless', 'give the private key with --key FILE, or CHAINLOOP_SIGNING_KEY'];
+  if (way === undefined || acceptsSigning(contract, way)) return;
+  const { signing = [] } = contract;
+  const found = { key: 'with a key', keyless: 'keyless', sigstore: 'with Sigstore' }[way];
+  const advice = signing.includes('keyless')
+    ? 'leave --key and CHAINLOOP_SIGNING_KEY out, or give --signing keyless'
+    : signing.includes('sigstore')
+      ? 'give --signing sigstore'
+      : 'give the private key with --key FILE, or CHAINLOOP_SIGNING_KEY';
   throw new ChainloopError(
     'CONTRACT_NOT_SATISFIED',
-    `attestation: this would be signed ${found}, and the contract accepts only: ${contract.signing.join(', ')}; ${advice}`,
+    `attestation: this would be signed ${found}, and the contract accepts only: ${signing.join(', ')}; ${advice}`,
   );
 }
 

@@ -40,5 +40,5 @@ export async function status(ports: { readonly store: CraftingStore }): Promise<
       ...(crafting.jobs?.[name] === undefined ? {} : { job: crafting.jobs[name] }),
     };
   });
-  return { ...crafting, checklist, problems: openProblems(crafting), sealed: (await ports.store.sealed()) !== undefined };
+  return { ...crafting, checklist, problems: openProblems(crafting), sealed: (await isSealed(ports.store)) };
 }

@@ -39,6 +39,10 @@ const ContractMaterial = z.strictObject({
 });
 export type ContractMaterial = z.infer<typeof ContractMaterial>;
 
+/** What `attestation push --signing` takes. */
+const SigningWay = z.enum(['key', 'keyless', 'sigstore']);
+export type SigningWay = z.infer<typeof SigningWay>;
+
 /** What a workflow must bring, independent of the schema version and language it was written in. */
 export const Contract = z.strictObject({
   materials: z.array(ContractMaterial).max(limits.contractMaterials).default([]).describe('The evidence that the workflow brings.'),
@@ -58,12 +62,14 @@ export const Contract = z.strictObject({
     .describe('The CI system that the workflow has to run in; any, when absent.'),
   annotations: z.array(Annotation).max(limits.annotations).default([]).describe('Annotations of the attestation.'),
   signing: z
-    .array(z.enum(['key', 'keyless']))
-    .min(1, 'names no way to sign; remove it to accept both')
-    .max(2)
+    .array(SigningWay)
+    .min(1, 'names no way to sign; remove it to accept all')
+    .max(3)
     .refine((ways) => new Set(ways).size === ways.length, 'names a way to sign twice')
     .optional()
-    .describe('How the attestation may be signed: with a key that the organization trusts, or with a certificate; both, when absent.'),
+    .describe(
+      'How the attestation may be signed: with a key that the organization trusts; keyless, with any certificate that it trusts; or sigstore, only with one of a trusted root of its own, such as public Sigstore. All, when absent.',
+    ),
 });
 export type Contract = z.infer<typeof Contract>;
 
