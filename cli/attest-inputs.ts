@@ -4,6 +4,7 @@ import { commands, type Inputs, readInputs } from '../plugin/inputs.ts';
 import { longName, text, texts, toggle } from './command.ts';
 import type { Context } from './context.ts';
 import { readConfig } from './settings.ts';
+import { sigstoreFlags } from './signing.ts';
 
 /** The inputs of the Action as options: each is also a variable, `--on-outage` CHAINLOOP_ON_OUTAGE. */
 export const attestFlags = {
@@ -16,11 +17,12 @@ export const attestFlags = {
   annotations: texts('<lines>', 'annotations of the attestation, one line KEY=VALUE each'),
   attestationId: text('<id>', 'the run that has to be the one of this job'),
   auth: text('<way>', 'how the job says who it is: auto, oidc or token (default: token with CHAINLOOP_TOKEN, else auto)'),
-  signing: text('<way>', 'how to sign: auto, keyless or key (default: auto, with the key if there is one)'),
+  signing: text('<way>', 'how to sign: auto, keyless, key or sigstore (default: auto, with the key if there is one)'),
   signingKey: text('<path|env://VAR>', 'the private key to sign with'),
+  ...sigstoreFlags,
   attach: toggle('also put the bundle on the container images, in their own registries'),
   onViolation: text('<what>', 'when the contract is not satisfied: contract (exit 3) or warn (exit 0)'),
-  onOutage: text('<what>', 'when the control plane does not answer: fail (exit 75) or defer (exit 0, and nothing is recorded)'),
+  onOutage: text('<what>', 'when the control plane, or Sigstore, does not answer: fail (exit 75) or defer (exit 0, nothing is recorded)'),
   retryTimeout: text('<time>', 'how long a control plane that does not answer is tried, such as 90s or 3m (default: 180s)'),
   forkPr: text('<what>', 'in merge requests from forks: skip (exit 0), dry-run or fail'),
   bundlePath: text('<path>', 'where to write the Sigstore bundle'),

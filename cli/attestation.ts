@@ -110,8 +110,10 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD, and the name m
       for (const { message } of found.problems) context.log.info(message);
       if (found.sealed) context.log.info('It is signed; send it, the same bytes again, with: chainloop attestation push');
       else if (found.problems.length === 0) {
-        const key = found.start.contract.signing?.includes('keyless') === false ? ' --key FILE' : '';
-        context.log.info(`All is there; send it with: chainloop attestation push${key}`);
+        const { signing } = found.start.contract;
+        const way = signing?.includes('keyless') !== false ? '' : signing.includes('key') ? ' --key FILE' : ' --signing sigstore';
+        const state = found.unsigned ? 'It is sealed, and not signed yet' : 'All is there';
+        context.log.info(`${state}; send it with: chainloop attestation push${way}`);
       }
     },
   }),

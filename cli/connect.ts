@@ -36,17 +36,21 @@ export async function apiOptions(context: Context, patienceMs?: number, advice?:
 }
 
 /** The same for calls that need no token. CHAINLOOP_RETRY_SECONDS says how long a call may be retried; USAGE when it says something else. */
-export function addressOf({ env, log }: Context, { url, organization }: Settings, patienceMs?: number): Omit<ApiOptions, 'token'> {
-  const asked = env.CHAINLOOP_RETRY_SECONDS || undefined;
-  if (asked !== undefined && !/^\d{1,5}$/.test(asked)) {
-    throw new ChainloopError('USAGE', `CHAINLOOP_RETRY_SECONDS: '${asked}' is not a whole number of seconds, from 0 to 99999`);
-  }
-  const retryBudgetMs = asked === undefined ? patienceMs : Number(asked) * 1000;
+export function addressOf(context: Context, { url, organization }: Settings, patienceMs?: number): Omit<ApiOptions, 'token'> {
+  const { env, log } = context;
+  const retryBudgetMs = retryBudgetOf(context) ?? patienceMs;
   const onRetry: ApiOptions['onRetry'] = ({ attempt, cause }) => {
     if (cause === 'RATE_LIMITED' && attempt === 1)
       log.warn('the control plane has too many requests of this token or organization: waiting, as it asks');
   };
   return { url, organization, version, retryBudgetMs, insecure: env.CHAINLOOP_INSECURE === '1', onRetry };
+}
+
+/** What CHAINLOOP_RETRY_SECONDS says. USAGE when it says something else. */
+export function retryBudgetOf({ env }: Pick<Context, 'env'>): number | undefined {
+  const asked = env.CHAINLOOP_RETRY_SECONDS || undefined;
+  if (asked === undefined || /^\d{1,5}$/.test(asked)) return asked === undefined ? undefined : Number(asked) * 1000;
+  throw new ChainloopError('USAGE', `CHAINLOOP_RETRY_SECONDS: '${asked}' is not a whole number of seconds, from 0 to 99999`);
 }
 
 /**

@@ -3,7 +3,10 @@ import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 /** The boxes of `attestation init` and `attestation status`; with `full` also what was recorded for each material. */
-export function craftingTables({ start, checklist, materials, sealed }: Status, { full }: { readonly full: boolean }): readonly Table[] {
+export function craftingTables(
+  { start, checklist, materials, sealed, unsigned }: Status,
+  { full }: { readonly full: boolean },
+): readonly Table[] {
   const { identity, contract, env } = start;
   const shared = checklist.some(({ job }) => job !== undefined);
   // What the CI system says of itself is recorded too, and shown with the run; here is what the contract asks for.
@@ -20,7 +23,7 @@ export function craftingTables({ start, checklist, materials, sealed }: Status, 
         ['Project', identity.project],
         ['Contract Revision', identity.contractRevision === 0 ? '' : String(identity.contractRevision)],
         ...(contract.signing === undefined ? [] : [['Signing', contract.signing.join(' or ')]]),
-        ...(sealed ? [['Signed', 'Yes']] : []),
+        ...(sealed ? [['Signed', 'Yes']] : unsigned ? [['Signed', 'No: it is sealed, and waits for that']] : []),
       ],
     },
     {
@@ -37,7 +40,7 @@ export function craftingTables({ start, checklist, materials, sealed }: Status, 
 }
 
 /** The same for scripts. */
-export function craftingJson({ start, checklist, problems, sealed }: Status): unknown {
+export function craftingJson({ start, checklist, problems, sealed, unsigned }: Status): unknown {
   const { identity, contract, runner, env, annotations, initializedAt, dryRun, head } = start;
   return {
     ...identity,
@@ -49,8 +52,9 @@ export function craftingJson({ start, checklist, problems, sealed }: Status): un
     commit: head?.commit ?? null,
     materials: checklist,
     problems,
-    signing: contract.signing ?? ['key', 'keyless'],
+    signing: contract.signing ?? ['key', 'keyless', 'sigstore'],
     sealed,
+    unsigned,
   };
 }
 

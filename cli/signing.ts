@@ -1,23 +1,37 @@
 import type { KeylessPorts } from '../core/adapters/keyless.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Signer } from '../core/ports.ts';
-import { oneOf, text } from './command.ts';
-import { apiOptions } from './connect.ts';
+import { halfOf, loggedIn, sigstoreSigner } from '../plugin/sigstore.ts';
+import { longName, oneOf, text, type Values } from './command.ts';
+import { apiOptions, retryBudgetOf } from './connect.ts';
 import type { Context } from './context.ts';
+import { currentFolder } from './job.ts';
+
+/** The files of a Sigstore of one's own. */
+export const sigstoreFlags = {
+  sigstoreTrustedRoot: text('<path>', 'of a Sigstore of your own: its trusted root, JSON (default: public Sigstore)'),
+  sigstoreSigningConfig: text('<path>', 'of a Sigstore of your own: its signing config v0.2, JSON'),
+};
 
 /** How an attestation is signed. */
 export const signingFlags = {
-  signing: oneOf('<way>', ['keyless', 'key'], 'how to sign; by default with the key that is given, else keyless'),
+  signing: oneOf('<way>', ['keyless', 'key', 'sigstore'], 'how to sign; by default with the key that is given, else keyless'),
   key: text('<path|env://VAR>', 'the private key to sign with (CHAINLOOP_SIGNING_KEY)'),
+  ...sigstoreFlags,
 };
 
-type Choice = { readonly signing: 'keyless' | 'key' | undefined; readonly key: string | undefined };
+export type SigningChoice = Values<typeof signingFlags>;
 
 /**
  * The signer that was chosen: the key at a path or `env://VAR`, else a certificate of the control plane for this job. Without a key, none in a
  * dry run, which has no control plane. Throws USAGE when the options contradict each other.
  */
-export function signerOf(context: Context, { signing, key }: Choice, { dryRun }: { readonly dryRun: boolean }): Signer | undefined {
+export function signerOf(context: Context, choice: SigningChoice, { dryRun }: { readonly dryRun: boolean }): Signer | undefined {
+  const { signing, key } = choice;
+  if (signing === 'sigstore') return sigstore(context, choice, { dryRun });
+  for (const name of ['sigstoreTrustedRoot', 'sigstoreSigningConfig'] as const)
+    if (choice[name] !== undefined)
+      throw new ChainloopError('USAGE', `--${longName(name)} is for --signing sigstore; give that too, or leave it out`);
   const reference = key ?? (context.env.CHAINLOOP_SIGNING_KEY || undefined);
   if (signing === 'keyless') {
     if (key !== undefined) throw new ChainloopError('USAGE', '--signing keyless and --key exclude each other; leave one of them out');
@@ -37,6 +51,26 @@ export function signerOf(context: Context, { signing, key }: Choice, { dryRun }:
     );
   }
   return dryRun ? undefined : keylessSigner(context);
+}
+
+function sigstore(context: Context, choice: SigningChoice, { dryRun }: { readonly dryRun: boolean }): Signer {
+  if (choice.key !== undefined) throw new ChainloopError('USAGE', '--signing sigstore and --key exclude each other; leave one of them out');
+  if (dryRun)
+    throw new ChainloopError(
+      'USAGE',
+      '--signing sigstore: a dry run publishes nothing in a transparency log; leave it out, or sign with --key',
+    );
+  const files = { trustedRoot: choice.sigstoreTrustedRoot, signingConfig: choice.sigstoreSigningConfig };
+  const half = halfOf(files);
+  if (half !== undefined) throw new ChainloopError('USAGE', `--${half[0]} ${half[1]}`);
+  const { env, log } = context;
+  return sigstoreSigner(files, {
+    ...{ env, workspace: currentFolder(), retryBudgetMs: retryBudgetOf(context) },
+    signing(identity, logs) {
+      log.info(`Signing with Sigstore as ${identity}`);
+      if (logs.length > 0) log.info(loggedIn(logs));
+    },
+  });
 }
 
 function keySigner({ env }: Context, reference: string): Signer {

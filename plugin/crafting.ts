@@ -11,6 +11,7 @@ import type { Env } from '../core/runner.ts';
 import { attestationName, type Inputs } from './inputs.ts';
 import type { Platform } from './platform.ts';
 import type { Connected, Session } from './session.ts';
+import { loggedIn, sigstoreSigner } from './sigstore.ts';
 
 // The ports of core/attestation.ts for a job. What every job needs is loaded at once: a file costs more than what is in it.
 
@@ -83,14 +84,25 @@ export function attacherOf(env: Env): BundleAttacher {
   };
 }
 
-/** The key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */
+/** Sigstore if it is asked for, the key that was given, else a certificate of the control plane for this job; `signed` is told by whom. */
 export function signerOf(
-  { env, inputs, options }: { readonly env: Env; readonly inputs: Inputs; readonly options: () => Promise<Connected> },
+  { platform, inputs, options }: { readonly platform: Platform; readonly inputs: Inputs; readonly options: () => Promise<Connected> },
   signed: (signer: string) => void,
 ): Signer {
-  const { signing, signingKey } = inputs;
+  const { signing, signingKey, sigstore, retryTimeoutMs: retryBudgetMs } = inputs;
+  const { env, directory: workspace, mask, say } = platform;
+  if (signing === 'sigstore') {
+    return sigstoreSigner(sigstore, {
+      ...{ env, workspace, retryBudgetMs, mask },
+      signing(identity, logs) {
+        signed(identity);
+        if (logs.length > 0) say(loggedIn(logs));
+      },
+    });
+  }
   if (signingKey !== undefined && signing !== 'keyless') {
     return {
+      way: 'key',
       async sign(pae) {
         const { loadSigner } = await import('../core/adapters/keys.ts');
         const password = env.CHAINLOOP_SIGNING_PASSWORD ? 'env://CHAINLOOP_SIGNING_PASSWORD' : undefined;
@@ -101,6 +113,7 @@ export function signerOf(
     };
   }
   return {
+    way: 'keyless',
     async sign(pae) {
       const ports = createKeylessPorts(createApi(await options()));
       const identity = async (): Promise<string> => {

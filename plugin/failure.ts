@@ -1,4 +1,4 @@
-import { ChainloopError, errorTable, isChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError, isOutage } from '../core/errors.ts';
 import { withoutSecrets } from '../core/redact.ts';
 import type { Inputs } from './inputs.ts';
 import { type Found, isViolation, type Outcome } from './outcome.ts';
@@ -16,8 +16,12 @@ export function failed(error: unknown, inputs: Inputs | undefined, found: Found)
     if (problems.length > 0) found.wrong.set(name, problems.map(({ message }) => message.replace(`material "${name}": `, '')).join('; '));
   }
   if (isViolation(error)) return { command, status: 'violations', error, found };
-  const outage = errorTable[error.code].exit === 75;
-  return { command, status: outage && inputs?.onOutage === 'defer' ? 'deferred' : 'failed', error, found };
+  return { command, status: isDeferred(error, inputs) ? 'deferred' : 'failed', error, found };
+}
+
+/** Whether the job goes on, with nothing recorded: some service does not answer, and that was foreseen. */
+export function isDeferred(error: unknown, inputs: Pick<Inputs, 'onOutage'> | undefined): error is ChainloopError {
+  return inputs?.onOutage === 'defer' && isOutage(error);
 }
 
 /** Whether the job goes on although the step has not done what it should. */

@@ -6,6 +6,7 @@ import { type MaterialLine, parseMaterialLines } from '../core/material-lines.ts
 import { didYouMean } from '../core/nearest.ts';
 import type { Env } from '../core/runner.ts';
 import { printable } from '../core/source/place.ts';
+import { halfOf, type SigstoreFiles } from './sigstore.ts';
 
 export const commands = ['attest', 'init', 'add', 'push', 'status', 'reset'] as const;
 export type Command = (typeof commands)[number];
@@ -26,8 +27,10 @@ export type Inputs = {
   readonly auth: 'auto' | 'oidc' | 'token';
   readonly token: string | undefined;
   readonly audience: string | undefined;
-  readonly signing: 'auto' | 'keyless' | 'key';
+  readonly signing: 'auto' | 'keyless' | 'key' | 'sigstore';
   readonly signingKey: string | undefined;
+  /** Of a Sigstore of one's own; absolute. Without them, the public one. */
+  readonly sigstore: SigstoreFiles;
   /** Put the bundle on the container images too. */
   readonly attach: boolean;
   readonly onViolation: 'contract' | 'warn';
@@ -106,8 +109,9 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     auth: choice('auth', ['auto', 'oidc', 'token']),
     token: text('token') ?? (env.CHAINLOOP_TOKEN?.trim() || undefined),
     audience: text('audience'),
-    signing: choice('signing', ['auto', 'keyless', 'key']),
+    signing: choice('signing', ['auto', 'keyless', 'key', 'sigstore']),
     signingKey: text('signing-key') ?? (env.CHAINLOOP_SIGNING_KEY?.trim() || undefined),
+    sigstore: { trustedRoot: path('sigstore-trusted-root'), signingConfig: path('sigstore-signing-config') },
     attach: flag('attach', false),
     onViolation: choice('on-violation', ['contract', 'warn']),
     onOutage: choice('on-outage', ['fail', 'defer']),
@@ -121,8 +125,12 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     wrong('token', `is empty, and auth is 'token'; is the secret set in this repository?`);
   if (inputs.signing === 'key' && inputs.signingKey === undefined)
     wrong('signing-key', `is empty, and signing is 'key'; give a path, or env://VARIABLE`);
-  if (inputs.signing === 'keyless' && text('signing-key') !== undefined)
-    wrong('signing-key', `is given, and signing is 'keyless'; remove one`);
+  if ((inputs.signing === 'keyless' || inputs.signing === 'sigstore') && text('signing-key') !== undefined)
+    wrong('signing-key', `is given, and signing is '${inputs.signing}'; remove one`);
+  const half = halfOf(inputs.sigstore);
+  if (half !== undefined) wrong(...half);
+  if (inputs.signing !== 'sigstore' && text('sigstore-trusted-root') !== undefined)
+    wrong('sigstore-trusted-root', `is given, and signing is not 'sigstore'; remove one`);
   if (inputs.attach && command !== 'attest' && command !== 'push')
     wrong('attach', `command '${command}' pushes nothing; use attest or push`);
   if (problems.length > 0) {
@@ -130,6 +138,11 @@ export function readInputs(read: (name: string) => string, { env, directory, job
     throw new ChainloopError('USAGE', `inputs: ${many}; nothing was sent`, { problems });
   }
   return inputs;
+
+  function path(name: string): string | undefined {
+    const given = text(name);
+    return given === undefined ? undefined : resolve(directory, given);
+  }
 
   function controlPlane(given: string): string {
     if (given === '') {

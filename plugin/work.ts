@@ -71,8 +71,9 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       return 'passed';
     }
     case 'attest': {
-      if ((await store.sealed()) !== undefined && (await store.load().catch(unlessAbsent)) !== undefined) {
-        say('An earlier step has signed this attestation; it is sent as it is.');
+      const kept = (await store.sealed()) === undefined ? await store.keptStatement() : 'signed';
+      if (kept !== undefined && (await store.load().catch(unlessAbsent)) !== undefined) {
+        say(`An earlier step has ${kept === 'signed' ? 'signed' : 'sealed'} this attestation; it is sent as it is.`);
         await deliver();
         return 'passed';
       }
@@ -193,7 +194,7 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
   }
 
   async function deliver(): Promise<void> {
-    const signer = signerOf({ env, inputs, options }, (name) => {
+    const signer = signerOf({ platform, inputs, options }, (name) => {
       found.signer = name;
       say(`signed by ${name}`);
     });
@@ -205,12 +206,12 @@ export async function work(inputs: Inputs, ports: WorkPorts, found: Found): Prom
       {
         store: keepingBundle(store, bundlePathOf(platform, inputs), found),
         controlPlane: announced,
-        signer: { sign: (pae) => group('Sign', () => timed('sign', () => signer.sign(pae))) },
+        signer: { way: signer.way, sign: (pae) => group('Sign', () => timed('sign', () => signer.sign(pae))) },
         now: () => new Date(),
         begin,
         ...(inputs.attach && { attacher: attacherOf(env) }),
       },
-      { builderId: await platform.builderId(), annotations: inputs.annotations },
+      { builderId: await platform.builderId(), annotations: inputs.annotations, keepUnsigned: inputs.onOutage === 'defer' },
     );
     if (pushed.type !== 'pushed') return;
     found.digest = pushed.digest;

@@ -21,6 +21,8 @@ export type Status = Crafting & {
   readonly problems: readonly Problem[];
   /** Signed, and perhaps delivered: only push and reset go on from here. */
   readonly sealed: boolean;
+  /** Sealed by a push that could not sign it: the next one does. */
+  readonly unsigned: boolean;
 };
 
 /** What there is, what is missing, and what to do about it. NO_CRAFTING. */
@@ -40,5 +42,7 @@ export async function status(ports: { readonly store: CraftingStore }): Promise<
       ...(crafting.jobs?.[name] === undefined ? {} : { job: crafting.jobs[name] }),
     };
   });
-  return { ...crafting, checklist, problems: openProblems(crafting), sealed: (await isSealed(ports.store)) };
+  const sealed = (await ports.store.sealed()) !== undefined;
+  const unsigned = !sealed && (await ports.store.keptStatement()) !== undefined;
+  return { ...crafting, checklist, problems: openProblems(crafting), sealed, unsigned };
 }

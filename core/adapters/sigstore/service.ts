@@ -22,6 +22,8 @@ export type ServiceRequest = {
 
 export type ServiceAnswer = { readonly status: number; readonly location: string | undefined; readonly bytes: Buffer };
 
+type Patience = { readonly policy: RetryPolicy; readonly answerTimeoutMs: number | undefined };
+
 /** Asks a service once, with retries. As `createServices` says. */
 export type Services = (request: ServiceRequest) => Promise<ServiceAnswer>;
 
@@ -43,7 +45,7 @@ class Refusal extends Error {
  * tried again within the policy, then SIGNING_UNAVAILABLE; 401 and 403 are UNAUTHENTICATED; anything else is SIGNING_REFUSED. No redirect is followed, and nothing is sent
  * in the clear but to this machine: a token goes along.
  */
-export function createServices(http: Http, policy: RetryPolicy): Services {
+export function createServices(http: Http, { policy, answerTimeoutMs }: Patience): Services {
   return async (request) => {
     const { service, url } = request;
     if (url.protocol !== 'https:' && !isLoopbackHost(url.hostname)) {
@@ -51,7 +53,7 @@ export function createServices(http: Http, policy: RetryPolicy): Services {
     }
     try {
       return await retry(
-        () => ask(http, request),
+        () => ask(http, request, answerTimeoutMs),
         (error) => (error instanceof Refusal ? error.verdict : { retry: false }),
         { policy },
       );
@@ -76,13 +78,15 @@ export function unusable(service: ServiceName, url: URL, what: string, cause?: u
   return new ChainloopError('SIGNING_REFUSED', `${service}: what answers at ${url.origin} ${what}`, { cause });
 }
 
-async function ask(http: Http, { url, accept, body, understood = [] }: ServiceRequest): Promise<ServiceAnswer> {
+async function ask(http: Http, request: ServiceRequest, answerTimeoutMs: number | undefined): Promise<ServiceAnswer> {
+  const { url, accept, body, understood = [] } = request;
   try {
     const response = await http.request({
       method: body === undefined ? 'GET' : 'POST',
       url,
       headers: { accept, 'user-agent': 'chainloop', ...(body !== undefined && { 'content-type': body.type }) },
       body: body?.bytes,
+      answerTimeoutMs,
     });
     const { status } = response;
     if ((status >= 200 && status < 300) || understood.includes(status)) {

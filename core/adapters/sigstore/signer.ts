@@ -28,6 +28,8 @@ export type SigstorePorts = {
   readonly signing?: ((identity: string, logs: readonly string[]) => void) | undefined;
   readonly now: () => Date;
   readonly retryPolicy?: RetryPolicy | undefined;
+  /** Until an answer begins; Rekor v2 waits for its next checkpoint first. Without it, `limits.requestTimeoutMs`. */
+  readonly answerTimeoutMs?: number | undefined;
 };
 
 const generateKeys = promisify(generate);
@@ -49,7 +51,7 @@ export function createSigstoreSigner(ports: SigstorePorts): Signer {
       const token = await ports.token();
       const http = createHttp();
       try {
-        const services = createServices(http, ports.retryPolicy ?? defaultRetryPolicy);
+        const services = createServices(http, { policy: ports.retryPolicy ?? defaultRetryPolicy, answerTimeoutMs: ports.answerTimeoutMs });
         const keys = await newKeys();
         const certificatesPem = await requestCertificate(services, selected.authority, token, keys);
         const certificate = readCertificate(new Uint8Array(new X509Certificate(certificatesPem[0] ?? '').raw));
