@@ -8,7 +8,7 @@ import { ChainloopError, type Problem } from './errors.ts';
 import { type IdentityMatch, matchesIdentity } from './identity.ts';
 import { hashOf, type PublicKey, parsePublicKey } from './key.ts';
 import { limits } from './limits.ts';
-import { meets, type SignedContent, type Thresholds, type TrustRoot } from './trust-root.ts';
+import { meets, type SignedContent, type Thresholds, type TrustRoot, unknownAuthority } from './trust-root.ts';
 
 /** A public key that the verifier trusts, and what it calls it. */
 export type TrustedKey = { readonly name: string; readonly pem: string };
@@ -155,7 +155,7 @@ function signerUnder(policy: Policy, content: SignedContent, signedBy: Signature
   }
 }
 
-/** The first that holds. Else why not: where a policy knows the signer, and the bundle is wrong, that is the reason. */
+/** The first that holds. Else why not: where a policy knows the signer and its authority, and the bundle is wrong, that is the reason. */
 function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: SignedContent, signedBy: SignatureCheck): VerifiedSigner {
   const { signer } = content.bundle;
   const wanted = signer.type === 'certificate' ? 'identity' : 'keys';
@@ -174,7 +174,9 @@ function anySigner(policies: readonly (KeyPolicy | IdentityPolicy)[], content: S
     const what = wanted === 'identity' ? 'it is signed with a certificate, and no identity is' : 'it is signed with a key, and no key is';
     throw new ChainloopError('SIGNER_UNTRUSTED', `bundle: ${what} trusted here`);
   }
-  const known = refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED');
+  const known =
+    refusals.find(({ code, message }) => code !== 'SIGNER_UNTRUSTED' && !message.includes(unknownAuthority)) ??
+    refusals.find(({ code }) => code !== 'SIGNER_UNTRUSTED');
   if (known !== undefined || refusals.length === 1) throw known ?? first;
   const problems = refusals.slice(0, limits.problems).map(({ message }) => ({ message }));
   throw new ChainloopError(first.code, `${first.message}, or one of ${refusals.length - 1} others`, { problems });
