@@ -23,6 +23,7 @@ export const runStates = ['initialized', 'success', 'failed', 'cancelled', 'expi
 export const credentialVariables: readonly string[] = [
   'CHAINLOOP_TOKEN',
   'CHAINLOOP_ID_TOKEN',
+  'SIGSTORE_ID_TOKEN',
   'CHAINLOOP_SIGNING_KEY',
   'CHAINLOOP_SIGNING_PASSWORD',
   'CHAINLOOP_REGISTRY_PASSWORD',

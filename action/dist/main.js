@@ -1,1 +1,1 @@
-import{L as i}from"./chunk-3BKBWOTB.js";await i("main");
+import{ga as i,ha as m}from"./chunk-H5SCVGJK.js";m();m();await i("main");

@@ -1,1 +1,1 @@
-import{L as o}from"./chunk-3BKBWOTB.js";await o("post");
+import{ga as o,ha as r}from"./chunk-H5SCVGJK.js";r();r();await o("post");
