@@ -8,7 +8,7 @@ import { limits } from '../core/limits.ts';
 import type { Driver, Identity, Tx } from './client.ts';
 import { listen } from './listen.ts';
 import { migratePostgres } from './migrate.ts';
-import { alone, type Manner, nameOf, prepareAlone } from './statement.ts';
+import { alone, flush, type Manner, nameOf, prepareAlone } from './statement.ts';
 import { databaseRefusal } from './violation.ts';
 
 const dialect = new PgDialect({ casing: 'snake_case' });
@@ -99,7 +99,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
           const result = await fn(database(client));
           await begun;
           committing = true;
-          await client.query('commit');
+          await Promise.all([client.query('commit'), client.query(flush)]);
           client.release();
           return result;
         } catch (failure) {
@@ -109,7 +109,8 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
             (first) => first,
           );
           await abandon(client, error);
-          if (committing || attempt === limits.attempts || !(isTransient(error) || isLost(error))) throw reported(error);
+          // What fails at the commit has not happened when PostgreSQL says so: two chains of the audit log may wait for each other there.
+          if (attempt === limits.attempts || !(isTransient(error) || (!committing && isLost(error)))) throw reported(error);
         }
       }
     },
@@ -240,5 +241,5 @@ function become(identity: Identity): string {
 
 /** Who does what is written from here on: the audit log takes it from this setting. Names are of anybody's making, so they are quoted. */
 function act({ actor }: Identity): string {
-  return `set local app.actor = ${pg.escapeLiteral(JSON.stringify(actor))}`;
+  return `set local app.actor = ${pg.escapeLiteral(JSON.stringify(actor))}; set local app.flushes = 'yes'`;
 }

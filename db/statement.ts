@@ -17,7 +17,17 @@ export type Manner = {
 const become = {
   name: 'become',
   text: `select where num_nulls(set_config('role', $1, true), set_config('app.organization', $2, true), set_config('app.actor', $3, true),
-    set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true)) < 0`,
+    set_config('app.flushes', 'yes', true), set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true)) < 0`,
+};
+
+/**
+ * Sent behind what writes, which is answered when both are. A transaction with a row in the audit log holds the end of its organization's
+ * chain, for which all others wait: it commits without waiting for the disk (audit_append), and the commit of this message to nobody waits
+ * for all that lies before it. So those who wait are flushed together, as they were without a chain.
+ */
+export const flush = {
+  name: 'flush',
+  text: `select pg_logical_emit_message(true, 'chainloop', ''), set_config('app.unflushed', '', false) where current_setting('app.unflushed', true) = 'yes'`,
 };
 
 /**
@@ -41,7 +51,7 @@ export function alone(
   const organization = identity.role === 'chainloop_app' ? identity.organizationId : '';
   const actor = readOnly ? '' : JSON.stringify(identity.actor);
   const values = [identity.role, organization, actor, readOnly ? 'on' : 'off', inOrder ? 'off' : 'on'];
-  return new Promise((resolve, reject) => {
+  const answered = new Promise<pg.QueryResult>((resolve, reject) => {
     const query = new pg.Query(config, (error, ...results) => {
       const [result] = results.flat().slice(-1);
       if (error != null || result === undefined) return reject(error);
@@ -64,6 +74,7 @@ export function alone(
     };
     client.query(Object.assign(query, both));
   });
+  return readOnly ? answered : Promise.all([answered, client.query(flush)]).then(([result]) => result);
 }
 
 /** Names of prepared statements by their text. Bounded, in case a text is ever made of data. */
