@@ -11,6 +11,7 @@ import type { InitAnswer } from '../core/ports.ts';
 import { connect, type Database } from '../db/client.ts';
 import { createOrganization } from '../db/organizations.ts';
 import { type Attested, type NewRun, openRun, pushRun } from '../db/run-states.ts';
+import { flush } from '../db/statement.ts';
 import { createWorkflow } from '../db/workflows.ts';
 import { type InstalledServer, startInstalledServer } from '../test/fakes/installed-server.ts';
 import { startJob, text } from '../test/fakes/job.ts';
@@ -148,8 +149,11 @@ async function pushScript(organizationId: string, workflowIds: readonly string[]
       'begin;',
       'set local role chainloop_app;',
       `set local app.organization = '${organizationId}';`,
+      `set local app.actor = '{"kind":"system","name":"bench"}';`,
+      "set local app.flushes = 'yes';",
       ...statements.map((statement) => `${statement.replaceAll(/\s+/g, ' ')};`),
       'commit;',
+      `${flush.text};`,
       '\\endpipeline',
       '',
     ].join('\n');

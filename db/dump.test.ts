@@ -57,7 +57,9 @@ async function stateOf(session: Session): Promise<unknown> {
     `select conname, convalidated, pg_get_constraintdef(oid) as text from pg_constraint where contype <> 'n' and connamespace = $1::regnamespace order by conname`,
     'select indexname, indexdef from pg_indexes where schemaname = $1 order by indexname',
     'select tgname, tgenabled from pg_trigger join pg_class c on c.oid = tgrelid where not tgisinternal and relnamespace = $1::regnamespace order by tgname',
-    'select tablename, policyname, roles, cmd, qual, with_check from pg_policies where schemaname = $1 order by 1, 2',
+    // The owner of the tables is whoever restored them.
+    `select tablename, policyname, array(select case role when tableowner then 'the owner' else role end from unnest(roles) role) as roles, cmd, qual, with_check
+      from pg_policies join pg_tables using (schemaname, tablename) where schemaname = $1 order by 1, 2`,
     `select table_name, grantee, privilege_type from information_schema.role_table_grants where table_schema = $1 and grantee like 'chainloop_%' order by 1, 2, 3`,
   ]) {
     answers.push((await session.query(query, ['public'])).rows);

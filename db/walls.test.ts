@@ -268,10 +268,12 @@ async function everyRow(scope: OrgScope): Promise<Record<string, unknown[]>> {
   return all;
 }
 
-/** What is in one and not in the other: ids, and whatever names the organization. */
+/** What is in one and not in the other: ids, and whatever names the organization; not digests, which are what is asked for. */
 function marksOf(mine: unknown, theirs: unknown): readonly string[] {
   const known = new Set(stringsOf(theirs));
-  return [...new Set(stringsOf(mine))].filter((text) => !known.has(text) && text.length > 12 && !/^\d{4}-\d\d-\d\dT/.test(text));
+  return [...new Set(stringsOf(mine))].filter(
+    (text) => !known.has(text) && text.length > 12 && !/^(?:\d{4}-\d\d-\d\dT|sha256:)/.test(text),
+  );
 }
 
 function stringsOf(value: unknown): string[] {
