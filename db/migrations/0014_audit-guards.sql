@@ -164,6 +164,8 @@ BEGIN
     ('runs', 'update of held_at', 'new.held_at is not null', 'run.hold', ''),
     ('runs', 'update of held_at', 'old.held_at is not null and new.held_at is null', 'run.release', ''),
     ('runs', 'update of removed_at', 'old.removed_at is distinct from new.removed_at', 'run.remove', ''),
+    ('verdicts', 'insert', 'true', 'run.verdict', 'level vsa_digest provenance_digest'),
+    ('verdicts', 'update of level, reasons, vsa_digest, vsa_size_bytes, provenance_digest, provenance_size_bytes', 'true', 'run.verdict', 'level vsa_digest provenance_digest'),
     ('run_collected', 'insert', 'true', 'run.collect', 'name type digest file_name size_bytes uploaded job'),
     ('cas_backends', 'insert', 'true', 'cas-backend.add', 'provider location region insecure is_default is_fallback is_mirror'),
     ('cas_backends', 'update of is_default, is_fallback, is_mirror', '(old.is_default, old.is_fallback, old.is_mirror) is distinct from (new.is_default, new.is_fallback, new.is_mirror)', 'cas-backend.assign', 'is_default is_fallback is_mirror'),
@@ -194,7 +196,7 @@ BEGIN
     ('settings', 'insert', 'new.key not like ''ca/%''', 'setting.create', '')
   ) AS v(tbl, event, cond, action, cols) LOOP
     EXECUTE format('CREATE CONSTRAINT TRIGGER %I AFTER %s ON %I DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (%s) EXECUTE FUNCTION %I(%L, %L)',
-      'audit_' || replace(t.action, '.', '_'), t.event, t.tbl, t.cond, CASE t.tbl WHEN 'runs' THEN 'audit_run' ELSE 'audit_change' END, t.action, t.cols);
+      'audit_' || replace(t.action, '.', '_') || '_' || split_part(t.event, ' ', 1), t.event, t.tbl, t.cond, CASE t.tbl WHEN 'runs' THEN 'audit_run' ELSE 'audit_change' END, t.action, t.cols);
   END LOOP;
 END $$;--> statement-breakpoint
 
