@@ -120,6 +120,24 @@ export type RunDescription = {
   readonly verdict?: VerdictView | undefined;
   readonly effects?: readonly EffectView[] | undefined;
 };
+/** A run whose attestation has the digest that was asked for as a subject. */
+export type AttestedView = {
+  readonly runId: string;
+  readonly state: RunState;
+  readonly project: string;
+  readonly workflow: string;
+  readonly contractName: string;
+  readonly contractRevision: number;
+  /** Of the bundle: its bytes are at `/v2/<organization>/blobs/<digest>`. */
+  readonly attestation: string | null;
+  /** The trusted key, or the identity, that the referee accepted. */
+  readonly signer: string | null;
+  /** Of the bundle of the verification summary, if there is one. */
+  readonly vsa: string | null;
+  readonly finishedAt: string | null;
+  /** When retention removed the attestation. */
+  readonly removedAt: string | null;
+};
 export type TokenView = {
   readonly id: string;
   readonly name: string;
@@ -341,6 +359,7 @@ export const wire = {
   /** `job` is what the job calls itself, for people. */
   attestationCollect: z.strictObject({ runId: Id, material: MaterialInput, job: Text.default('') }),
   attestationPush: z.strictObject({ runId: Id, bundle: z.string().max(limits.bundleSizeBytes) }),
+  attestationFind: Page.extend({ digest: z.custom<Digest>(isDigest, 'must be sha256:<64 hex digits>') }),
   attestationEnd: z.strictObject({ runId: Id, state: z.enum(['failed', 'cancelled']), reason: Text.default('') }),
   /** `workflow` and `project` choose between several bindings. The organization is in the header, as always. */
   authExchange: z.strictObject({

@@ -6,6 +6,7 @@ import { tester } from '../test/databases.ts';
 import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { planOf } from '../test/plans.ts';
+import { listAttested } from './attestations.ts';
 import { connect, type Database, type OrgScope } from './client.ts';
 import { findEvidence, listUses } from './evidence.ts';
 import { countRunners, countRuns } from './metrics.ts';
@@ -82,6 +83,7 @@ reads('a page of the runs of a project reads pages of some of its workflows', of
 reads('a digest is looked up where it is, however many runs brought it', aPage, ({ once, shared, popular, absent }) =>
   [once, shared, popular, absent].flatMap((digest): Query[] => [
     (scope) => listUses(scope, digest, { limit }),
+    (scope) => listAttested(scope, digest, { limit }),
     (scope) => findEvidence(scope, [digest]),
   ]),
 );

@@ -9,6 +9,7 @@ import { ChainloopError } from '../core/errors.ts';
 import { forEachDatabase } from '../test/databases.ts';
 import { releaseStart } from '../test/fakes/crafting.ts';
 import { furnished } from '../test/fakes/furnished.ts';
+import * as attestations from './attestations.ts';
 import { createBinding, describeBinding, listBindings, removeBinding } from './bindings.ts';
 import * as backends from './cas-backends.ts';
 import type { OrgScope, Tx } from './client.ts';
@@ -121,6 +122,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   recordCheck: (scope, { backendName }) => backends.recordCheck(scope, backendName, 'sabotage', now),
   replaceCredentials: (scope, { backendName }) => backends.replaceCredentials(scope, backendName, Buffer.from('sabotage'), now),
   removeCasBackend: (scope, { backendName }) => backends.removeCasBackend(scope, backendName),
+  listAttested: (scope) => attestations.listAttested(scope, digestOf('artifact of first'), page),
   collect: (scope, { openId }) =>
     collected.collect(
       scope,

@@ -107,6 +107,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
     ({ runId }) => ({ runId, material: { name: 'commit', type: 'STRING', value: 'x', uploaded: false, annotations: {} } }),
   ],
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
+  'attestation.find': ['own', ({ digest }) => ({ digest })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],
   'retention.describe': ['own', page],
@@ -342,7 +343,7 @@ for (const kind of databaseKinds) {
         if (path === 'auth.whoami') assert.equal(own, 'OK');
         else if (path === 'signing.certificate') assert.deepEqual([own, foreign], ['KEY_INVALID', 'KEY_INVALID'], path);
         else if (path === 'signing.timestamp') assert.deepEqual([own, foreign], ['OK', 'OK'], path);
-        else if (path.startsWith('attestation.')) assert.equal(foreign, 'NOT_FOUND', path);
+        else if (path.startsWith('attestation.') && path !== 'attestation.find') assert.equal(foreign, 'NOT_FOUND', path);
         else assert.deepEqual([own, foreign], ['FORBIDDEN', 'FORBIDDEN'], path);
       }
     });

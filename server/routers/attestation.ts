@@ -1,7 +1,8 @@
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { InitAnswer, PushAnswer } from '../../core/ports.ts';
-import { wire } from '../../core/wire.ts';
+import { type AttestedView, type Paged, wire } from '../../core/wire.ts';
+import { type AttestedRow, listAttested } from '../../db/attestations.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { sharedRun } from '../../db/collected.ts';
 import { describeContract } from '../../db/contracts.ts';
@@ -12,7 +13,7 @@ import { runnerOf, runOfJob } from '../federation/run.ts';
 import { answer, runOf } from '../job-runs.ts';
 import { push } from '../referee.ts';
 import { assertOpen, expired, finished, runNotFound } from '../run-refusals.ts';
-import { job, router } from '../trpc.ts';
+import { job, operator, router } from '../trpc.ts';
 import { collecting } from './collecting.ts';
 
 export const attestations = router({
@@ -72,6 +73,12 @@ export const attestations = router({
     }
   }),
 
+  /** The attestations of an artifact: those whose subject it is. Newest first; a page may be empty and have a next one. */
+  find: operator.input(wire.attestationFind).query(async ({ ctx: { scope }, input: { digest, ...page } }): Promise<Paged<AttestedView>> => {
+    const { items, nextCursor } = await listAttested(scope, digest, page);
+    return { items: items.map(attested), nextCursor };
+  }),
+
   /** Ends a run that will not be pushed. */
   end: job.input(wire.attestationEnd).mutation(async ({ ctx: { scope, services, caller }, input }) => {
     const { id } = await runOf(caller, scope, input.runId);
@@ -90,6 +97,11 @@ export const attestations = router({
     }
   }),
 });
+
+function attested({ id: runId, bundleDigest: attestation, createdAt: _, finishedAt, removedAt, ...row }: AttestedRow): AttestedView {
+  const times = { finishedAt: finishedAt?.toISOString() ?? null, removedAt: removedAt?.toISOString() ?? null };
+  return { runId, ...row, attestation, vsa: null, ...times };
+}
 
 /** A job has one workflow, and may name it; an operator must name one. */
 async function workflowOf(
