@@ -109,6 +109,16 @@ export const limits = {
   redirects: 5,
   /** How long a writer of a fallback tag waits for others to overwrite it: several times what reading and writing it takes. */
   fallbackQuietMs: 1_000,
+  /** Bundles on one image that are read: a release has one or two, and each may have `bundleSizeBytes`. */
+  attachedBundles: 50,
+  /** Images of an index that are looked at, to say which of them was attested: platforms are about ten. */
+  indexImages: 32,
+  /** Attestations of one artifact that the gate reads and judges, the most promising first. */
+  gateCandidates: 20,
+  /** Pages of `pageSize` runs among which it chooses them. */
+  gatePages: 10,
+  /** Bundles that are given to the gate as files. */
+  gateBundles: 100,
   /** Pages of one list that a registry answers in several. */
   registryPages: 100,
   /** A Docker configuration file, or the answer of a credential helper. */

@@ -74,12 +74,17 @@ export async function resolveInLayout(reference: LayoutReference): Promise<{
 
 /** An image's manifest or index, verified. Its media type may be in the index alone. */
 export async function readImage(directory: string, digest: Digest): Promise<{ readonly mediaType?: string; readonly sizeBytes: number }> {
-  const path = blobPath(digest);
-  const bytes = await read(directory, path);
-  if (digestOf(bytes) !== digest)
-    throw new ChainloopError('DIGEST_MISMATCH', `OCI layout ${directory}: ${path} is not what its name says; make the layout again`);
-  const { mediaType } = parse(directory, path, bytes, Manifest);
+  const bytes = await readBlob(directory, digest, limits.manifestSizeBytes);
+  const { mediaType } = parse(directory, blobPath(digest), bytes, Manifest);
   return { sizeBytes: bytes.byteLength, ...(mediaType === undefined ? {} : { mediaType }) };
+}
+
+/** The bytes of a blob of a layout, verified. USAGE, LIMIT_EXCEEDED, DIGEST_MISMATCH. */
+export async function readBlob(directory: string, digest: Digest, mostBytes: number): Promise<Uint8Array> {
+  const path = blobPath(digest);
+  const bytes = await read(directory, path, mostBytes);
+  if (digestOf(bytes) === digest) return bytes;
+  throw new ChainloopError('DIGEST_MISMATCH', `OCI layout ${directory}: ${path} is not what its name says; make the layout again`);
 }
 
 export async function readIndex(directory: string): Promise<z.infer<typeof Index>> {
@@ -112,13 +117,12 @@ function parse<T>(directory: string, name: string, bytes: Uint8Array, schema: z.
   throw new ChainloopError('USAGE', `OCI layout ${directory}: ${name} is not what the OCI image specification says; make the layout again`);
 }
 
-async function read(directory: string, name: string): Promise<Uint8Array> {
+async function read(directory: string, name: string, mostBytes: number = limits.manifestSizeBytes): Promise<Uint8Array> {
   const path = join(directory, name);
   try {
     await using file = await open(path, 'r');
     const { size } = await file.stat();
-    if (size > limits.manifestSizeBytes)
-      throw new ChainloopError('LIMIT_EXCEEDED', `OCI layout ${directory}: ${name} is larger than ${limits.manifestSizeBytes} bytes`);
+    if (size > mostBytes) throw new ChainloopError('LIMIT_EXCEEDED', `OCI layout ${directory}: ${name} is larger than ${mostBytes} bytes`);
     return await file.readFile();
   } catch (error) {
     if (error instanceof ChainloopError) throw error;

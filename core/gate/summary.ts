@@ -1,0 +1,80 @@
+import { type Digest, hexOf } from '../digest.ts';
+import { isChainloopError } from '../errors.ts';
+import type { TrustRoot } from '../trust-root.ts';
+import { policyUri, resourceUri, verifierOf } from '../verdict.ts';
+import { verifyBundle } from '../verify.ts';
+import type { Finding, ReadFacts } from './checks.ts';
+import { isOfUnknownAuthority, type Summary } from './facts.ts';
+
+/** What a verification summary has to be. */
+export type ExpectedSummary = {
+  /** The control plane that issues them: its origin. Said by the user, never taken from a summary. */
+  readonly origin: string;
+  readonly trustRoot: TrustRoot;
+  readonly artifact: Digest;
+  /** All that were found. */
+  readonly summaries: readonly Summary[];
+  /** How one is got, where none was found. */
+  readonly fixMissing: string;
+};
+
+/**
+ * SLSA v1.2, "Verifying artifacts", "Verifying VSAs": 1. the signature, by the verifier that the consumer trusts; 2. verifier.id; 3. the
+ * subject; 4. resourceUri; 5. verificationResult. And that it is of this very attestation, and of the contract that this names.
+ */
+export function checkSummary({ attestation, statement }: ReadFacts, expected: ExpectedSummary): Finding {
+  const { origin, summaries, fixMissing } = expected;
+  const verifier = verifierOf(origin);
+  const wanted = `a verification summary by ${verifier} that says PASSED of this attestation`;
+  const own = summaries.filter(({ vsa }) => vsa.predicate.inputAttestations.some(({ digest }) => digest.sha256 === hexOf(attestation)));
+  if (own.length === 0) {
+    const found = summaries.length === 0 ? 'none' : `${summaries.length}, none of them of this attestation`;
+    return { ok: false, code: 'VSA_MISSING', expected: wanted, found, fix: fixMissing };
+  }
+  const {
+    organization = '',
+    project = '',
+    workflowName: workflow = '',
+    contractName = '',
+    contractVersion = '',
+  } = statement.predicate.metadata;
+  const resource = resourceUri(origin, { organization, project, workflow });
+  const policy = policyUri(origin, { organization, contractName, contractRevision: Number(contractVersion) });
+  let problem = '';
+  for (const summary of own) {
+    problem = problemOf(summary, { ...expected, verifier, resource, policy });
+    if (problem === '')
+      return { ok: true, expected: wanted, found: `${summary.vsa.predicate.verifiedLevels.join(', ')} (${summary.source})` };
+  }
+  return { ok: false, code: 'VSA_INVALID', expected: wanted, found: problem, fix: fixOf(own, origin, fixMissing) };
+}
+
+type Wanted = ExpectedSummary & { readonly verifier: string; readonly resource: string; readonly policy: string };
+
+/** Why a summary is not good; empty when it is. */
+function problemOf({ bundle, vsa, source }: Summary, { origin, trustRoot, artifact, verifier, resource, policy }: Wanted): string {
+  try {
+    // Issuer and verifier are one: the control plane.
+    verifyBundle(bundle, { type: 'identity', trustRoot, identity: { exact: verifier }, issuer: origin });
+  } catch (error) {
+    if (!isChainloopError(error)) throw error;
+    return `${source}: ${error.message}${isOfUnknownAuthority(error) ? '; the trusted root is not of this control plane' : ''}`;
+  }
+  const { predicate, subject } = vsa;
+  const problems = [
+    predicate.verifier.id === verifier ? [] : `verifier.id is ${predicate.verifier.id}`,
+    subject.some(({ digest }) => digest.sha256 === hexOf(artifact)) ? [] : 'the artifact is not its subject',
+    predicate.resourceUri === resource ? [] : `resourceUri is ${predicate.resourceUri}, not ${resource}`,
+    predicate.policy.uri === policy ? [] : `policy is ${predicate.policy.uri}, not ${policy}`,
+    predicate.verificationResult === 'PASSED' ? [] : `verificationResult is ${predicate.verificationResult}`,
+  ].flat();
+  return problems.length === 0 ? '' : `${source}: ${problems.join('; ')}`;
+}
+
+/** Who is called otherwise may be the same: a control plane that moved. Whether it is, the user knows. */
+function fixOf(own: readonly Summary[], origin: string, fixMissing: string): string {
+  const [summary] = own;
+  const id = summary?.vsa.predicate.verifier.id;
+  if (id === undefined || id === verifierOf(origin)) return `get the summary again, unchanged: ${fixMissing}`;
+  return `if that is the control plane that you trust: --verifier ${id}`;
+}
