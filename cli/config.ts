@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { ChainloopError } from '../core/errors.ts';
 import { command, group } from './command.ts';
 import { print } from './context.ts';
@@ -10,8 +11,11 @@ export const config = group('config', 'what is kept between commands', [
     examples: ['chainloop config show'],
     flags: {},
     run: async (context) => {
-      const { url, organization, token } = await context.settings();
-      const shown = { file: configPath(context.env), url, organization: organization ?? null, token: token === undefined ? 'none' : 'set' };
+      const { url, organization, token, trustRoot } = await context.settings();
+      const shown = {
+        ...{ file: configPath(context.env), url, organization: organization ?? null },
+        ...{ token: token === undefined ? 'none' : 'set', trustRoot: trustRoot ?? null },
+      };
       print(context, shown, () => [
         {
           rows: [
@@ -19,6 +23,7 @@ export const config = group('config', 'what is kept between commands', [
             ['URL', url],
             ['Organization', organization ?? ''],
             ['Token', shown.token],
+            ['Trusted Root', trustRoot ?? ''],
           ],
         },
       ]);
@@ -26,11 +31,16 @@ export const config = group('config', 'what is kept between commands', [
   }),
   command({
     name: 'set',
-    about: 'keep a URL or an organization for the commands that follow',
-    examples: ['chainloop config set url https://chainloop.example.com', 'chainloop config set organization acme'],
-    details: 'A token is kept by: chainloop auth login. Another URL forgets the token and the organization of the one before.',
+    about: 'keep a URL, an organization or a trusted root for the commands that follow',
+    examples: [
+      'chainloop config set url https://chainloop.example.com',
+      'chainloop config set organization acme',
+      'chainloop config set trust-root root.json',
+    ],
+    details: `A token is kept by: chainloop auth login. Another URL forgets the token, the organization and the trusted root of the one before. The
+trusted root stays the file that it is: whoever can change it decides what chainloop verify believes.`,
     flags: {},
-    operands: ['<url|organization>', '<value>'],
+    operands: ['<url|organization|trust-root>', '<value>'],
     run: async (context, _, [name, value = '']) => {
       const before = await readConfig(context.env);
       switch (name) {
@@ -45,8 +55,14 @@ export const config = group('config', 'what is kept between commands', [
           await writeConfig(context.env, { ...before, organization: value });
           break;
         }
+        case 'trust-root': {
+          const [{ loadTrustRoot }, { readTrustRoot }] = await Promise.all([import('../core/trust-root.ts'), import('./policy.ts')]);
+          await loadTrustRoot(await readTrustRoot(value));
+          await writeConfig(context.env, { ...before, trustRoot: resolve(value) });
+          break;
+        }
         default:
-          throw new ChainloopError('USAGE', `config: only url and organization can be set, not '${name}'`);
+          throw new ChainloopError('USAGE', `config: only url, organization and trust-root can be set, not '${name}'`);
       }
       context.log.info(`${name} is set`);
       print(context, { [name]: value }, () => []);

@@ -34,7 +34,8 @@ export function reportJson({ artifact, sources, trustRoot, code, checks, judgeme
 /** What the attestation says of itself: proven only where the verdict is passed. */
 function described(judgement: Judgement | undefined) {
   const { facts } = judgement ?? {};
-  if (facts === undefined || facts.type === 'unreadable') return { source: facts?.source ?? null, attestation: null, run: null, contract: null };
+  if (facts === undefined || facts.type === 'unreadable')
+    return { source: facts?.source ?? null, attestation: null, run: null, contract: null };
   const { source, attestation, statement, claimed } = facts;
   const { workflowRunID: run, organization, project, workflowName: workflow, contractName, contractVersion } = statement.predicate.metadata;
   const contract = contractVersion === undefined ? null : { name: contractName ?? null, revision: Number(contractVersion) };
@@ -69,7 +70,13 @@ function checkTable(title: string, checks: readonly CheckView[]): Table {
 }
 
 export function passedTable({ artifact, judgements: [best], trustRoot }: Report): Table {
-  const { organization, project, workflow, run, signer, attestation } = { organization: null, project: null, workflow: null, signer: null, ...described(best) };
+  const { organization, project, workflow, run, signer, attestation } = {
+    organization: null,
+    project: null,
+    workflow: null,
+    signer: null,
+    ...described(best),
+  };
   return {
     rows: [
       ['Verdict', 'passed'],
@@ -93,6 +100,8 @@ export function refusal({ artifact, checks, code, judgements }: Report): Chainlo
   const others = judgements.length > 1 ? `; ${judgements.length - 1} others were no better (--explain)` : '';
   const what = first === undefined ? '' : `: ${first.name}: expected ${first.expected}; found ${first.found}; ${first.fix}`;
   return new ChainloopError(code ?? 'INTERNAL', `${artifact.name} is refused${what}${others}`, {
-    problems: failed.slice(1).map(({ name, expected, found, fix }) => ({ message: `${name}: expected ${expected}; found ${found}; ${fix}` })),
+    problems: failed
+      .slice(1)
+      .map(({ name, expected, found, fix }) => ({ message: `${name}: expected ${expected}; found ${found}; ${fix}` })),
   });
 }

@@ -1,9 +1,9 @@
 import type { Api } from '../client/api.ts';
-import type { RegistryClient } from '../core/adapters/oci/client.ts';
 import type { BundleFinder } from '../core/adapters/oci/bundle-finder.ts';
+import type { RegistryClient } from '../core/adapters/oci/client.ts';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
-import { type Candidate, type Expected, readSummary, runIdOf, type RunRecord, type Summary } from '../core/gate.ts';
+import { type Candidate, type Expected, type RunRecord, readSummary, runIdOf, type Summary } from '../core/gate.ts';
 import { limits } from '../core/limits.ts';
 import type { AttachedImage } from '../core/ports.ts';
 import type { TrustedKey } from '../core/verify.ts';
@@ -129,7 +129,10 @@ export function fromPlane(
   };
 }
 
-function fits({ project, workflow, contractName, contractRevision }: AttestedView, wanted: Pick<Expected, 'workflow' | 'contract'>): number {
+function fits(
+  { project, workflow, contractName, contractRevision }: AttestedView,
+  wanted: Pick<Expected, 'workflow' | 'contract'>,
+): number {
   const ofWorkflow = wanted.workflow === undefined || (wanted.workflow.project === project && wanted.workflow.name === workflow);
   const { contract } = wanted;
   const ofContract = contract === undefined || (contract.name === contractName && contract.revision === contractRevision);

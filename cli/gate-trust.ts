@@ -38,7 +38,8 @@ export async function signerPolicy(options: PolicyOptions, root: TrustedRoot | u
   if (key.length > 0 && [named, issuer, sourceRepository].some((value) => value !== undefined)) {
     throw usage('--key is for signatures by a key, --identity for keyless ones; give one or the other');
   }
-  if (identity !== undefined && identityPrefix !== undefined) throw usage('--identity is exact, --identity-prefix is not; give one of them');
+  if (identity !== undefined && identityPrefix !== undefined)
+    throw usage('--identity is exact, --identity-prefix is not; give one of them');
   if (named === undefined && (issuer ?? sourceRepository) !== undefined) {
     throw usage('--identity-issuer and --source-repository need --identity <id> or --identity-prefix <prefix>');
   }

@@ -1,16 +1,17 @@
+import type { Api } from '../client/api.ts';
+import type { RegistryClient } from '../core/adapters/oci/client.ts';
 import { ChainloopError } from '../core/errors.ts';
-import type { Expected, Judgement } from '../core/gate.ts';
-import { limits } from '../core/limits.ts';
-import type { AttachedImage } from '../core/ports.ts';
+import type { Expected } from '../core/gate.ts';
 import { registryFlags } from './attach.ts';
 import { command, text, texts, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { type Context, printJson, printTables } from './context.ts';
 import { evidenceOrganization, openGateway } from './evidence.ts';
-import { type Artifact, readArtifact, type RegistryLogin } from './gate-artifact.ts';
+import { readArtifact } from './gate-artifact.ts';
 import { contractOf, explainTables, passedTable, type Report, refusal, reportJson } from './gate-report.ts';
-import { fromFiles, fromImage, fromPlane, type PlaneSource, type Source } from './gate-sources.ts';
-import { pinnedRoot, rootOverConnection, signerPolicy } from './gate-trust.ts';
+import { runGate } from './gate-run.ts';
+import { fromPlane } from './gate-sources.ts';
+import { pinnedRoot, rootOverConnection, signerPolicy, type TrustedRoot } from './gate-trust.ts';
 import { policyFlags } from './policy.ts';
 
 export const gate = command({
@@ -42,52 +43,149 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
   },
   operands: ['<artifact>'],
   run: async (context, flags, [operand = '']) => {
-    const { bundle, offline, explain } = flags;
-    if (flags.online && offline) throw usage('--online and --offline exclude each other');
-    const workflow = workflowIn(flags.workflow);
-    const contract = contractIn(flags.contract);
-    const online = flags.online || (!offline && bundle.length === 0);
-    if (!online && contract !== undefined && contract.revision === undefined) {
-      throw usage(`--contract ${contract.name}: which revision is the latest, only the control plane knows; write ${contract.name}@N`);
-    }
+    const { bundle: bundles, explain } = flags;
+    const asked = askedOf(flags);
+    const { workflow, contract, online } = asked;
     const pinned = await pinnedRoot(context, flags.trustRoot);
-    if (!online) assertSaid(flags, { pinned: pinned !== undefined, workflow, organization: (await context.settings()).organization });
+    const { organization: chosen } = await context.settings();
+    if (!online) assertJudgeable(flags, asked, { pinned, organization: chosen });
     await using stack = new AsyncDisposableStack();
-    const plane = online ? await connectPlane(context, stack) : undefined;
-    const root = pinned ?? (plane === undefined || (flags.key.length > 0 && !flags.vsa) ? undefined : await rootOverConnection(context, plane.api));
+    const connection = online ? await connectPlane(context, stack) : undefined;
+    // Keys need no authorities; a verification summary is always by one.
+    const needsRoot = flags.key.length === 0 || flags.vsa;
+    const root = pinned ?? (connection && needsRoot ? await rootOverConnection(context, connection.api) : undefined);
     const policy = await signerPolicy(flags, root);
-
     const artifact = await readArtifact(context, operand, flags);
-    if (!online && bundle.length === 0 && artifact.image === undefined) {
+    if (!online && bundles.length === 0 && artifact.image === undefined) {
       throw usage('--offline: there is nothing to verify a file or digest by; give its attestation with --bundle FILE');
     }
-    const latest = async (name: string) => plane && (await plane.api.contract.describe.query({ name })).latestRevision;
-    const revision = contract && (contract.revision ?? (await latest(contract.name)));
-    const summary = flags.vsa && root !== undefined ? await expectedSummary(context, flags.verifier, { root: root.root, artifact, online }) : undefined;
+
     const expected: Expected = {
-      artifact,
-      platforms: [],
-      policy,
+      ...{ artifact, platforms: [], policy, workflow, online },
       trustRootName: root?.name ?? 'none',
-      organization: plane?.organization ?? (await context.settings()).organization,
-      workflow,
-      contract: contract === undefined || revision === undefined ? undefined : { name: contract.name, revision, latest: contract.revision === undefined },
-      online,
-      summary,
+      organization: connection?.organization ?? chosen,
+      contract: contract && { ...contract, ...(await revisionOf(contract, connection?.api)) },
+      summary: flags.vsa && root !== undefined ? await expectedSummary(context, flags.verifier, { root, artifact, online }) : undefined,
     };
-    const wanted = { ...expected, login: flags, bundles: bundle, plane: plane && fromPlane(plane, artifact.digest, expected) };
-    const trust = { policy, trustRoot: root?.root, vouched: flags.vsa, keys: policy === undefined ? ((await wanted.plane?.keys()) ?? []) : [] };
-    const found = await judgements(context, artifact, wanted, trust);
+    const plane = connection && fromPlane(connection, artifact.digest, expected);
+    const keys = policy === undefined ? ((await plane?.keys()) ?? []) : [];
+    const trust = { policy, trustRoot: root?.root, vouched: flags.vsa, keys };
     const report: Report = {
       artifact,
-      sources: found.sources,
-      trustRoot: root === undefined ? { from: 'none', name: 'none' } : { from: root.from, name: root.name },
-      ...found,
+      trustRoot: { from: root?.from ?? 'none', name: root?.name ?? 'none' },
+      ...(await runGate(context, { places: { bundles, plane, login: flags }, expected, trust }, artifact)),
     };
+
     if (context.output === 'json') printJson(context, reportJson(report));
     else if (explain) printTables(context, explainTables(report));
     else if (report.code === null) printTables(context, [passedTable(report)]);
     if (report.code !== null) throw refusal(report);
-    context.log.info(`Passed! contract ${contractOf(report.judgements[0])} is satisfied`);
+    context.log.info(`Passed! ${artifact.name} satisfies contract ${contractOf(report.judgements[0])}`);
   },
 });
+
+/** What the options ask for. `revision`: of no other than this one. */
+type Asked = {
+  readonly workflow: Expected['workflow'];
+  readonly contract: { readonly name: string; readonly revision: number | undefined } | undefined;
+  readonly online: boolean;
+};
+type AskedFlags = {
+  readonly workflow: string | undefined;
+  readonly contract: string | undefined;
+  readonly bundle: readonly string[];
+  readonly online: boolean;
+  readonly offline: boolean;
+  readonly vsa: boolean;
+  readonly verifier: string | undefined;
+};
+
+function askedOf({ workflow, contract, bundle, online, offline, vsa, verifier }: AskedFlags): Asked {
+  const [, project, name, more] = /^([^/]+)\/([^/]+)(.*)$/.exec(workflow ?? '') ?? [];
+  if (workflow !== undefined && (project === undefined || name === undefined || more !== '')) {
+    throw usage(`--workflow: '${workflow}' is not PROJECT/NAME, such as bedrock/release`);
+  }
+  const [, contractName, revision] = /^([^@]+)(?:@([1-9]\d{0,8}))?$/.exec(contract ?? '') ?? [];
+  if (contract !== undefined && contractName === undefined)
+    throw usage(`--contract: '${contract}' is not NAME or NAME@REVISION, such as release@3`);
+  if (online && offline) throw usage('--online and --offline exclude each other');
+  if (verifier !== undefined && !vsa) throw usage('--verifier is who must have signed a verification summary: give --vsa, too');
+  return {
+    online: online || (!offline && bundle.length === 0),
+    workflow: project === undefined || name === undefined ? undefined : { project, name },
+    contract:
+      contractName === undefined ? undefined : { name: contractName, revision: revision === undefined ? undefined : Number(revision) },
+  };
+}
+
+/** Without the control plane, the user has to say what it would. USAGE. */
+function assertJudgeable(
+  {
+    identity,
+    identityPrefix,
+    key,
+    vsa,
+  }: AskedFlags & { identity: string | undefined; identityPrefix: string | undefined; key: readonly string[] },
+  { workflow, contract }: Asked,
+  { pinned, organization }: { readonly pinned: TrustedRoot | undefined; readonly organization: string | undefined },
+): void {
+  const named = identity !== undefined || identityPrefix !== undefined || key.length > 0;
+  if (!named && !vsa) {
+    throw usage(
+      'say who must have signed: --identity <id> or --identity-prefix <prefix> with --trust-root <path>, or --key <path>; or that the control plane must vouch for it: --vsa',
+    );
+  }
+  if (pinned === undefined && (vsa || key.length === 0)) {
+    throw usage('--trust-root <path> is missing: whose certificates are believed; get it with: chainloop trust-root export --output FILE');
+  }
+  if (!named && (workflow === undefined || organization === undefined)) {
+    throw usage(
+      '--vsa without --identity vouches for every workflow of the control plane; say which: --organization <name> --workflow <project/name>',
+    );
+  }
+  if (contract !== undefined && contract.revision === undefined) {
+    throw usage(
+      `--contract ${contract.name}: which revision is the latest, only the control plane knows; write ${contract.name}@<revision>`,
+    );
+  }
+}
+
+type Connection = { readonly api: Api; readonly gateway: RegistryClient; readonly organization: string };
+
+async function connectPlane(context: Context, stack: AsyncDisposableStack): Promise<Connection> {
+  const api = await connect(context);
+  const organization = await evidenceOrganization(context);
+  const gateway = stack.adopt(await openGateway(context, organization), (client) => client.close());
+  return { api, gateway, organization };
+}
+
+async function revisionOf(
+  { name, revision }: NonNullable<Asked['contract']>,
+  api: Api | undefined,
+): Promise<{ readonly revision: number; readonly latest: boolean }> {
+  if (revision !== undefined) return { revision, latest: false };
+  if (api === undefined) throw new Error('the latest revision was asked for without a control plane');
+  return { revision: (await api.contract.describe.query({ name })).latestRevision, latest: true };
+}
+
+async function expectedSummary(
+  context: Context,
+  verifier: string | undefined,
+  { root, artifact, online }: { readonly root: TrustedRoot; readonly artifact: Expected['artifact']; readonly online: boolean },
+): Promise<NonNullable<Expected['summary']>> {
+  const [{ verifierOf }, { originOf }, { url }] = await Promise.all([
+    import('../core/verdict.ts'),
+    import('./settings.ts'),
+    context.settings(),
+  ]);
+  const origin = verifier === undefined ? url : originOf(verifier.replace(/\/verifier$/, ''));
+  if (verifier !== undefined && verifier !== verifierOf(origin)) throw usage(`--verifier: '${verifier}' is not <origin>/verifier`);
+  const fixMissing = online
+    ? 'attest the artifact in another run: the control plane signs one of each that it accepts'
+    : 'give it, too: --bundle FILE; the control plane has it';
+  return { origin, trustRoot: root.root, artifact: artifact.digest, summaries: [], fixMissing };
+}
+
+function usage(message: string): ChainloopError {
+  return new ChainloopError('USAGE', message);
+}

@@ -31,6 +31,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   {
     section: job,
+    name: 'verify',
+    about: 'a release gate: is this artifact attested as it must be?',
+    load: async () => (await import('./gate.ts')).gate,
+  },
+  {
+    section: job,
     name: 'artifact',
     about: 'upload and download evidence by its digest',
     load: async () => (await import('./artifact.ts')).artifact,

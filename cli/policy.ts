@@ -66,7 +66,7 @@ export async function readTrustRoot(path: string): Promise<string> {
 }
 
 /** Each key is called by the name of its file. */
-async function readKeys(paths: readonly string[]) {
+export async function readKeys(paths: readonly string[]) {
   const { readPublicKey } = await import('../core/adapters/keys.ts');
   return Promise.all(paths.map(async (path) => ({ name: basename(path), pem: (await readPublicKey(path)).pem })));
 }

@@ -10,6 +10,8 @@ export type Settings = {
   readonly url: string;
   readonly organization?: string | undefined;
   readonly token?: string | undefined;
+  /** The file of the trusted root that is pinned for this URL. */
+  readonly trustRoot?: string | undefined;
   /** What was said for this very command, and how: `--url`, `CHAINLOOP_URL`. The rest is from the configuration. */
   readonly said?: { readonly url?: string | undefined; readonly organization?: string | undefined } | undefined;
 };
@@ -20,8 +22,8 @@ export type GlobalOptions = { readonly url?: string | undefined; readonly organi
 export const defaultUrl = 'http://127.0.0.1:8080';
 
 /** What is kept between commands. The token belongs to the URL: it is not sent to another. */
-export type Config = { readonly url?: string; readonly organization?: string; readonly token?: string };
-const configKeys = ['url', 'organization', 'token'] as const;
+export type Config = { readonly url?: string; readonly organization?: string; readonly token?: string; readonly trustRoot?: string };
+const configKeys = ['url', 'organization', 'token', 'trustRoot'] as const;
 
 /** `$XDG_CONFIG_HOME/chainloop/config.json`, or below `~/.config`. */
 export function configPath(env: Environment): string {
@@ -37,6 +39,7 @@ export async function readSettings(options: GlobalOptions, env: Environment): Pr
     url,
     organization: options.organization || env.CHAINLOOP_ORGANIZATION || (own ? config.organization : undefined),
     token: env.CHAINLOOP_TOKEN ? tokenIn(env.CHAINLOOP_TOKEN, 'CHAINLOOP_TOKEN') : own ? config.token : undefined,
+    trustRoot: own ? config.trustRoot : undefined,
     said: {
       url: options.url ? '--url' : env.CHAINLOOP_URL ? 'CHAINLOOP_URL' : undefined,
       organization: options.organization ? '--organization' : env.CHAINLOOP_ORGANIZATION ? 'CHAINLOOP_ORGANIZATION' : undefined,

@@ -4,7 +4,7 @@ import { checkBundle, checks, type Expected, type Finding } from './gate/checks.
 import type { Facts } from './gate/facts.ts';
 
 export type { Expected } from './gate/checks.ts';
-export { type Candidate, type Facts, factsOf, type RunRecord, readSummary, type Summary, type Trust } from './gate/facts.ts';
+export { type Candidate, type Facts, factsOf, type RunRecord, readSummary, runIdOf, type Summary, type Trust } from './gate/facts.ts';
 
 /** One check as it is shown: `fix` is the smallest change that would make it pass, and null where it did. */
 export type CheckView = {

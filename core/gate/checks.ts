@@ -61,7 +61,7 @@ function word(text: string): string {
 /** Only where there is something to get. */
 function getAgain({ record, ...facts }: Facts): string {
   const id = record?.id ?? (facts.type === 'read' ? facts.statement.predicate.metadata.workflowRunID : undefined);
-  if (facts.type === 'unreadable' && facts.error.code === 'EVIDENCE_MISSING') {
+  if (facts.type === 'unreadable' && ['EVIDENCE_MISSING', 'DIGEST_MISMATCH'].includes(facts.error.code)) {
     return 'nothing brings it back from there: give the bundle that was kept elsewhere with --bundle FILE, or attest the artifact again';
   }
   const from =
@@ -77,7 +77,7 @@ function checkSigner({ claimed, signerProblem, record }: ReadFacts, { policy, su
         ? `${record?.signer}, whom the control plane accepted`
         : summary !== undefined
           ? 'whomever the verification summary vouches for'
-          : 'somebody who is trusted';
+          : 'whom the control plane accepted';
   const found = signerText(claimed);
   if (signerProblem === undefined) return { ok: true, expected, found };
   return { ok: false, code: 'ATTESTATION_SIGNER', expected, found, fix: signerFix(claimed, policy, signerProblem.message) };

@@ -83,6 +83,17 @@ export function factsOf({ source, text, record }: Candidate, trust: Trust): Fact
   }
 }
 
+/** The run that a bundle says it is of, unproven; undefined when there is none in it. */
+export function runIdOf(text: string): string | undefined {
+  try {
+    const id = parseStatement(parseBundle(text).payload).predicate.metadata.workflowRunID;
+    return /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id ?? '') ? id : undefined;
+  } catch (error) {
+    if (isChainloopError(error)) return undefined;
+    throw error;
+  }
+}
+
 /** The summary in the text of a bundle; undefined when it is about something else, or cannot be read. */
 export function readSummary(source: string, text: string): Summary | undefined {
   try {
@@ -102,7 +113,9 @@ export function isOfUnknownAuthority(error: ChainloopError): boolean {
 function judged(bundle: ParsedBundle, trust: Trust, record: RunRecord | undefined) {
   const claimed = claimedSigner(bundle);
   const anybody = ofAnybody(bundle, claimed, trust);
-  const policy = trust.policy ?? policyOfRecord(bundle, trust, record ?? undefined) ?? (trust.vouched ? anybody : undefined);
+  // Of a run that is no success it does not matter: the check of the run fails, and says what is really wrong.
+  const isOpen = trust.vouched || record === null || (record !== undefined && record.state !== 'success');
+  const policy = trust.policy ?? policyOfRecord(bundle, trust, record ?? undefined) ?? (isOpen ? anybody : undefined);
   if (policy === undefined) return { claimed, signerProblem: nobody(bundle), signature: anybody && attempt(bundle, anybody) };
   const signature = attempt(bundle, policy);
   // Names are compared before anything is proven (core/verify.ts): such a refusal says nothing of the signature.

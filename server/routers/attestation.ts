@@ -13,7 +13,7 @@ import { runnerOf, runOfJob } from '../federation/run.ts';
 import { answer, runOf } from '../job-runs.ts';
 import { push } from '../referee.ts';
 import { assertOpen, expired, finished, runNotFound } from '../run-refusals.ts';
-import { job, operator, router } from '../trpc.ts';
+import { job, router, viewer } from '../trpc.ts';
 import { collecting } from './collecting.ts';
 
 export const attestations = router({
@@ -74,7 +74,7 @@ export const attestations = router({
   }),
 
   /** The attestations of an artifact: those whose subject it is. Newest first; a page may be empty and have a next one. */
-  find: operator.input(wire.attestationFind).query(async ({ ctx: { scope }, input: { digest, ...page } }): Promise<Paged<AttestedView>> => {
+  find: viewer.input(wire.attestationFind).query(async ({ ctx: { scope }, input: { digest, ...page } }): Promise<Paged<AttestedView>> => {
     const { items, nextCursor } = await listAttested(scope, digest, page);
     return { items: items.map(attested), nextCursor };
   }),
