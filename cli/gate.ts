@@ -65,7 +65,7 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
       trustRootName: root?.name ?? 'none',
       organization: connection?.organization ?? chosen,
       contract: contract && { ...contract, ...(await revisionOf(contract, connection?.api)) },
-      summary: flags.vsa && root !== undefined ? await expectedSummary(context, flags.verifier, { root, artifact, online }) : undefined,
+      summary: flags.vsa ? await expectedSummary(context, flags.verifier, { root, artifact }) : undefined,
     };
     const plane = connection && fromPlane(connection, artifact.digest, expected);
     const keys = policy === undefined ? ((await plane?.keys()) ?? []) : [];
@@ -171,8 +171,9 @@ async function revisionOf(
 async function expectedSummary(
   context: Context,
   verifier: string | undefined,
-  { root, artifact, online }: { readonly root: TrustedRoot; readonly artifact: Expected['artifact']; readonly online: boolean },
+  { root, artifact }: { readonly root: TrustedRoot | undefined; readonly artifact: Expected['artifact'] },
 ): Promise<NonNullable<Expected['summary']>> {
+  if (root === undefined) throw new Error('a verification summary was asked for, and there is no trusted root');
   const [{ verifierOf }, { originOf }, { url }] = await Promise.all([
     import('../core/verdict.ts'),
     import('./settings.ts'),
@@ -180,10 +181,7 @@ async function expectedSummary(
   ]);
   const origin = verifier === undefined ? url : originOf(verifier.replace(/\/verifier$/, ''));
   if (verifier !== undefined && verifier !== verifierOf(origin)) throw usage(`--verifier: '${verifier}' is not <origin>/verifier`);
-  const fixMissing = online
-    ? 'attest the artifact in another run: the control plane signs one of each that it accepts'
-    : 'give it, too: --bundle FILE; the control plane has it';
-  return { origin, trustRoot: root.root, artifact: artifact.digest, summaries: [], fixMissing };
+  return { origin, trustRoot: root.root, artifact: artifact.digest, summaries: [] };
 }
 
 function usage(message: string): ChainloopError {

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { gate } from '../cli/gate.ts';
+import { digestOf, hexOf } from '../core/digest.ts';
 import { errorTable, isErrorCode } from '../core/errors.ts';
 import { databaseKinds, type Kind } from './databases.ts';
 import { createFakeAuthority } from './fakes/authority.ts';
-import { type Attested, type GateScene, san, startGateScene } from './fakes/gate.ts';
+import { commandLine } from './fakes/command-line.ts';
+import { type Attested, type GateScene, gateContract, san, startGateScene } from './fakes/gate.ts';
+import { invoked } from './fakes/invoked.ts';
+import { refused, succeeded } from './fakes/workplace.ts';
 import { needs } from './needs.ts';
 
 // The release gate, as a process: each row is a release that must not happen, refused with a code of its own; and its fix is tried.
@@ -168,9 +174,8 @@ const rows: readonly Row[] = [
 
 claim('what a GitHub-shaped job attested passes online, and says which contract it satisfies', async (scene) => {
   const { artifact, runId } = await scene.attest();
-  const answer = passed(
-    await scene.verify([artifact, '--workflow', 'bedrock/release', '--contract', 'release', '--trust-root', scene.root], scene),
-  );
+  const args = [artifact, '--workflow', 'bedrock/release', '--contract', 'release', '--trust-root', scene.root];
+  const answer = passed(await scene.verify(args, { token: scene.token, alone: true }));
   assert.deepEqual([answer.run, answer.contract?.name, answer.trustRoot.from], [runId, 'release', 'file']);
   assert.deepEqual(
     answer.checks.map(({ name }) => name),
@@ -180,6 +185,11 @@ claim('what a GitHub-shaped job attested passes online, and says which contract 
 
 /** Files alone are asked for nothing more online: there `--online` adds the control plane's word. */
 const online = (args: readonly string[]): readonly string[] => (args.includes('--bundle') ? [...args, '--online'] : args);
+/** On a machine without network: a program of its own, which any connection ends. */
+const alone = {
+  alone: true,
+  env: { NODE_OPTIONS: `--import=${new URL('fakes/no-network.ts', import.meta.url)}`, CHAINLOOP_URL: 'http://127.0.0.1:9' },
+};
 
 for (const { name, code, ask } of rows) {
   claim(`online, ${name} is refused, and the fix is true`, async (scene) => {
@@ -188,4 +198,160 @@ for (const { name, code, ask } of rows) {
     const mended = await mend(fix);
     passed(await scene.verify(online(mended.args), { token: mended.token ?? scene.token }));
   });
+  claim(
+    `offline, ${name} is refused, and the fix is true`,
+    async (scene) => {
+      const base = ['--trust-root', scene.root, '--identity', san];
+      const { args, mend } = await ask(scene, await scene.attest(), base);
+      const fix = refusedWith(code, await scene.verify(args, alone));
+      passed(await scene.verify((await mend(fix)).args));
+    },
+    ['pglite'],
+  );
 }
+
+claim(
+  'from three files, without any network, what a GitHub-shaped job attested passes',
+  async (scene) => {
+    const { artifact, bundle } = await scene.attest();
+    const args = [artifact, '--bundle', bundle, '--trust-root', scene.root, '--identity', san, '--workflow', 'bedrock/release'];
+    const answer = passed(await scene.verify([...args, '--contract', 'release@2'], alone));
+    assert.deepEqual(
+      answer.checks.map(({ name }) => name),
+      ['bundle', 'signer', 'signature', 'artifact', 'workflow', 'contract'],
+    );
+    assert.deepEqual(answer.contract, { name: 'release', revision: 2 });
+    // That the setting does what it says.
+    assert.equal(
+      (await scene.verify(online(args), { ...alone, token: scene.token, env: { ...alone.env, CHAINLOOP_URL: scene.plane.url } })).code,
+      99,
+    );
+  },
+  ['pglite'],
+);
+
+claim('a run that failed, or was never pushed, is refused, though the signature is good; another run passes', async (scene) => {
+  const base = ['--workflow', 'bedrock/release', '--trust-root', scene.root];
+  for (const then of ['fail', 'leave'] as const) {
+    const { artifact, bundle } = await scene.attest({ then, content: `of a run that ends otherwise: ${then}` });
+    for (const named of [[], ['--identity', san]]) {
+      refusedWith('RUN_NOT_SUCCESSFUL', await scene.verify(online([artifact, '--bundle', bundle, ...base, ...named]), scene));
+    }
+    // Nothing says so offline, but there is no summary of it.
+    refusedWith('VSA_MISSING', await scene.verify([artifact, '--bundle', bundle, ...base, '--identity', san, '--vsa'], alone));
+    const nothing = await scene.verify([artifact, ...base], scene);
+    assert.match(refusedWith('ATTESTATION_NOT_FOUND', nothing), /push it/);
+    await scene.attest({ content: await readFile(artifact, 'utf8') });
+    passed(await scene.verify([artifact, ...base], scene));
+  }
+});
+
+claim('the latest revision of a contract is asked for, and another run or the revision itself mends it', async (scene) => {
+  const { artifact } = await scene.attest();
+  const base = [artifact, '--trust-root', scene.root];
+  passed(await scene.verify([...base, '--contract', 'release'], scene));
+  const { revision } = await scene.api.contract.update.mutate({
+    ...{ name: 'release', format: 'yaml' },
+    body: `${gateContract}  - { type: STRING, name: reviewed-by, optional: true }\n`,
+  });
+  const fix = refusedWith('CONTRACT_REVISION', await scene.verify([...base, '--contract', 'release'], scene));
+  passed(await scene.verify([...base, ...optionsIn(fix)], scene));
+  assert.equal(passed(await scene.verify(base, scene)).contract?.revision, revision - 1);
+  await scene.attest({ content: await readFile(artifact, 'utf8') });
+  const answer = passed(await scene.verify([...base, '--contract', 'release'], scene));
+  assert.equal(answer.contract?.revision, revision);
+});
+
+claim('of several attestations one that passes is enough; when none does, the best comes first and the others say why', async (scene) => {
+  const content = 'attested by several';
+  const first = await scene.attest({ content });
+  const strict = await scene.attest({ content, workflow: 'strict' });
+  const base = [first.artifact, '--trust-root', scene.root];
+  assert.equal(passed(await scene.verify([...base, '--workflow', 'bedrock/release'], scene)).run, first.runId);
+  assert.equal(passed(await scene.verify([...base, '--contract', 'strict'], scene)).run, strict.runId);
+  const none = await scene.verify([...base, '--workflow', 'bedrock/release', '--contract', 'strict@1'], scene);
+  refusedWith('OTHER_CONTRACT', none);
+  assert.equal(none.answer?.run, first.runId);
+  assert.deepEqual(
+    none.answer.others.map(({ code, run }) => [code, run]),
+    [['OTHER_WORKFLOW', strict.runId]],
+  );
+  const explained = await scene.line.run(['verify', ...base, '--workflow', 'bedrock/release', '--contract', 'strict@1', '--explain'], {
+    env: { CHAINLOOP_URL: scene.plane.url, CHAINLOOP_TOKEN: scene.token },
+  });
+  assert.equal(explained.code, 3, explained.stderr);
+  assert.match(
+    explained.stdout,
+    /Refused: run [\s\S]*contract +│ FAILED[\s\S]*expected +│ strict@1[\s\S]*found +│ release@\d[\s\S]*fix +│ .*--contract release@\d[\s\S]*Refused: run /,
+  );
+});
+
+claim('what storage has changed is refused, and the bundle that was kept passes', async (scene) => {
+  const { artifact, bundle } = await scene.attest();
+  const text = await readFile(bundle, 'utf8');
+  await writeFile(join(scene.plane.dataDir, 'storage', 'acme', 'blobs', 'sha256', hexOf(digestOf(text))), altered(text));
+  const args = [artifact, '--trust-root', scene.root];
+  assert.match(refusedWith('ATTESTATION_INVALID', await scene.verify(args, scene)), /--bundle FILE/);
+  passed(await scene.verify(online([...args, '--bundle', bundle, '--identity', san]), scene));
+});
+
+claim('another organization has no attestation of it, whatever there is elsewhere', async (scene) => {
+  const { artifact } = await scene.attest();
+  refusedWith('ATTESTATION_NOT_FOUND', await scene.verify([artifact], { token: scene.otherToken }));
+});
+
+claim(
+  'without a pinned trusted root the connection is believed, and that is said; the configuration and the environment pin one',
+  async (scene) => {
+    const { artifact } = await scene.attest();
+    const open = await scene.verify([artifact], scene);
+    assert.equal(passed(open).trustRoot.from, 'connection');
+    assert.match(open.stderr, /WRN no trusted root is pinned/);
+    const pinned = { CHAINLOOP_TRUST_ROOT: await scene.write('stranger.json', stranger.trustRoot()) };
+    refusedWith('TRUST_ROOT_MISMATCH', await scene.verify([artifact], { token: scene.token, env: pinned }));
+    await using line = await commandLine({ CHAINLOOP_URL: scene.plane.url, CHAINLOOP_TOKEN: scene.token });
+    succeeded(await line.run(['config', 'set', 'url', scene.plane.url]));
+    succeeded(await line.run(['config', 'set', 'trust-root', scene.root]));
+    const configured = await line.run(['verify', artifact, '--output', 'json']);
+    assert.deepEqual(JSON.parse(succeeded(configured)).trustRoot, { from: 'file', name: scene.root });
+    assert.doesNotMatch(configured.stderr, /WRN/);
+    refused(await line.run(['config', 'set', 'trust-root', artifact]), 2, /trusted root/);
+  },
+  ['pglite'],
+);
+
+claim(
+  'no permission, no token, nobody there, and what is no question: each fails closed, with its own exit code',
+  async (scene) => {
+    const { artifact, bundle } = await scene.attest();
+    const files = ['--bundle', bundle, '--trust-root', scene.root];
+    const job = await scene.plane.createServiceAccount(scene.api, { workflow: 'release', project: 'bedrock' });
+    const table: readonly (readonly [number, RegExp, readonly string[], NodeJS.ProcessEnv?])[] = [
+      [5, /may only attest|API token/, [artifact], { CHAINLOOP_TOKEN: job }],
+      [5, /no token/, [artifact]],
+      [75, /is it running/, [artifact], { CHAINLOOP_TOKEN: scene.token, CHAINLOOP_URL: 'http://127.0.0.1:9' }],
+      [1, /not found/, [artifact, '--contract', 'absent'], { CHAINLOOP_TOKEN: scene.token }],
+      [2, /--identity <id>.*--vsa/, [artifact, ...files]],
+      [2, /--trust-root <path> is missing/, [artifact, '--bundle', bundle, '--identity', san]],
+      [2, /release@<revision>/, [artifact, ...files, '--identity', san, '--contract', 'release']],
+      [2, /--organization <name> --workflow/, [artifact, ...files, '--vsa']],
+      [2, /PROJECT\/NAME/, [artifact, ...files, '--identity', san, '--workflow', 'release']],
+      [2, /NAME@REVISION/, [artifact, ...files, '--identity', san, '--contract', 'release@latest']],
+      [2, /nothing to verify a file or digest by/, [artifact, '--offline', '--trust-root', scene.root, '--identity', san]],
+      [2, /exclude each other/, [artifact, ...files, '--identity', san, '--online', '--offline']],
+      [2, /give --vsa, too/, [artifact, ...files, '--identity', san, '--verifier', 'https://chainloop.example.com/verifier']],
+      [2, /<origin>\/verifier/, [artifact, ...files, '--identity', san, '--vsa', '--verifier', 'https://chainloop.example.com']],
+      [2, /sha256:<64 lower-case hex digits>/, [`sha512:${'a'.repeat(128)}`, ...files, '--identity', san]],
+      [2, /write sha256:/, ['A'.repeat(64), ...files, '--identity', san]],
+      [2, /no such file/, ['dist/app', ...files, '--identity', san]],
+      [2, /no such file/, ['./ghcr.io/acme/app:v1', ...files, '--identity', san]],
+      [2, /--trust-root.*is empty/, [artifact, '--bundle', bundle, '--trust-root', '', '--identity', san]],
+      [2, /missing\.json/, [artifact, '--bundle', 'missing.json', '--trust-root', scene.root, '--identity', san]],
+    ];
+    for (const [code, says, args, env = {}] of table) {
+      const at = { CHAINLOOP_URL: scene.plane.url, ...env };
+      refused(await invoked(gate, ['verify', ...args], { ...scene.line.env, ...at }), code, says);
+    }
+  },
+  ['pglite'],
+);

@@ -14,8 +14,6 @@ export type ExpectedSummary = {
   readonly artifact: Digest;
   /** All that were found. */
   readonly summaries: readonly Summary[];
-  /** How one is got, where none was found. */
-  readonly fixMissing: string;
 };
 
 /**
@@ -23,13 +21,14 @@ export type ExpectedSummary = {
  * subject; 4. resourceUri; 5. verificationResult. And that it is of this very attestation, and of the contract that this names.
  */
 export function checkSummary({ attestation, statement }: ReadFacts, expected: ExpectedSummary): Finding {
-  const { origin, summaries, fixMissing } = expected;
+  const { origin, summaries } = expected;
+  const get = `chainloop workflow run describe --id ${statement.predicate.metadata.workflowRunID} --output vsa > FILE`;
   const verifier = verifierOf(origin);
   const wanted = `a verification summary by ${verifier} that says PASSED of this attestation`;
   const own = summaries.filter(({ vsa }) => vsa.predicate.inputAttestations.some(({ digest }) => digest.sha256 === hexOf(attestation)));
   if (own.length === 0) {
     const found = summaries.length === 0 ? 'none' : `${summaries.length}, none of them of this attestation`;
-    return { ok: false, code: 'VSA_MISSING', expected: wanted, found, fix: fixMissing };
+    return { ok: false, code: 'VSA_MISSING', expected: wanted, found, fix: `give it, too: --bundle FILE, from: ${get}` };
   }
   const {
     organization = '',
@@ -46,7 +45,7 @@ export function checkSummary({ attestation, statement }: ReadFacts, expected: Ex
     if (problem === '')
       return { ok: true, expected: wanted, found: `${summary.vsa.predicate.verifiedLevels.join(', ')} (${summary.source})` };
   }
-  return { ok: false, code: 'VSA_INVALID', expected: wanted, found: problem, fix: fixOf(own, origin, fixMissing) };
+  return { ok: false, code: 'VSA_INVALID', expected: wanted, found: problem, fix: fixOf(own, origin, get) };
 }
 
 type Wanted = ExpectedSummary & { readonly verifier: string; readonly resource: string; readonly policy: string };
@@ -72,9 +71,9 @@ function problemOf({ bundle, vsa, source }: Summary, { origin, trustRoot, artifa
 }
 
 /** Who is called otherwise may be the same: a control plane that moved. Whether it is, the user knows. */
-function fixOf(own: readonly Summary[], origin: string, fixMissing: string): string {
+function fixOf(own: readonly Summary[], origin: string, get: string): string {
   const [summary] = own;
   const id = summary?.vsa.predicate.verifier.id;
-  if (id === undefined || id === verifierOf(origin)) return `get the summary again, unchanged: ${fixMissing}`;
+  if (id === undefined || id === verifierOf(origin)) return `get the summary again, unchanged: ${get}`;
   return `if that is the control plane that you trust: --verifier ${id}`;
 }

@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
-import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gate } from '../../cli/gate.ts';
 import { createKeylessPorts } from '../../client/signing.ts';
 import { createKeylessSigner } from '../../core/adapters/keyless.ts';
+import { parseBundle } from '../../core/bundle.ts';
+import { type Digest, digestOf } from '../../core/digest.ts';
+import { statementPayloadType } from '../../core/dsse.ts';
+import { parseStatement } from '../../core/statement.ts';
+import { buildVsa, type VerdictFacts, verdictSubjects, verifierOf } from '../../core/verdict.ts';
 import type { Kind } from '../databases.ts';
-import { type Authority, createFakeAuthority } from './authority.ts';
+import { type Authority, certifiedSigner, createFakeAuthority } from './authority.ts';
 import { commandLine, type Ended } from './command-line.ts';
 import { type FederatedPlane, startFederatedPlane } from './federated.ts';
-import { startJob, text } from './job.ts';
+import { invoked } from './invoked.ts';
+import { signBundle, startJob, text } from './job.ts';
 
 /** What a GitHub-shaped job has made: the artifact, and its signed attestation. */
 export type Attested = { readonly runId: string; readonly artifact: string; readonly bundle: string };
@@ -48,11 +55,21 @@ export type GateScene = FederatedPlane & {
   readonly root: string;
   readonly line: Awaited<ReturnType<typeof commandLine>>;
   attest(options?: AttestOptions): Promise<Attested>;
+  /** A verification summary of it, signed by the authority of the control plane: true, unless something is changed. */
+  vsa(
+    attested: Attested,
+    change?: {
+      readonly facts?: Partial<VerdictFacts['run']>;
+      readonly attestation?: Digest;
+      readonly text?: (vsa: string) => string;
+      readonly san?: string;
+    },
+  ): Promise<string>;
   write(name: string, content: string): Promise<string>;
-  /** Runs the gate: online with that token, offline without any. */
+  /** Runs the gate, in this process unless said otherwise: online with that token, offline without any. */
   verify(
     args: readonly string[],
-    options?: { readonly token?: string; readonly env?: NodeJS.ProcessEnv },
+    options?: { readonly token?: string; readonly env?: NodeJS.ProcessEnv; readonly alone?: boolean },
   ): Promise<Ended & { readonly answer: Verdict | undefined }>;
   [Symbol.asyncDispose](): Promise<void>;
 };
@@ -114,14 +131,40 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
     };
   }
 
+  let summaries = 0;
+  async function vsa({ bundle }: Attested, change: Parameters<GateScene['vsa']>[1] = {}): Promise<string> {
+    const content = await readFile(bundle, 'utf8');
+    const { subject, predicate } = parseStatement(parseBundle(content).payload);
+    const {
+      workflowRunID: id = '',
+      organization = '',
+      project = '',
+      workflowName: workflow = '',
+      contractName = '',
+      contractVersion,
+    } = predicate.metadata;
+    const contract = { contractName, contractRevision: Number(contractVersion), contractDigest: digestOf('contract') };
+    const payload = buildVsa({
+      origin: plane.url,
+      run: { id, state: 'success', organization, project, workflow, ...contract, acceptedAt: new Date(), ...change.facts },
+      attestation: change.attestation ?? digestOf(content),
+      subjects: verdictSubjects({ subject }),
+      build: { level: 2, reasons: [] },
+    });
+    const signer = certifiedSigner(authority, { san: change.san ?? verifierOf(plane.url), issuer: plane.url, signedAt: new Date() });
+    const text = Buffer.from(payload).toString();
+    const bytes = new Uint8Array(Buffer.from(change.text?.(text) ?? text));
+    return write(`vsa-${++summaries}.json`, await signBundle(bytes, statementPayloadType, signer));
+  }
+
   const resources = stack.move();
   return {
     ...federated,
-    ...{ authority, token, otherToken, root, line, attest, write },
-    async verify(args, { token: by, env } = {}) {
-      const ended = await line.run(['verify', '--output', 'json', ...args], {
-        env: { ...(by !== undefined && { CHAINLOOP_URL: plane.url, CHAINLOOP_TOKEN: by }), ...env },
-      });
+    ...{ authority, token, otherToken, root, line, attest, vsa, write },
+    async verify(args, { token: by, env, alone = false } = {}) {
+      const words = ['verify', '--output', 'json', ...args];
+      const own = { ...(by !== undefined && { CHAINLOOP_URL: plane.url, CHAINLOOP_TOKEN: by }), ...env };
+      const ended = alone ? await line.run(words, { env: own }) : await invoked(gate, words, { ...line.env, ...own });
       const answer: Verdict | undefined = ended.stdout === '' ? undefined : JSON.parse(ended.stdout);
       return { ...ended, answer };
     },
