@@ -14,7 +14,7 @@ export const config = group('config', 'what is kept between commands', [
       const { url, organization, token, trustRoot } = await context.settings();
       const shown = {
         ...{ file: configPath(context.env), url, organization: organization ?? null },
-        ...{ token: token === undefined ? 'none' : 'set', trustRoot: trustRoot ?? null },
+        ...{ token: token === undefined ? 'none' : 'set', ...(trustRoot !== undefined && { trustRoot }) },
       };
       print(context, shown, () => [
         {
@@ -23,7 +23,7 @@ export const config = group('config', 'what is kept between commands', [
             ['URL', url],
             ['Organization', organization ?? ''],
             ['Token', shown.token],
-            ['Trusted Root', trustRoot ?? ''],
+            ...(trustRoot === undefined ? [] : [['Trusted Root', trustRoot]]),
           ],
         },
       ]);

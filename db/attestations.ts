@@ -3,7 +3,7 @@ import type { Digest } from '../core/digest.ts';
 import type { RunState } from '../core/names.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, inOrder, type Page, paged, position, rowsWanted } from './page.ts';
+import { afterId, type Page, paged, position, rowsWanted } from './page.ts';
 import { contractRevisions, contracts, runMaterials, runs } from './schema.ts';
 
 /** A run whose attestation is about some bytes: they are a subject of its statement. */
@@ -28,9 +28,8 @@ export type AttestedRow = {
  * malformed cursor.
  */
 export async function listAttested(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<AttestedRow>> {
-  const rows = await scope.read((tx) =>
-    inOrder(
-      tx,
+  const rows = await scope.read(
+    (tx) =>
       tx
         .select({
           row: {
@@ -60,7 +59,7 @@ export async function listAttested(scope: OrgScope, digest: Digest, page: Page):
         .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
         .innerJoin(contracts, eq(contracts.id, contractRevisions.contractId))
         .orderBy(desc(runs.id)),
-    ),
+    { inOrder: true },
   );
   const { items, nextCursor } = paged(rows, page, (row) => row);
   return { items: items.filter(({ isSubject }) => isSubject).map(({ isSubject: _, ...row }) => row), nextCursor };
