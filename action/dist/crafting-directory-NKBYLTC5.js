@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-TNA5GOY2.js";import"./chunk-KLVTLB5P.js";import"./chunk-TNFTKLK2.js";import"./chunk-3QAWSZM5.js";import"./chunk-H5SCVGJK.js";c();export{a as craftingDirectory,b as stateDirectory};
