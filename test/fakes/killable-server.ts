@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import * as z from 'zod';
 
 /** A control plane in a process of its own, which can be killed. */
 export type KillableServer = {
@@ -13,10 +14,15 @@ export type KillableServer = {
   stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null>;
   /** Resident memory, now and at its highest, in MiB (Linux). */
   memory(): Promise<{ readonly nowMiB: number; readonly peakMiB: number }>;
+  /** What it holds after a full collection: the heap, what lies outside of it, and what keeps its event loop alive (sockets, timers, files). */
+  held(): Promise<Held>;
   /** What it logged. */
   readonly log: readonly string[];
   [Symbol.asyncDispose](): Promise<void>;
 };
+
+const Held = z.object({ heapBytes: z.number(), externalBytes: z.number(), resources: z.int() });
+export type Held = z.infer<typeof Held>;
 
 /** Starts one on the data directory; ready when this resolves. `listen` keeps the port over a restart. */
 export async function startKillableServer(options: {
@@ -35,7 +41,9 @@ export async function startKillableServer(options: {
   const log: string[] = [];
   const { promise: ready, resolve, reject } = Promise.withResolvers<string>();
   child.once('exit', (code) => reject(new Error(`the server ended with ${code}:\n${log.join('\n')}`)));
+  const tell: ((held: Held) => void)[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => {
+    if (line.startsWith('held ')) return tell.shift()?.(Held.parse(JSON.parse(line.slice('held '.length))));
     log.push(line);
     const url = /"url":"([^"]+)".*control plane is ready/.exec(line)?.[1];
     if (url !== undefined) resolve(url);
@@ -59,6 +67,12 @@ export async function startKillableServer(options: {
       const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
       const mib = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) / 1024;
       return { nowMiB: mib('VmRSS'), peakMiB: mib('VmHWM') };
+    },
+    held() {
+      const answer = Promise.withResolvers<Held>();
+      tell.push(answer.resolve);
+      child.kill('SIGUSR2');
+      return Promise.race([answer.promise, exited.then(() => Promise.reject(new Error('the server ended')))]);
     },
     async [Symbol.asyncDispose]() {
       await stop('SIGKILL');
