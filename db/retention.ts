@@ -92,13 +92,15 @@ export const removeEffect = { kind: 'remove', step: 3 } as const;
 
 /**
  * Gives up the attestations of runs, at most `limit`: from now on they hold back no evidence. In the same statement it is written down
- * that they are to be taken out of every backend.
+ * that they are to be taken out of every backend. The rows of their workflows are locked: whoever holds one at the same moment is waited for, and
+ * seen, or has to wait, and comes too late.
  */
 export function removeDueRuns(scope: OrgScope, { now, limit }: { readonly now: Date; readonly limit: number }): Promise<DueRun[]> {
   return scope.statement<DueRun>(
     'remove_due_runs',
     sql`with due as (
-        select r.id from runs r where ${runIsDue(scope, now)} order by r.created_at limit ${limit}::int for update skip locked
+        select r.id from runs r join workflows w on w.id = r.workflow_id where ${runIsDue(scope, now)} and w.held_at is null
+        order by r.created_at limit ${limit}::int for update of r skip locked for share of w
       ), gone as (
         update runs set removed_at = ${now.toISOString()}::timestamptz from due where runs.id = due.id and runs.held_at is null
         returning runs.id, runs.org_id, runs.finished_at

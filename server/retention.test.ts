@@ -3,6 +3,8 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { test } from 'node:test';
+import { sql } from 'drizzle-orm';
 import { emptyConfig, materialManifest, materialTag } from '../core/adapters/oci/evidence-store.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
@@ -11,10 +13,11 @@ import type { Database } from '../db/client.ts';
 import { touchEvidence } from '../db/evidence.ts';
 import { newWorkflow, someAttested } from '../db/fixtures.ts';
 import { effectsOfRun } from '../db/outbox.ts';
-import { describeRetention, holdRun, holdWorkflow, markDueEvidence, setRetention } from '../db/retention.ts';
+import { describeRetention, holdRun, holdWorkflow, markDueEvidence, removeDueRuns, setRetention } from '../db/retention.ts';
 import { endRun, expireRuns, openRun, type PushOutcome, pushRun } from '../db/run-states.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
-import { forEachDatabase, newOrganization } from '../test/databases.ts';
+import { forEachDatabase, newOrganization, openDatabase } from '../test/databases.ts';
+import { needs } from '../test/needs.ts';
 import { until } from '../test/until.ts';
 import { createAuthority } from './ca/authority.ts';
 import { effectHandlers } from './effects.ts';
@@ -370,3 +373,37 @@ forEachDatabase(
     }
   },
 );
+
+test('a workflow that is put on hold while attestations are given up keeps them', async (t) => {
+  // The embedded database has one transaction at a time.
+  if (!needs(t, 'postgresql')) return;
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-retention-'));
+  await using database = await openDatabase('postgresql');
+  const { scope, workflow, clock, now, open, upload, push, close } = await opened(database, folder.path);
+  try {
+    await setRetention(scope, { attestationDays: 1 });
+    const run = await open();
+    await push(run, [await upload('pushed')]);
+    clock.at += 100 * dayMs;
+
+    let ended = false;
+    const [written, holding] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const hold = scope.run(async (tx) => {
+      await tx.execute(sql`update workflows set held_at = now(), hold_reason = 'case 3' where id = ${workflow.id}::uuid`);
+      written.resolve();
+      await holding.promise;
+    });
+    await written.promise;
+    const waiting = sql`select from pg_locks where not granted`;
+    const removing = removeDueRuns(scope, { now: now(), limit: 10 }).finally(() => {
+      ended = true;
+    });
+    await until('the removal waits', async () => ended || (await database.system.read((tx) => tx.execute(waiting))).rows.length > 0);
+    holding.resolve();
+    await hold;
+    assert.deepEqual(await removing, []);
+    assert.equal((await describeRun(scope, run.id)).removedAt, null);
+  } finally {
+    await close();
+  }
+});
