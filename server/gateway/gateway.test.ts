@@ -50,6 +50,22 @@ test('evidence is recorded when it has arrived, whichever way it came, and not b
   assert.deepEqual(gateway.evidence, [arrived, arrived]);
 });
 
+test("an operator's image index keeps all that it leads to, also what a job had uploaded", async () => {
+  await using gateway = await startGateway();
+  const [job, operator] = [callerOf(gateway, tokens.job), callerOf(gateway)];
+  const { answer, manifest } = await pushMaterial(job, bytes);
+  assert.equal(answer.status, 201);
+  assert.deepEqual([...gateway.pinned], []);
+  let named: object = { mediaType: mediaTypes.manifest, digest: digestOf(manifest), size: manifest.byteLength };
+  for (const tag of ['index', 'index-of-the-index']) {
+    const index = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [named] }));
+    named = { mediaType: mediaTypes.index, digest: digestOf(index), size: index.byteLength };
+    const headers = { 'content-type': mediaTypes.index };
+    assert.equal((await operator('PUT', `/v2/acme/manifests/${tag}`, { body: index, headers })).status, 201);
+    assert.ok(gateway.pinned.has(digest), tag);
+  }
+});
+
 test('a finish that is repeated, because its answer was lost, gets the same answer', async () => {
   await using gateway = await startGateway();
   const as = callerOf(gateway);

@@ -172,7 +172,9 @@ async function dispatch(
       return found !== undefined && (await dependencies.relyOn(organization, actor, digest)) ? found : undefined;
     },
   };
-  const isUploader = actor.kind !== 'viewer' && (action === 'statBlob' || action === 'uploadBlob');
+  // A job's manifest speaks of what it has just uploaded; an operator's keeps all that it leads to.
+  const relies = action === 'statBlob' || action === 'uploadBlob' || (action === 'writeManifest' && actor.kind !== 'job');
+  const isUploader = actor.kind !== 'viewer' && relies;
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
   const hasSize: Exchange['hasSize'] = (sizeBytes) => dependencies.hasEvidenceOfSize(organization, sizeBytes);
   const exchange: Exchange = { ...arrival, actor, organization, storage: isUploader ? relied : storage, record, hasSize, idleTimeoutMs };

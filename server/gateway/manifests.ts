@@ -100,17 +100,21 @@ function materialOf({ artifactType, layers, subject }: ManifestContent) {
   return { digest: layer.digest, sizeBytes: layer.size, fileName, mediaType: layer.mediaType };
 }
 
-/** Everything that the manifest refers to is here, with that size. A subject may come later (distribution specification, "Pushing manifests with subject"). */
-async function assertComplete({ storage }: Exchange, { config, layers = [], manifests = [] }: ManifestContent): Promise<void> {
-  const own = layers.filter((layer) => !isForeign(layer));
-  const blobs = config === undefined ? own : [config, ...own];
-  if (blobs.length + manifests.length > limits.manifestEntries) throw invalid(`it refers to more than ${limits.manifestEntries} others`);
+/**
+ * Everything that the manifest leads to is here, with that size: what an index names, and what that names in turn. A subject may come later
+ * (distribution specification, "Pushing manifests with subject").
+ */
+async function assertComplete({ storage }: Exchange, root: ManifestContent): Promise<void> {
+  const references = referencesOf(root);
   const missing: Digest[] = [];
-  for (const { digest, size } of [...blobs, ...manifests]) {
-    const stat = await storage.stat(digest);
-    const found = stat ?? (manifests.length === 0 ? undefined : await manifestStat(storage, digest));
-    if (found === undefined) missing.push(digest);
-    else if (found.sizeBytes !== size) throw invalid(`${digest} has ${found.sizeBytes} bytes, and the manifest says ${size}`);
+  for (const { digest, size, isManifest } of references) {
+    const manifest = isManifest ? await storage.getManifest(digest) : undefined;
+    const sizeBytes = manifest?.bytes.byteLength ?? (await storage.stat(digest))?.sizeBytes;
+    if (sizeBytes === undefined) missing.push(digest);
+    else if (sizeBytes !== size) throw invalid(`${digest} has ${sizeBytes} bytes, and the manifest says ${size}`);
+    const content = manifest && parseManifest(manifest.bytes);
+    if (content !== undefined) references.push(...referencesOf(content));
+    assertBounded(references);
   }
   if (missing.length === 0) return;
   const listed = missing.slice(0, limits.problems);
@@ -119,10 +123,20 @@ async function assertComplete({ storage }: Exchange, { config, layers = [], mani
   });
 }
 
-/** In a registry, a manifest is no blob. */
-async function manifestStat(storage: Exchange['storage'], digest: Digest): Promise<{ sizeBytes: number } | undefined> {
-  const manifest = await storage.getManifest(digest);
-  return manifest === undefined ? undefined : { sizeBytes: manifest.bytes.byteLength };
+function referencesOf({ config, layers = [], manifests = [] }: ManifestContent) {
+  const blobs = [...(config === undefined ? [] : [config]), ...layers.filter((layer) => !isForeign(layer))];
+  const named = ({ digest, size }: { readonly digest: Digest; readonly size: number }, isManifest: boolean) => ({
+    digest,
+    size,
+    isManifest,
+  });
+  const references = [...blobs.map((blob) => named(blob, false)), ...manifests.map((manifest) => named(manifest, true))];
+  assertBounded(references);
+  return references;
+}
+
+function assertBounded(references: readonly unknown[]): void {
+  if (references.length > limits.manifestEntries) throw invalid(`it refers to more than ${limits.manifestEntries} others`);
 }
 
 function denied(): DistributionError {

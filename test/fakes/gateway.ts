@@ -37,6 +37,8 @@ export type FakeGateway = {
   readonly directory: string;
   /** What arrived, in order. */
   readonly evidence: readonly Evidence[];
+  /** What somebody who is no job relies on. */
+  readonly pinned: ReadonlySet<string>;
   readonly samples: readonly GatewaySample[];
   /** What the gateway logged: defects. */
   readonly errors: readonly unknown[];
@@ -55,6 +57,7 @@ export async function startGateway(
   const storage = options.storage ?? (await openLayout(join(directory, 'acme')));
   const otherStorage = await openLayout(join(directory, 'other'));
   const evidence: Evidence[] = [];
+  const pinned = new Set<string>();
   const samples: GatewaySample[] = [];
   const errors: unknown[] = [];
   const revoked = new Set<Digest>();
@@ -67,7 +70,10 @@ export async function startGateway(
     findOrganization: async (name) => [acme, other].find((organization) => organization.name === name),
     storageFor: async ({ name }) => (name === 'acme' ? storage : otherStorage),
     recordEvidence: async ({ by: _, ...one }) => void evidence.push(one),
-    relyOn: async () => true,
+    relyOn: async (_, { kind }, one) => {
+      if (kind !== 'job') pinned.add(one);
+      return true;
+    },
     hasEvidenceOfSize: async (_, sizeBytes) => evidence.some((one) => one.sizeBytes === sizeBytes),
     metrics: { request: (sample) => void samples.push(sample) },
     log: { error: (fields) => void errors.push(fields) },
@@ -81,6 +87,7 @@ export async function startGateway(
     storage,
     directory: join(directory, 'acme'),
     evidence,
+    pinned,
     samples,
     errors,
     revoke: (token) => void revoked.add(hashToken(token)),
