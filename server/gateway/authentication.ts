@@ -40,7 +40,7 @@ export function createAuthentication({ identify, secrets, now, limitByAddress }:
   const presented = <T>(request: IncomingMessage, token: string | undefined, use: (token: string) => Promise<T>): Promise<T> => {
     if (token === undefined)
       throw new ChainloopError('UNAUTHENTICATED', 'token: none was sent; log in with a chainloop token as the password');
-    return limited(request.socket.remoteAddress ?? '', () => use(token));
+    return limited(request.socket.remoteAddress ?? '', () => use(token), token);
   };
 
   return {

@@ -232,13 +232,22 @@ test('guessing tokens is stopped; asking without one, or with one that has ended
   }
   assert.equal(await statusOf({ token: tokens.api }), 200);
   for (let count = 0; count < limits.failedLoginsPerMinute; count++) {
-    const guess = count % 2 === 0 ? makeToken('api').token : 'guess';
+    const guess = count % 2 === 0 ? makeToken('api').token : `guess ${count}`;
     assert.equal((await ask(gateway, 'GET', '/v2/token', basic(guess))).status, 401);
   }
   const limited = await ask(gateway, 'GET', '/v2/token', basic(tokens.api));
   assert.deepEqual([limited.status, limited.code, limited.headers['retry-after']], [429, 'TOOMANYREQUESTS', '1']);
   assert.equal(await statusOf({}), 401);
   assert.equal(await statusFrom('127.0.0.2', gateway), 200);
+});
+
+test('a job that tries one stale token over and over does not lock out the others of its address', async () => {
+  await using gateway = await startGateway();
+  const { token } = makeToken('api');
+  for (let count = 0; count < limits.failedLoginsPerMinute + 5; count++) {
+    assert.equal((await ask(gateway, 'GET', '/v2/token', basic(token))).status, 401);
+  }
+  assert.equal((await ask(gateway, 'GET', '/v2/', { token: tokens.api })).status, 200);
 });
 
 test('our own client logs in by the token server, since it is the registry itself', async () => {
