@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { copyFile, cp, mkdir, mkdtempDisposable, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -136,6 +137,14 @@ test('a backup that was cut off, changed or is of another instance restores noth
   const settings = { dataDir: source.dataDir, env: source.env, report };
   await backup({ ...settings, output: whole, evidence: true, version: '1', ask });
   await assert.rejects(backup({ ...settings, output: whole, evidence: true, version: '1', ask }), { code: 'CONFLICT' });
+  // What somebody puts there while a backup runs stays.
+  const taken = `${whole}-taken`;
+  const put = (): void => {
+    mkdirSync(taken, { recursive: true });
+    writeFileSync(join(taken, 'precious'), '');
+  };
+  await assert.rejects(backup({ ...settings, report: put, output: taken, evidence: true, version: '1', ask }), { code: 'CONFLICT' });
+  assert.deepEqual(await readdir(taken), ['precious']);
   await copyFile(join(source.dataDir, 'master-key'), join(target.dataDir, 'master-key'));
 
   const database = 'database.jsonl.gz';

@@ -1,5 +1,5 @@
 import { createWriteStream } from 'node:fs';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -65,8 +65,7 @@ export async function backup(
       ...(copied !== undefined && { evidence: { files: copied.files, sizeBytes: copied.sizeBytes, list: await written(list) } }),
     };
     await writeManifest(part, manifest, secrets);
-    await rm(folder, { recursive: true, force: true });
-    await rename(part, folder);
+    await moveInto(part, folder);
     return { ...manifest, folder, damaged: copied?.damaged ?? [] };
   } catch (error) {
     await rm(part, { recursive: true, force: true });
@@ -103,8 +102,7 @@ export async function restore(options: Options & { readonly input: string }): Pr
       counted(readDump(join(folder, names.database)), (n) => report('database', n, total)),
     );
     if (evidence !== undefined) {
-      await rm(storage, { recursive: true, force: true });
-      await rename(part, storage);
+      await moveInto(part, storage);
     }
   } finally {
     await rm(part, { recursive: true, force: true });
@@ -184,6 +182,19 @@ async function assertEmpty(folder: string): Promise<void> {
   });
   if (entries.length > 0)
     throw new ChainloopError('CONFLICT', `${folder} is not empty; nothing was changed. Choose a folder that does not exist yet`);
+}
+
+/** Moves a folder to where nothing, or an empty folder, is. CONFLICT for what has come meanwhile: it stays. */
+async function moveInto(part: string, folder: string): Promise<void> {
+  try {
+    await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    await rename(part, folder);
+  } catch (error) {
+    await assertEmpty(folder);
+    throw error;
+  }
 }
 
 async function* counted(rows: AsyncIterable<DumpedRow>, report: (count: number) => void): AsyncGenerator<DumpedRow> {

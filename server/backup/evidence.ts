@@ -12,7 +12,7 @@ import { damaged, linesOf } from './dump-file.ts';
 
 /** A line of the list of evidence files. The path is relative, with slashes. */
 const Line = z.strictObject({
-  path: z.string().regex(/^(?!.*(?:^|\/)\.\.(?:\/|$))[^/\\\0][^\\\0]*$/),
+  path: z.string().regex(/^(?!.*(?:^|\/)\.\.(?:\/|$))[^/\\\0][^\\\0]*$/s),
   sizeBytes: z.int().nonnegative(),
   sha256: z.string(),
 });
