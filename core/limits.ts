@@ -180,7 +180,7 @@ export const limits = {
   registryTokenScopes: 8,
   /** The form in which a client asks for a registry token. */
   tokenRequestSizeBytes: 16 * 1024,
-  /** Unknown tokens from one address within a minute. */
+  /** Unknown tokens from one address within a minute; the same one again does not count. */
   failedLoginsPerMinute: 120,
   /** Connections of one server to PostgreSQL, unless said otherwise: more than its cores only adds latency (measured: 8 and 32 differ by a tenth). */
   databaseConnections: 16,
@@ -198,6 +198,8 @@ export const limits = {
   databaseConnectTimeoutMs: 5_000,
   /** One statement. The slowest in use takes milliseconds. */
   databaseStatementTimeoutMs: 15_000,
+  /** The embedded database does nothing else while a backup of it is read: by then it has been, or it was in vain. 5 GB at 10 MB/s. */
+  backupHoldMs: 10 * 60 * 1000,
   /** Rows of a backup that are read or written at once, and their size, so that memory does not depend on how many there are. */
   backupPageRows: 256,
   backupPageSizeBytes: 4 * 1024 * 1024,

@@ -5,9 +5,13 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { sql } from 'drizzle-orm';
 import { limits } from '../core/limits.ts';
+import { openDatabase } from '../test/databases.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { call as callOnce } from '../test/fakes/http-call.ts';
+import { backupOf } from './http.ts';
+import { createLog } from './log.ts';
 
 const MiB = 1024 * 1024;
 
@@ -230,3 +234,17 @@ describe('what is not the API', () => {
 async function challengeOf(url: string, host: string): Promise<unknown> {
   return (await callOnce(url, 'GET', '/v2/', { headers: { host } })).headers['www-authenticate'];
 }
+
+test('whoever reads a backup too slowly is cut off, and the embedded database goes on', async () => {
+  await using database = await openDatabase('pglite');
+  // More than what lies between the database and the reader.
+  await database.system.run((tx) =>
+    tx.execute(
+      sql`insert into settings (key, value) select 'filling', string_agg(gen_random_uuid()::text, '') from generate_series(1, 50000)`,
+    ),
+  );
+  const answer = backupOf({ database, log: createLog('silent', { write() {} }) }, 300);
+  await database.ping();
+  await assert.rejects(answer.arrayBuffer());
+  await database.ping();
+});

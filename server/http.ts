@@ -135,14 +135,17 @@ function createApp(options: HttpOptions, retiring: () => boolean): Hono<{ Bindin
   return app;
 }
 
-/** The embedded database, which nobody else can open, as in db/dump.ts, compressed. What breaks off has no end. */
-function backupOf({ database, log }: Services): Response {
+/**
+ * The embedded database, which nobody else can open, as in db/dump.ts, compressed. What breaks off has no end: also when whoever reads it is so slow
+ * that all others have waited for `holdMs`.
+ */
+export function backupOf({ database, log }: Pick<Services, 'database' | 'log'>, holdMs: number = limits.backupHoldMs): Response {
   if (database.kind !== 'pglite') {
     throw new ChainloopError('USAGE', 'backup: the records of this server are in PostgreSQL; run the command where DATABASE_URL is set');
   }
   const gzip = createGzip({ level: 3 });
   database
-    .dump((lines) => pipeline(Readable.from(lines), gzip))
+    .dump((lines) => pipeline(Readable.from(lines), gzip, { signal: AbortSignal.timeout(holdMs) }))
     .catch((error: unknown) => {
       log.error({ error }, 'backup failed');
       gzip.destroy();
