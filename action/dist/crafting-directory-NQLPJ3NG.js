@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-GRXRGFAK.js";import"./chunk-POBBVTN3.js";import"./chunk-NLFCO454.js";import"./chunk-MFG4YXYT.js";import"./chunk-RNXK3OVJ.js";c();export{a as craftingDirectory,b as stateDirectory};
