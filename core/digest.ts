@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ChainloopError } from './errors.ts';
 
 /** A content digest, `sha256:` and 64 lower-case hex digits (OCI image specification, "Digests"). Other algorithms are not accepted. */
@@ -19,7 +19,7 @@ export function parseDigest(text: string): Digest {
 
 /** The digest of bytes in memory. */
 export function digestOf(bytes: Uint8Array | string): Digest {
-  return parseDigest(`sha256:${createHash('sha256').update(bytes).digest('hex')}`);
+  return parseDigest(`sha256:${hash('sha256', bytes, 'hex')}`);
 }
 
 /** The 64 hex digits of a digest. */
