@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-VPJMF4RG.js";m();m();await i("main");
+import{ga as i,ha as m}from"./chunk-YCXZK23V.js";m();m();await i("main");

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-WEORPZ2N.js";import"./chunk-SWOS5AR4.js";import"./chunk-HUDIC7A7.js";import"./chunk-CFXH2QDC.js";import"./chunk-VPJMF4RG.js";c();export{a as craftingDirectory,b as stateDirectory};
