@@ -84,10 +84,11 @@ export function fromPlane(
     return found.toSorted((one, other) => fits(other, wanted) - fits(one, wanted));
   }
 
-  async function keepSummary(of: string | null): Promise<void> {
-    if (of === null || !isDigest(of)) return;
-    const text = await textOf(gateway, of);
-    const summary = typeof text === 'string' ? readSummary(name, text) : undefined;
+  /** The control plane issues it now, where there is none yet. */
+  async function keepSummary(runId: string): Promise<void> {
+    const { vsa } = await api.verdict.describe.query({ runId });
+    const text = vsa === null ? undefined : await textOf(gateway, vsa.digest);
+    const summary = typeof text === 'string' ? readSummary(`run ${runId} at ${name}`, text) : undefined;
     if (summary !== undefined) summaries.push(summary);
   }
 
@@ -97,7 +98,7 @@ export function fromPlane(
     async *candidates() {
       for (const view of await listed()) {
         const { runId: id, state, attestation, signer, removedAt } = view;
-        if (wanted.summary !== undefined) await keepSummary(view.vsa);
+        if (wanted.summary !== undefined) await keepSummary(id);
         const record = { id, state, reason: null, attestation, signer };
         const text = removedAt === null ? await textOf(gateway, attestation) : removed(id, removedAt);
         yield { source: `run ${id} at the control plane`, text, record };
@@ -108,6 +109,7 @@ export function fromPlane(
       if (id === undefined) return null;
       try {
         const { run, attestation } = await api.run.describe.query({ id });
+        if (wanted.summary !== undefined) await keepSummary(id);
         return { id, state: run.state, reason: run.reason, attestation: attestation?.digest ?? null, signer: attestation?.signer ?? null };
       } catch (error) {
         if (isChainloopError(error, 'NOT_FOUND')) return null;

@@ -43,7 +43,9 @@ export async function signerPolicy(options: PolicyOptions, root: TrustedRoot | u
   if (named === undefined && (issuer ?? sourceRepository) !== undefined) {
     throw usage('--identity-issuer and --source-repository need --identity <id> or --identity-prefix <prefix>');
   }
-  if (key.length > 0) return { type: 'keys', keys: await readKeys(key), trustRoot: root?.root };
+  // A pinned root is of certificates: it is asked about keys, too, only when it is given beside them.
+  if (key.length > 0)
+    return { type: 'keys', keys: await readKeys(key), trustRoot: options.trustRoot === undefined ? undefined : root?.root };
   if (named === undefined) return undefined;
   if (root === undefined) {
     throw usage('--trust-root <path> is missing: who may vouch for that identity; get it with: chainloop trust-root export --output FILE');

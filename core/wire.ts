@@ -132,8 +132,6 @@ export type AttestedView = {
   readonly attestation: string | null;
   /** The trusted key, or the identity, that the referee accepted. */
   readonly signer: string | null;
-  /** Of the bundle of the verification summary, if there is one. */
-  readonly vsa: string | null;
   readonly finishedAt: string | null;
   /** When retention removed the attestation. */
   readonly removedAt: string | null;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gate } from '../cli/gate.ts';
@@ -355,3 +355,86 @@ claim(
   },
   ['pglite'],
 );
+
+const describeRun = async (scene: GateScene, fix: string): Promise<string> => {
+  const [, command = ''] = /chainloop (workflow run describe --id \S+ --output \w+)/.exec(fix) ?? [];
+  return succeeded(await scene.line.run(command.split(' '), { env: { CHAINLOOP_URL: scene.plane.url, CHAINLOOP_TOKEN: scene.token } }));
+};
+
+claim(
+  'with --vsa the control plane has to vouch for the very attestation, the artifact and the contract; then nobody else has to be named',
+  async (scene) => {
+    const good = await scene.attest();
+    const asked = [good.artifact, '--workflow', 'bedrock/release', '--trust-root', scene.root, '--vsa'];
+    const answer = passed(await scene.verify(asked, scene));
+    assert.match(answer.checks.find(({ name }) => name === 'vsa')?.found ?? '', /SLSA_BUILD_LEVEL_\d/);
+
+    // Offline: the summary is one more file, and without it the gate stays closed.
+    const files = [...asked, '--organization', 'acme', '--bundle', good.bundle, '--verifier', `${scene.plane.url}/verifier`];
+    const fix = refusedWith('VSA_MISSING', await scene.verify(files));
+    const vsa = await scene.write('fetched.vsa.json', await describeRun(scene, fix));
+    passed(await scene.verify([...files, '--bundle', vsa], alone));
+  },
+);
+
+claim(
+  'a verification summary that is missing, altered, or says something else, is refused, and the true one passes',
+  async (scene) => {
+    const good = await scene.attest();
+    const other = await scene.attest();
+    const base = [good.artifact, '--organization', 'acme', '--workflow', 'bedrock/release', '--trust-root', scene.root, '--vsa'];
+    const files = [...base, '--bundle', good.bundle, '--verifier', `${scene.plane.url}/verifier`];
+    const failed = (text: string) => text.replace('"PASSED"', '"FAILED"');
+    const table: readonly (readonly [string, RegExp, string])[] = [
+      ['VSA_MISSING', /^none$/, good.bundle],
+      ['VSA_MISSING', /none of them of this attestation/, await scene.vsa(other)],
+      ['VSA_INVALID', /could not be verified/, await scene.write('altered.vsa.json', altered(await readFile(await scene.vsa(good), 'utf8')))],
+      ['VSA_INVALID', /verificationResult is FAILED/, await scene.vsa(good, { text: failed })],
+      ['VSA_INVALID', /resourceUri is .*workflows\/strict, not/, await scene.vsa(good, { facts: { workflow: 'strict' } })],
+      ['VSA_INVALID', /policy is .*revisions\/1, not/, await scene.vsa(good, { facts: { contractRevision: 1 } })],
+      ['VSA_INVALID', /policy is .*contracts\/strict\//, await scene.vsa(good, { facts: { contractName: 'strict' } })],
+      [
+        'VSA_INVALID',
+        /the artifact is not its subject/,
+        await scene.vsa(other, { attestation: digestOf(await readFile(good.bundle, 'utf8')) }),
+      ],
+      ['VSA_INVALID', /its certificate names https:\/\/github\.com/, await scene.vsa(good, { san })],
+      [
+        'VSA_INVALID',
+        /verifier\.id is https:\/\/evil/,
+        await scene.vsa(good, { text: (text) => text.replace(/"id":"[^"]*"/, '"id":"https://evil.example.com/verifier"') }),
+      ],
+    ];
+    for (const [code, found, vsa] of table) {
+      const tried = await scene.verify([...files, '--bundle', vsa]);
+      refusedWith(code, tried);
+      assert.match(tried.answer?.checks.find(({ name }) => name === 'vsa')?.found ?? '', found);
+    }
+    passed(await scene.verify([...files, '--bundle', await scene.vsa(good)]));
+    // Another control plane than the one that is trusted: its name is never taken from the summary.
+    const elsewhere = [
+      ...base,
+      '--bundle',
+      good.bundle,
+      '--bundle',
+      await scene.vsa(good),
+      '--verifier',
+      'https://chainloop.example.com/verifier',
+    ];
+    const fix = refusedWith('VSA_INVALID', await scene.verify(elsewhere));
+    passed(await scene.verify([...elsewhere.slice(0, -2), ...optionsIn(fix)]));
+  },
+  ['pglite'],
+);
+
+claim('online, a summary that the control plane cannot make is missing, until its attestation is there again', async (scene) => {
+  const { artifact, bundle, runId } = await scene.attest();
+  const { vsa } = await scene.api.verdict.describe.query({ runId });
+  const content = await readFile(bundle);
+  const at = (digest: string): string => join(scene.plane.dataDir, 'storage', 'acme', 'blobs', 'sha256', digest.replace('sha256:', ''));
+  for (const digest of [vsa?.digest ?? '', digestOf(content)]) await rm(at(digest));
+  const asked = online([artifact, '--bundle', bundle, '--trust-root', scene.root, '--identity', san, '--vsa']);
+  const fix = refusedWith('VSA_MISSING', await scene.verify(asked, scene));
+  await writeFile(at(digestOf(content)), content);
+  passed(await scene.verify([...asked, '--bundle', await scene.write('issued.vsa.json', await describeRun(scene, fix))], scene));
+});

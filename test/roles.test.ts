@@ -68,6 +68,7 @@ const needed: Readonly<Record<string, TokenRole | 'instance' | 'token' | 'nothin
   'attestation.collect': 'attest',
   'attestation.push': 'attest',
   'attestation.end': 'attest',
+  'attestation.find': 'viewer',
   'artifact.describe': 'viewer',
   'outbox.list': 'viewer',
   'outbox.retry': 'admin',

@@ -100,7 +100,7 @@ export const attestations = router({
 
 function attested({ id: runId, bundleDigest: attestation, createdAt: _, finishedAt, removedAt, ...row }: AttestedRow): AttestedView {
   const times = { finishedAt: finishedAt?.toISOString() ?? null, removedAt: removedAt?.toISOString() ?? null };
-  return { runId, ...row, attestation, vsa: null, ...times };
+  return { runId, ...row, attestation, ...times };
 }
 
 /** A job has one workflow, and may name it; an operator must name one. */
