@@ -1,5 +1,6 @@
 import { buildLevel } from '../core/build-level.ts';
 import { buildBundle, parseBundle } from '../core/bundle.ts';
+import { readCertificate } from '../core/certificate.ts';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { pae, statementPayloadType } from '../core/dsse.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
@@ -7,6 +8,7 @@ import { buildProvenance } from '../core/provenance.ts';
 import { parseStatement } from '../core/statement.ts';
 import { buildVsa, type VerdictView, verdictSubjects, verifierOf } from '../core/verdict.ts';
 import type { Database, OrgScope } from '../db/client.ts';
+import { findEvidence } from '../db/evidence.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
 import { findVerdict, recordVerdict, type VerdictRow, workflowsThatBrought } from '../db/verdicts.ts';
 import { systemActor } from './audit-actor.ts';
@@ -61,7 +63,8 @@ export function createVerdicts(deps: {
     // The second look: who was asked beside the outbox may have stored this when retention had come and gone.
     if ((await describeRun(scope, runId)).removedAt === null) return row;
     for (const bundle of bundlesOf(row).all) {
-      await removeAttestation(storage, { ...bundle, isEvidence: false }, links, AbortSignal.timeout(60_000));
+      const isEvidence = (await findEvidence(scope, [bundle.digest])).length > 0;
+      await removeAttestation(storage, { ...bundle, isEvidence }, links, new AbortController().signal);
     }
     return undefined;
   }
@@ -100,7 +103,7 @@ export function createVerdicts(deps: {
     }
     const { signer, payload } = parseBundle(Buffer.from(attestation).toString('utf8'));
     const subjects = verdictSubjects(parseStatement(payload));
-    const signedBy = signer.type === 'publicKey' ? 'key' : run.signer === run.identitySan ? 'job' : 'other';
+    const signedBy = signer.type === 'publicKey' ? 'key' : isOfJob(signer.der, run) ? 'job' : 'other';
     const build = buildLevel({ claims, signedBy, broughtIn: await workflowsThatBrought(scope, run.id) });
     const vsa = await signed(
       buildVsa({ origin: origin(), run: { ...run, state, acceptedAt: finishedAt }, attestation: bundleDigest, subjects, build }),
@@ -172,4 +175,15 @@ export function createVerdicts(deps: {
       }
     },
   };
+}
+
+/**
+ * True when a certificate names the job of a run, and its repository: the callers of one reusable workflow share its name. That it is
+ * genuine was found when the run was accepted.
+ */
+function isOfJob(der: Uint8Array, { identitySan, identityIssuer, claims }: RunContext): boolean {
+  const certificate = readCertificate(der);
+  if (typeof certificate === 'string') return false;
+  const { identity, identityIssuer: issuer, sourceRepository } = certificate;
+  return identity === identitySan && issuer === identityIssuer && sourceRepository === claims?.fulcio[12];
 }
