@@ -90,3 +90,17 @@ test('a file that is too large to be a key is refused before it is searched', ()
     (error) => isChainloopError(error, 'LIMIT_EXCEEDED'),
   );
 });
+
+test('a key that was read before is read as it was, however many others were read since, and a refusal is never kept', () => {
+  const text = spki(p256.publicKey);
+  const { hint } = parsePublicKey(text);
+  const hints = Array.from({ length: 300 }, () => parsePublicKey(spki(generateKeyPairSync('ed25519').publicKey)).hint);
+  assert.equal(new Set(hints).size, 300);
+  assert.equal(parsePublicKey(text).hint, hint);
+  const damaged = pem('PUBLIC KEY', 'AAAA');
+  for (const _ of [1, 2])
+    assert.throws(
+      () => parsePublicKey(damaged),
+      (error) => isChainloopError(error, 'KEY_INVALID'),
+    );
+});

@@ -15,8 +15,22 @@ export type PublicKey = {
   readonly key: KeyObject;
 };
 
+/** Keys that were read, by their text: to read one takes as long as to verify a signature with it. Bounded, and so are the texts. */
+const known = new Map<string, PublicKey>();
+const knownAtMost = 256;
+const knownTextLength = 1024;
+
 /** The public key of a PEM text: one `PUBLIC KEY` block (SPKI, RFC 5280), P-256 or Ed25519. Anything else is KEY_INVALID. */
 export function parsePublicKey(text: string): PublicKey {
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  const key = readPublicKey(text);
+  if (known.size >= knownAtMost) known.clear();
+  if (text.length <= knownTextLength) known.set(text, key);
+  return key;
+}
+
+function readPublicKey(text: string): PublicKey {
   const blocks = pemBlocks(text);
   const [block, ...others] = blocks;
   if (block === undefined) throw invalid(withoutBlock(text));
