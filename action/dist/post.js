@@ -1,1 +1,1 @@
-import{ga as o,ha as r}from"./chunk-YCXZK23V.js";r();r();await o("post");
+import{ga as o,ha as r}from"./chunk-7OPI5325.js";r();r();await o("post");

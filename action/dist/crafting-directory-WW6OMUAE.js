@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-EUZAXEHA.js";import"./chunk-NUTLLWOU.js";import"./chunk-GLXNMY5H.js";import"./chunk-U444JJUC.js";import"./chunk-YCXZK23V.js";c();export{a as craftingDirectory,b as stateDirectory};
