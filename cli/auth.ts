@@ -1,42 +1,64 @@
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
-import { command, group, text } from './command.ts';
-import { connect } from './connect.ts';
+import type { SessionView } from '../core/people.ts';
+import { command, group, text, toggle } from './command.ts';
+import { addressOf, connect } from './connect.ts';
 import { type Context, print } from './context.ts';
-import { configPath, readConfig, tokenIn, writeConfig } from './settings.ts';
+import type { LoginWay } from './login.ts';
+import { configPath, defaultUrl, originOf, readConfig, type Settings, tokenIn, writeConfig } from './settings.ts';
 import { formatTime } from './terminal/time.ts';
 
 export const auth = group('auth', 'log in to a control plane', [
   command({
     name: 'login',
-    about: 'keep a token for the commands that follow',
-    examples: ['chainloop auth login --token-file data/owner-token', 'chainloop auth login --url https://chainloop.example.com < token'],
-    details: `The token is read from the file, or from standard input: on the command line, other users of this machine would see it. It is
-asked for one answer before it is kept, in a file that only you can read.`,
-    flags: { tokenFile: text('<path>', 'a file with the token in it') },
-    run: async (context, { tokenFile }) => {
+    about: 'log in with a browser, or keep a token, for the commands that follow',
+    examples: [
+      'chainloop auth login --url https://chainloop.example.com',
+      'chainloop auth login --device',
+      'chainloop auth login --token-file data/owner-token',
+      'chainloop auth login --url https://chainloop.example.com < token',
+    ],
+    details: `On a terminal a browser is opened, which comes back to this machine; --device is for machines without one. A token is read from the file, or
+from standard input when that is no terminal: on the command line, other users of this machine would see it. What is kept lies in a file that
+only you can read.`,
+    flags: {
+      tokenFile: text('<path>', 'a file with the token in it'),
+      device: toggle('log in with another device, by a code'),
+      noBrowser: toggle('show the address, and open no browser'),
+      invitation: text('<code>', 'take this invitation'),
+    },
+    run: async (context, { tokenFile, ...way }) => {
       const settings = await context.settings();
-      const token = await readToken(context, tokenFile);
+      const withPerson = way.device || way.noBrowser || way.invitation !== undefined || (tokenFile === undefined && context.stdin.isTTY);
+      const session = withPerson ? await loginAsPerson(context, way) : undefined;
+      const token = session?.token ?? (await readToken(context, tokenFile));
       // Without an organization: who that is may be asked before one is chosen.
       const client = await connect({ ...context, settings: async () => ({ url: settings.url, token }) });
       const actor = await client.auth.whoami.query();
-      const organization = actor.organization ?? settings.organization;
+      const only = actor.organizations.length === 1 ? actor.organizations[0]?.name : undefined;
+      const mayStay = session === undefined || actor.organizations.some(({ name }) => name === settings.organization);
+      const organization = actor.organization ?? (mayStay ? settings.organization : only);
       const path = await writeConfig(context.env, { url: settings.url, token, ...(organization === undefined ? {} : { organization }) });
-      context.log.info(`Logged in to ${settings.url}; the token is kept in ${path}`);
+      const as = session === undefined ? '' : ` as ${session.name}`;
+      context.log.info(`Logged in to ${settings.url}${as}; the token is kept in ${path}`);
       if (context.env.CHAINLOOP_TOKEN) context.log.warn('CHAINLOOP_TOKEN is set and goes before the token that is kept');
       print(context, actor, () => []);
     },
   }),
   command({
     name: 'logout',
-    about: 'forget the token that is kept here; it stays valid until it is revoked',
-    examples: ['chainloop auth logout'],
-    flags: {},
-    run: async (context) => {
+    about: 'end the session, and forget the token that is kept here',
+    examples: ['chainloop auth logout', 'chainloop auth logout --everywhere'],
+    details: 'A session ends on the control plane, too. Any other token stays valid until it is revoked.',
+    flags: { everywhere: toggle('end all your sessions, those of other machines too') },
+    run: async (context, { everywhere }) => {
       const { token, ...kept } = await readConfig(context.env);
+      const isSession = token?.startsWith('chl_u_') === true;
+      if (everywhere && !isSession) throw new ChainloopError('USAGE', '--everywhere ends sessions; log in with a browser to have one');
+      const ended = isSession && (await endSession(context, { url: originOf(kept.url ?? defaultUrl), token }, everywhere));
       if (token !== undefined) await writeConfig(context.env, kept);
       context.log.info(token === undefined ? `There is no token in ${configPath(context.env)}` : 'Logged out');
-      print(context, { loggedOut: token !== undefined }, () => []);
+      print(context, { loggedOut: token !== undefined, ended }, () => []);
     },
   }),
   command({
@@ -58,6 +80,8 @@ CHAINLOOP_WORKFLOW and CHAINLOOP_PROJECT say which.`,
             ['Name', actor.name],
             ['Organization', actor.organization ?? ''],
             ...(actor.role === null ? [] : [['Role', actor.role]]),
+            ...(actor.email === null ? [] : [['E-Mail', actor.email]]),
+            ...actor.organizations.map(({ name, role }) => [`In ${name}`, role]),
             ...(actor.workflow === null ? [] : [['Workflow', `${actor.project ?? ''}/${actor.workflow}`]]),
             ...(actor.identity === null
               ? []
@@ -72,6 +96,34 @@ CHAINLOOP_WORKFLOW and CHAINLOOP_PROJECT say which.`,
     },
   }),
 ]);
+
+/** A login that is for a person; where there is none, who is at a terminal may still give a token. */
+async function loginAsPerson(context: Context, way: LoginWay & { readonly device: boolean }): Promise<SessionView | undefined> {
+  const [{ loginWithBrowser, loginWithDevice }, { createApi }] = await Promise.all([import('./login.ts'), import('../client/api.ts')]);
+  const { url } = await context.settings();
+  const api = createApi(addressOf(context, { url }, 5_000));
+  try {
+    return way.device ? await loginWithDevice(context, api, way.invitation) : await loginWithBrowser(context, api, way);
+  } catch (error) {
+    const asked = way.device || way.noBrowser || way.invitation !== undefined;
+    if (asked || !isChainloopError(error, 'LOGIN_UNSUPPORTED')) throw error;
+    return undefined;
+  }
+}
+
+/** False when it could not be told to the control plane: then it lasts until it expires. */
+async function endSession(context: Context, settings: Settings, everywhere: boolean): Promise<boolean> {
+  try {
+    const client = await connect({ ...context, settings: async () => settings });
+    await client.session.end.mutate({ everywhere });
+    return true;
+  } catch (error) {
+    const over = (['TOKEN_EXPIRED', 'TOKEN_REVOKED', 'UNAUTHENTICATED'] as const).some((code) => isChainloopError(error, code));
+    if (!over)
+      context.log.warn(`the session could not be ended and lasts until it expires: ${error instanceof Error ? error.message : ''}`);
+    return over;
+  }
+}
 
 async function readToken(context: Context, path: string | undefined): Promise<string> {
   let given: string;

@@ -105,6 +105,12 @@ export function oneOf<const T extends string>(hint: string, words: readonly T[],
   return { about: `${about}: ${words.join(', ')}`, hint, required: false, repeatable: false, read };
 }
 
+/** One of a few words, which must be given. */
+export function requiredOneOf<const T extends string>(hint: string, words: readonly [T, ...T[]], about: string): Flag<T> {
+  const { read, ...flag } = oneOf(hint, words, about);
+  return { ...flag, required: true, read: (given, long) => read(given, long) ?? words[0] };
+}
+
 /** On when it is given. */
 export function toggle(about: string): Flag<boolean> {
   return { about, required: false, repeatable: false, read: (given) => given === true };

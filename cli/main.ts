@@ -52,7 +52,7 @@ export const nouns: readonly LazyNoun[] = [
     section: operator,
     name: 'org',
     alias: 'organization',
-    about: 'organizations',
+    about: 'organizations, and who is in them',
     load: async () => (await import('./organization.ts')).organization,
   },
   {

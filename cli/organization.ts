@@ -2,12 +2,13 @@ import type { OrganizationView } from '../core/wire.ts';
 import { command, group, requiredText } from './command.ts';
 import { connect, connectToInstance } from './connect.ts';
 import { print } from './context.ts';
+import { member } from './member.ts';
 import { collect, pageFlags } from './paging.ts';
 import { readConfig, writeConfig } from './settings.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
-export const organization = group('org', 'organizations', [
+export const organization = group('org', 'organizations, and who is in them', [
   command({
     name: 'create',
     about: 'create an organization (with the token of the owner)',
@@ -56,6 +57,7 @@ export const organization = group('org', 'organizations', [
       print(context, found, () => [table([found])]);
     },
   }),
+  member,
 ]);
 
 function table(organizations: readonly OrganizationView[]): Table {

@@ -53,6 +53,7 @@ export const errorTable = {
   TOKEN_EXPIRED: { exit: 5, http: 401, meaning: 'The token has expired.' },
   TOKEN_REVOKED: { exit: 5, http: 401, meaning: 'The token was revoked.' },
   FORBIDDEN: { exit: 5, http: 403, meaning: 'The credential is valid, but may not do this.' },
+  LOGIN_UNSUPPORTED: { exit: 5, http: 404, meaning: 'This control plane, or its OpenID provider, has no such login; use a token.' },
   NO_BINDING: {
     exit: 5,
     http: 403,

@@ -159,6 +159,22 @@ export const limits = {
   bindings: 200,
   /** Refs, or events, of one binding. */
   bindingEntries: 50,
+  /** From the beginning of a login to its end: a person types a password, and finds a telephone. */
+  loginMs: 10 * 60 * 1000,
+  /** Logins, begun or ended, a second, of all people together: nobody is known yet. Those of the device flow ask more often. */
+  loginsPerSecond: 5,
+  loginPollsPerSecond: 20,
+  /** A code, or another parameter that a provider sends a browser back with. */
+  loginParameterLength: 4096,
+  /** A session, unless the server says otherwise. */
+  sessionHours: 12,
+  sessionHoursMost: 720,
+  /** Sessions that ended are remembered, to say so. */
+  sessionMemoryMs: 24 * 60 * 60 * 1000,
+  /** Organizations of one person: every request looks at them. */
+  memberships: 100,
+  /** How long an invitation may be taken. */
+  invitationMs: 7 * 24 * 60 * 60 * 1000,
   /** The server's file with issuers. */
   issuersSizeBytes: 64 * 1024,
   /** A discovery document or key set of an issuer, and the time that each may take. */

@@ -1,5 +1,6 @@
 /** What a person may do in an organization, from most to least: each may also do what the ones after it may. */
 export const roles = ['owner', 'admin', 'viewer'] as const;
+export type Role = (typeof roles)[number];
 
 /** An API token has a role, or may only attest: any workflow of its organization, and nothing else. */
 export const tokenRoles = [...roles, 'attest'] as const;

@@ -129,6 +129,10 @@ const silent: readonly string[] = [
   // That something was used, or asked for, or has expired; and what is known of a blob before its manifest says it.
   ...['tokens.last_used_at', 'bindings.fixed_at', 'bindings.last_used_at', 'evidence.touched_at', 'evidence.deleting_at'],
   ...['used_tokens: insert', 'used_tokens: delete', 'run_credentials: delete', 'evidence.media_type', 'evidence.file_name'],
+  // As the provider says it at a login, which has its row; that a session was used, and was forgotten long after its end; and what comes with
+  // the new code of an invitation.
+  ...['users.name', 'users.email', 'users.last_login_at', 'sessions.last_used_at', 'sessions: delete'],
+  ...['invitations.role', 'invitations.expires_at'],
   // Fixed when the row is made: servers are allowed to change the table, and no statement of db/ sets these.
   ...['contracts.name', 'evidence.digest', 'evidence.size_bytes', 'evidence.uploaded_at', 'outbox.kind', 'outbox.run_id', 'outbox.step'],
   ...[

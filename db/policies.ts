@@ -4,7 +4,7 @@ import { type AnyPgColumn, check, pgPolicy, pgRole } from 'drizzle-orm/pg-core';
 /** What all tables have in common beneath the code: who sees a row, and what a name is. */
 
 /** The role of every request: sees the rows of one organization. Made in migrate.ts. */
-const appRole = pgRole('chainloop_app').existing();
+export const appRole = pgRole('chainloop_app').existing();
 /** The role of what is not of one organization: tokens by hash, expiry, metrics. Its grants are the list of what it may touch. */
 const systemRole = pgRole('chainloop_system').existing();
 

@@ -69,6 +69,14 @@ forEachDatabase('a row cannot point into another organization', async (_, databa
   }
 });
 
+forEachDatabase('an organization sees those persons who are in it, and changes none', async (_, database) => {
+  const [first, second] = [await furnished(database), await furnished(database)];
+  const { rows } = await second.scope.run((tx) => tx.execute(sql`select id from users`));
+  assert.deepEqual(rows, [{ id: second.userId }]);
+  for (const id of [first.userId, second.userId])
+    assert.equal(await outcome(second.scope, sql`update users set name = 'x' where id = ${id}`), refused);
+});
+
 forEachDatabase('the system role reads no contract, no evidence, no key and no material', async (_, database) => {
   await furnished(database);
   for (const table of [
@@ -89,10 +97,10 @@ forEachDatabase('the system role reads no contract, no evidence, no key and no m
 });
 
 forEachDatabase(
-  'an organization does not reach the settings of the instance, its owner token, nor the CI tokens that were used',
+  'an organization does not reach the settings of the instance, its owner token, sessions, nor the CI tokens that were used',
   async (_, database) => {
     const { scope } = await newOrganization(database);
-    for (const table of ['settings', 'used_tokens'].map((name) => sql.identifier(name))) {
+    for (const table of ['settings', 'used_tokens', 'sessions'].map((name) => sql.identifier(name))) {
       assert.equal(await outcome(scope, sql`delete from ${table}`), refused);
       await assert.rejects(
         scope.run((tx) => tx.execute(sql`select from ${table}`)),

@@ -19,6 +19,7 @@ import * as evidence from './evidence.ts';
 import { someAttested, someContent } from './fixtures.ts';
 import * as identities from './identities.ts';
 import * as keys from './keys.ts';
+import * as members from './members.ts';
 import { describeOrganization } from './organizations.ts';
 import * as outbox from './outbox.ts';
 import { ensureProject, listProjects } from './projects.ts';
@@ -196,6 +197,14 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
       digest(),
     ),
   workflowsThatBrought: (scope, { openId }) => workflowsThatBrought(scope, openId),
+  listMembers: (scope) => members.listMembers(scope, page),
+  setMemberRole: (scope, { memberId }) => members.setMemberRole(scope, memberId, 'viewer'),
+  removeMember: (scope, { memberId }) => members.removeMember(scope, memberId),
+  createInvitation: (scope) =>
+    members.createInvitation(scope, { email: `${unique()}@example.com`, role: 'owner', hash: digest(), expiresAt: later }),
+  listInvitations: (scope) => members.listInvitations(scope, page),
+  removeInvitation: (scope, { invitationId }) => members.removeInvitation(scope, invitationId),
+  acceptInvitation: (scope, { invitationHash, userId }) => members.acceptInvitation(scope, { hash: invitationHash, userId, now }),
   createWorkflow: (scope, { workflow }) =>
     workflows.createWorkflow(scope, { name: unique(), project: 'bedrock', team: '', contract: workflow.contractName }),
   listWorkflows: (scope) => workflows.listWorkflows(scope, page),

@@ -4,6 +4,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { TokenRole } from '../core/roles.ts';
 import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
+import { findSession, type Membership, touchSession } from '../db/sessions.ts';
 import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
 import { createRateLimit } from './rate-limit.ts';
@@ -13,14 +14,22 @@ export type OrganizationRef = { readonly id: string; readonly name: string };
 export type WorkflowName = { readonly id: string; readonly name: string; readonly project: string };
 
 /**
- * Who a request speaks for. The owner is of the instance and acts in the organization that it names; the others belong to one. The
- * last two are jobs: they may attest one workflow, and nothing else.
+ * Who a request speaks for. The owner is of the instance and acts in the organization that it names, a person in those that he is in; the
+ * others belong to one. The last two are jobs: they may attest one workflow, and nothing else.
  */
 export type Actor = { readonly tokenId: string; readonly name: string; readonly expiresAt: Date | null } & (
   | { readonly type: 'owner' }
   | { readonly type: 'api'; readonly organization: OrganizationRef; readonly role: TokenRole }
+  | UserActor
   | JobActor
 );
+
+/** A person who is logged in: `tokenId` is the session's. What he may do is what it is at this moment. */
+export type UserActor = {
+  readonly type: 'user';
+  readonly user: { readonly id: string; readonly email: string | null };
+  readonly memberships: readonly Membership[];
+};
 
 /** A job, and whom a certificate for it names. */
 export type JobActor = { readonly organization: OrganizationRef; readonly workflow: WorkflowName; readonly identity: JobIdentity } & (
@@ -56,13 +65,16 @@ export function createIdentify(deps: {
   readonly origin: () => string;
   /** Requests a second; 0: no limit. */
   readonly rates: { readonly token: number; readonly organization: number };
+  /** A session that is not used for so long has ended; undefined: it lasts as long as it lasts. */
+  readonly sessionIdleMs: number | undefined;
 }): Identify {
-  const { database, log, now, origin, rates } = deps;
+  const { database, log, now, origin, rates, sessionIdleMs } = deps;
   const limitToken = createRateLimit(rates.token);
   const limitOrganization = createRateLimit(rates.organization);
 
   async function find({ kind, hash }: Credential): Promise<Actor> {
     if (kind === 'run') return runActor(database, hash, now());
+    if (kind === 'session') return userActor(hash, now());
     const row = await findToken(database.system, hash);
     if (row === undefined) throw unknownToken();
     const at = now();
@@ -78,11 +90,30 @@ export function createIdentify(deps: {
     return actorOf(row, origin());
   }
 
+  async function userActor(hash: Digest, at: Date): Promise<Actor> {
+    const row = await findSession(database.system, hash);
+    if (row === undefined) throw unknownToken();
+    if (row.revokedAt !== null) throw new ChainloopError('TOKEN_REVOKED', 'session: you logged out; log in with: chainloop auth login');
+    const idleEnd = sessionIdleMs === undefined ? Number.POSITIVE_INFINITY : row.lastUsedAt.getTime() + sessionIdleMs;
+    const endsAt = Math.min(row.expiresAt.getTime(), idleEnd);
+    if (endsAt <= at.getTime()) {
+      const when = new Date(endsAt).toISOString();
+      throw new ChainloopError('TOKEN_EXPIRED', `session: it ended at ${when}; log in again with: chainloop auth login`);
+    }
+    if (at.getTime() - row.lastUsedAt.getTime() > touchIntervalMs) {
+      touchSession(database.system, row.id, at).catch((error: unknown) => log.warn({ error }, 'last use of a session not written'));
+    }
+    const { id, name, email } = row.user;
+    return { type: 'user', tokenId: row.id, name, expiresAt: row.expiresAt, user: { id, email }, memberships: row.memberships };
+  }
+
   return async (credential, requests = 1) => {
     // Before the database is asked: what is too much costs nothing here.
     limitToken(credential.hash, 'token', requests);
     const actor = await find(credential);
-    if (actor.type !== 'owner') limitOrganization(actor.organization.id, `organization '${actor.organization.name}'`, requests);
+    // Whoever logs in ten times has no more than who does once.
+    if (actor.type === 'user') limitToken(actor.user.id, `'${actor.name}'`, requests);
+    else if (actor.type !== 'owner') limitOrganization(actor.organization.id, `organization '${actor.organization.name}'`, requests);
     return actor;
   };
 }
@@ -92,10 +123,9 @@ export function isJob(actor: Actor): actor is Actor & JobActor {
   return actor.type === 'service-account' || actor.type === 'run';
 }
 
-/** What the actor may do in its organization; the owner of the instance in any. */
-export function roleOf(actor: Actor): TokenRole {
-  if (actor.type === 'owner') return 'owner';
-  return actor.type === 'api' ? actor.role : 'attest';
+/** True for what may only attest: a job, or an API token for that. */
+export function onlyAttests(actor: Actor): boolean {
+  return isJob(actor) || (actor.type === 'api' && actor.role === 'attest');
 }
 
 async function runActor(database: Database, hash: Digest, now: Date): Promise<Actor> {

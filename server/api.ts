@@ -11,8 +11,11 @@ import { publicError } from './wire-error.ts';
 /** Bodies of all requests that are being read or answered, so that many large ones at once cannot take all memory. */
 const maxBodiesSizeBytes = 256 * 1024 * 1024;
 
-/** The calls with a body that need no token: the token of a CI system is in it. */
-const openPaths: ReadonlySet<string> = new Set(['/trpc/auth.exchange']);
+/** The calls with a body that need no token: the token of a CI system is in it, or the code of a login. */
+const openPaths: ReadonlySet<string> = new Set([
+  '/trpc/auth.exchange',
+  ...['begin', 'finish', 'device', 'poll'].map((step) => `/trpc/session.${step}`),
+]);
 
 /** Answers the calls under `/trpc`. A body is read only for a known token (a small one also to exchange a token for one), only as JSON, and never past its limit. */
 export function createApi(deps: {

@@ -5,10 +5,11 @@ import { ChainloopError, type Problem } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { gather } from './configuration.ts';
 import { type LogLevel, logLevels } from './log.ts';
+import { type LoginConfig, type LoginOptions, loginConfig } from './login/config.ts';
 import { masterKeyProblem } from './secrets.ts';
 
 /** What the command line of `chainloop server` says: texts as they were typed. */
-export type ServerOptions = {
+export type ServerOptions = LoginOptions & {
   /** `HOST:PORT`; port 0 is a free one. Default 127.0.0.1:8080. */
   readonly listen?: string | undefined;
   /** Default `$XDG_DATA_HOME/chainloop`, or `~/.local/share/chainloop`. */
@@ -44,6 +45,8 @@ export type ServerConfig = {
   readonly caDir?: string | undefined;
   /** The path of the file of `--issuers`. */
   readonly issuers?: string | undefined;
+  /** How people log in; undefined: they do not. */
+  readonly login: LoginConfig | undefined;
   readonly logLevel: LogLevel;
   readonly tokenRate: number;
   readonly organizationRate: number;
@@ -93,6 +96,8 @@ export function parseConfig(given: ServerOptions, environment: Environment): Ser
     databaseConnections: count('--database-connections', options.databaseConnections, limits.databaseConnections, 1),
   };
 
+  const login = loginConfig(options, env.CHAINLOOP_OIDC_CLIENT_SECRET, report);
+
   if (problems.length > 0 || logLevel === undefined) {
     throw new ChainloopError('USAGE', `server: ${problems.map((problem) => `${problem.path} ${problem.message}`).join('; ')}`, {
       problems,
@@ -109,6 +114,7 @@ export function parseConfig(given: ServerOptions, environment: Environment): Ser
     masterKey,
     caDir: options.caDir === undefined ? undefined : resolve(options.caDir),
     issuers: options.issuers,
+    login,
     logLevel,
     ...counts,
   };

@@ -48,6 +48,41 @@ export const settings: readonly Setting[] = [
     about: 'a file with the CI systems whose tokens are trusted ([federation.md](federation.md)), at most 64 KiB',
   },
   {
+    option: 'oidcIssuer',
+    variable: 'CHAINLOOP_OIDC_ISSUER',
+    otherwise: 'people use tokens',
+    about: 'the OpenID provider that people log in with ([people.md](people.md)), exactly as its ID tokens have it',
+  },
+  {
+    option: 'oidcClientId',
+    variable: 'CHAINLOOP_OIDC_CLIENT_ID',
+    about: 'what the provider calls this control plane',
+  },
+  {
+    variable: 'CHAINLOOP_OIDC_CLIENT_SECRET',
+    otherwise: 'a public client',
+    about: 'its secret there',
+    secret: true,
+  },
+  {
+    option: 'oidcScopes',
+    variable: 'CHAINLOOP_OIDC_SCOPES',
+    otherwise: '`profile email`',
+    about: 'what the provider is asked for beside `openid`, with spaces between them',
+  },
+  {
+    option: 'sessionHours',
+    variable: 'CHAINLOOP_SESSION_HOURS',
+    otherwise: `${limits.sessionHours}`,
+    about: `how long somebody stays logged in, at most ${limits.sessionHoursMost}`,
+  },
+  {
+    option: 'sessionIdleMinutes',
+    variable: 'CHAINLOOP_SESSION_IDLE_MINUTES',
+    otherwise: 'as long as that',
+    about: 'how long, when nothing is done',
+  },
+  {
     option: 'caDir',
     variable: 'CHAINLOOP_CA_DIR',
     otherwise: 'it makes them',

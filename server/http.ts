@@ -11,6 +11,8 @@ import type { Authenticate } from './actor.ts';
 import { createApi } from './api.ts';
 import { readBytes } from './body.ts';
 import { type Gateway, gatewayServerOptions } from './gateway/index.ts';
+import { callbackPath } from './login/login.ts';
+import { relayLogin } from './login/relay.ts';
 import { runPage } from './run-page.ts';
 import type { Services } from './trpc.ts';
 import { publicError } from './wire-error.ts';
@@ -107,6 +109,7 @@ function createApp(options: HttpOptions, retiring: () => boolean): Hono<{ Bindin
   });
   app.get('/', (c) => c.json({ name: 'chainloop', version, api: '/trpc', registry: '/v2/', documentation: 'README.md' }));
   app.get('/runs/:id{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}}', (c) => runPage(c.req.param('id')));
+  app.get(callbackPath, (c) => relayLogin(services.login, c.req.url));
   app.get('/healthz', (c) => c.text('ok\n'));
   app.get('/readyz', async (c) => {
     if (retiring()) return c.text('stopping\n', 503);

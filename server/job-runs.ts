@@ -1,7 +1,7 @@
 import type { InitAnswer } from '../core/ports.ts';
 import type { OrgScope } from '../db/client.ts';
 import { describeRun, type RunContext } from '../db/runs.ts';
-import { type Actor, isJob, roleOf } from './actor.ts';
+import { type Actor, isJob, onlyAttests } from './actor.ts';
 import { runNotFound } from './run-refusals.ts';
 
 /** Runs as those see them who attest. */
@@ -11,7 +11,7 @@ export async function runOf(caller: Actor, scope: OrgScope, id: string): Promise
   const run = await describeRun(scope, id);
   if (isJob(caller) && caller.workflow.id !== run.workflowId) throw runNotFound(id);
   // What a CI system vouches for is pushed by its jobs alone; an operator may end it.
-  if (roleOf(caller) === 'attest' && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
+  if (onlyAttests(caller) && run.naturalKey !== (caller.type === 'run' ? caller.naturalKey : null)) throw runNotFound(id);
   return run;
 }
 

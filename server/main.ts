@@ -12,6 +12,7 @@ import { findOrganization } from '../db/organizations.ts';
 import { countEffects } from '../db/outbox.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
+import { forgetSessions } from '../db/sessions.ts';
 import { type Authenticate, createIdentify, type Identify } from './actor.ts';
 import { systemActor } from './audit-actor.ts';
 import { createAuthority } from './ca/authority.ts';
@@ -27,6 +28,7 @@ import { gatewayActorOf } from './gateway-actor.ts';
 import { createHttpServer, type HttpServer, type Timeouts } from './http.ts';
 import { createKindChecker } from './kind-checker.ts';
 import { createLog, type Log } from './log.ts';
+import { createLogin } from './login/login.ts';
 import { createMetrics } from './metrics.ts';
 import { startOutbox } from './outbox.ts';
 import { ensureOwnerToken } from './owner-token.ts';
@@ -118,9 +120,13 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   stack.defer(() => issuerHttp.close());
   const limitByAddress = config.publicUrl === undefined;
   const federation = createFederation({ database, issuers, http: issuerHttp, now, origin, limitByAddress });
+  const providerHttp = createHttp({ allowAddress: keyAddresses({ own: true }) });
+  stack.defer(() => providerHttp.close());
+  const { login } = config;
   const services: Services = {
     database,
     federation,
+    login: login && createLogin({ config: login, database, secrets, http: providerHttp, now, origin }),
     storages,
     contracts: createContractReader(),
     kinds,
@@ -134,7 +140,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     origin,
   };
   const rates = { token: config.tokenRate, organization: config.organizationRate };
-  const identify = createIdentify({ database, log, now, origin, rates });
+  const identify = createIdentify({ database, log, now, origin, rates, sessionIdleMs: login?.sessionIdleMs });
   const ownerToken = await ensureOwnerToken({ database, dataDir: config.dataDir, log });
 
   const originFor = (host: string | undefined): string | undefined =>
@@ -308,6 +314,7 @@ function startSweep(database: Database, log: Log, now: () => Date): () => void {
         if (expired > 0) log.info({ expired }, 'open runs have expired');
       } while (expired === sweepBatch);
       await forgetExpired(database.system, now());
+      await forgetSessions(database.system, new Date(now().getTime() - limits.sessionMemoryMs));
     } catch (error) {
       log.warn({ error }, 'what has expired could not be swept; tried again later');
     }

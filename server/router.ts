@@ -7,12 +7,14 @@ import { casBackends } from './routers/cas-backend.ts';
 import { contracts } from './routers/contract.ts';
 import { identities } from './routers/identity.ts';
 import { keys } from './routers/key.ts';
+import { invitations, members } from './routers/member.ts';
 import { organizations } from './routers/organization.ts';
 import { outboxes } from './routers/outbox.ts';
 import { projects } from './routers/project.ts';
 import { retention } from './routers/retention.ts';
 import { runs } from './routers/run.ts';
 import { serviceAccounts } from './routers/service-account.ts';
+import { sessions } from './routers/session.ts';
 import { signing } from './routers/signing.ts';
 import { trustRoots } from './routers/trust-root.ts';
 import { verdicts } from './routers/verdict.ts';
@@ -22,7 +24,10 @@ import { router } from './trpc.ts';
 /** Every procedure of the API. test/tenants.test.ts walks them all: a new one needs a row there. */
 export const appRouter = router({
   auth,
+  session: sessions,
   organization: organizations,
+  member: members,
+  invitation: invitations,
   contract: contracts,
   project: projects,
   workflow: workflows,

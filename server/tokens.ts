@@ -3,12 +3,12 @@ import { crc32 } from 'node:zlib';
 import { type Digest, digestOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 
-/** Who a token speaks for. The letter is in the token, so that a secret scanner can tell what leaked. */
-export const tokenLetters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r' } as const;
+/** Who a token speaks for; an invitation speaks for nobody, it lets somebody in. The letter is in the token, so that a secret scanner can tell what leaked. */
+export const tokenLetters = { owner: 'o', api: 'a', 'service-account': 's', run: 'r', session: 'u', invitation: 'i' } as const;
 export type TokenKind = keyof typeof tokenLetters;
 
 /** `chl_`, the kind, 32 random bytes in base64url, and six base62 digits of checksum. */
-const pattern = /^chl_([oasr])_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}$/;
+const pattern = /^chl_([oasrui])_[A-Za-z0-9_-]{43}[0-9A-Za-z]{6}$/;
 const tokenLength = 'chl_o_'.length + 43 + 6;
 const checksumLength = 6;
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
@@ -35,6 +35,10 @@ export function parseToken(text: string): { readonly kind: TokenKind } | undefin
       return { kind: 'api' };
     case 's':
       return { kind: 'service-account' };
+    case 'u':
+      return { kind: 'session' };
+    case 'i':
+      return { kind: 'invitation' };
     default:
       return { kind: 'run' };
   }

@@ -3,13 +3,14 @@ import { ChainloopError } from '../core/errors.ts';
 import { mayAct, type TokenRole } from '../core/roles.ts';
 import type { Database, OrgScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
-import { type Actor, isJob, type OrganizationRef, roleOf } from './actor.ts';
+import { type Actor, isJob, type OrganizationRef, type UserActor } from './actor.ts';
 import { auditActor } from './audit-actor.ts';
 import type { CertificateAuthority } from './ca/authority.ts';
 import type { ContractReader } from './contract-reader.ts';
 import type { Federation } from './federation/exchange.ts';
 import type { KindChecker } from './kind-checker.ts';
 import type { Log } from './log.ts';
+import type { Login } from './login/login.ts';
 import type { Metrics } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
 import type { Storages } from './storages.ts';
@@ -26,6 +27,8 @@ export type Services = {
   readonly authority: CertificateAuthority;
   readonly trustRoots: TrustRoots;
   readonly federation: Federation;
+  /** Absent where people have no provider to log in with. */
+  readonly login: Login | undefined;
   readonly outbox: Outbox;
   readonly verdicts: Verdicts;
   readonly metrics: Metrics;
@@ -71,10 +74,19 @@ export const instanceOwner = authenticated.use(({ ctx, next }) => {
   return next();
 });
 
+/** Somebody who is logged in. */
+export const person = authenticated.use(({ ctx, next }) => {
+  const { caller } = ctx;
+  if (caller.type !== 'user') throw new ChainloopError('FORBIDDEN', 'this is for a person who is logged in, and not for a token');
+  return next({ ctx: { ...ctx, caller } });
+});
+
 /** Whoever may read in the organization, evidence included. */
 export const viewer = inOrganization('viewer');
 /** Whoever may change what is in the organization, but not who is. */
 export const admin = inOrganization('admin');
+/** Whoever may say who is in the organization, and as what. */
+export const organizationOwner = inOrganization('owner');
 /** Whoever may attest: a job in its workflow, an API token for that, or an admin in any. */
 export const job = inOrganization('attest');
 
@@ -88,23 +100,36 @@ function inOrganization(needed: TokenRole) {
 
 type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope; readonly role: TokenRole };
 
-/** Another organization than the token's own is as absent as one that does not exist. */
+/** Another organization than the caller's own is as absent as one that does not exist. */
 async function organizationOf(ctx: Context, caller: Actor): Promise<InOrganization> {
-  const name = ctx.organizationName;
-  const { database } = ctx.services;
+  const { organization, role } = await placeOf(ctx, caller);
+  return { organization, role, scope: ctx.services.database.scope(organization.id, auditActor(caller)) };
+}
+
+async function placeOf(ctx: Context, caller: Actor): Promise<Omit<InOrganization, 'scope'>> {
+  const { organizationName: name, services } = ctx;
+  if (caller.type === 'user') return membershipOf(caller, name);
   if (caller.type === 'owner') {
-    if (name === undefined) {
-      throw new ChainloopError(
-        'USAGE',
-        'organization: the owner token belongs to none; name one with --organization or CHAINLOOP_ORGANIZATION',
-      );
-    }
-    const organization = await findOrganization(database.system, name);
+    if (name === undefined) throw unnamed('the owner token belongs to none');
+    const organization = await findOrganization(services.database.system, name);
     if (organization === undefined) throw organizationNotFound(name);
-    return { organization, scope: database.scope(organization.id, auditActor(caller)), role: roleOf(caller) };
+    return { organization, role: 'owner' };
   }
-  if (name !== undefined && name !== caller.organization.name) throw organizationNotFound(name);
-  return { organization: caller.organization, scope: database.scope(caller.organization.id, auditActor(caller)), role: roleOf(caller) };
+  const { organization } = caller;
+  if (name !== undefined && name !== organization.name) throw organizationNotFound(name);
+  return { organization, role: caller.type === 'api' ? caller.role : 'attest' };
+}
+
+function membershipOf({ memberships }: UserActor, name: string | undefined): Omit<InOrganization, 'scope'> {
+  if (memberships.length === 0) throw new ChainloopError('FORBIDDEN', 'you are in no organization any more; ask an owner of yours');
+  if (name === undefined && memberships.length > 1) throw unnamed(`you are in ${memberships.length}`);
+  const found = memberships.find((membership) => name === undefined || membership.name === name);
+  if (found === undefined) throw organizationNotFound(name ?? '');
+  return { organization: { id: found.id, name: found.name }, role: found.role };
+}
+
+function unnamed(why: string): ChainloopError {
+  return new ChainloopError('USAGE', `organization: ${why}; name one with --organization or CHAINLOOP_ORGANIZATION`);
 }
 
 function forbidden(caller: Actor, { organization, role }: InOrganization, needed: TokenRole): ChainloopError {

@@ -1,22 +1,34 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { digestOf, hexOf } from '../core/digest.ts';
-import { mayAct, type TokenRole, tokenRoles } from '../core/roles.ts';
+import { mayAct, roles, type TokenRole, tokenRoles } from '../core/roles.ts';
 import { appRouter } from '../server/router.ts';
 import { databaseKinds } from './databases.ts';
 import { startControlPlane } from './fakes/control-plane.ts';
 import { jobContract, jobRunner, startJob, text } from './fakes/job.ts';
+import { logIn, loginThrough, startOpenidProvider } from './fakes/openid-provider.ts';
 import { needs } from './needs.ts';
 
 /**
- * What each procedure needs: a role in the organization, the owner token of the instance, or only a token, or nothing. Another answer of
+ * What each procedure needs: a role in the organization, the owner token of the instance, somebody who is logged in, or only a token, or nothing. Another answer of
  * the router than this fails; so does a procedure that is not here.
  */
-const needed: Readonly<Record<string, TokenRole | 'instance' | 'token' | 'nothing'>> = {
+const needed: Readonly<Record<string, TokenRole | 'instance' | 'person' | 'token' | 'nothing'>> = {
   'auth.exchange': 'nothing',
   'auth.whoami': 'token',
+  'session.begin': 'nothing',
+  'session.finish': 'nothing',
+  'session.device': 'nothing',
+  'session.poll': 'nothing',
+  'session.end': 'person',
+  'member.list': 'viewer',
+  'member.setRole': 'owner',
+  'member.remove': 'owner',
+  'invitation.list': 'viewer',
+  'invitation.create': 'owner',
+  'invitation.remove': 'owner',
   'organization.create': 'instance',
-  'organization.list': 'instance',
+  'organization.list': 'person',
   'organization.describe': 'viewer',
   'contract.create': 'admin',
   'contract.update': 'admin',
@@ -92,13 +104,20 @@ test('every procedure of the API needs a role that is written down here, and who
 for (const kind of databaseKinds) {
   test(`roles (${kind})`, async (t) => {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
-    await using plane = await startControlPlane({ database: kind });
+    await using provider = await startOpenidProvider();
+    await using plane = await startControlPlane({ ...loginThrough(provider), database: kind });
     const acme = await plane.createOrganization('acme');
     const asOwner = plane.api(plane.ownerToken, acme.name);
     const tokens = new Map<TokenRole, { readonly id: string; readonly token: string }>();
     for (const role of tokenRoles) tokens.set(role, await asOwner.apiToken.create.mutate({ name: role, role }));
     const tokenOf = (role: TokenRole): string => tokens.get(role)?.token ?? '';
     await acme.api.contract.create.mutate({ name: 'release', format: 'yaml', body: jobContract });
+    const sessions = new Map<TokenRole, string>();
+    for (const role of roles) {
+      provider.person = { sub: role, email: `${role}@example.com`, email_verified: true };
+      await asOwner.invitation.create.mutate({ email: `${role}@example.com`, role });
+      sessions.set(role, (await logIn(plane.url)).token);
+    }
     const account = await plane.createServiceAccount(acme.api, { workflow: 'release', project: 'app', contract: 'release' });
 
     /** With an input that no procedure takes, so that what may be called does nothing: who may not is refused before it is read. */
@@ -116,12 +135,17 @@ for (const kind of databaseKinds) {
 
     await t.test('every procedure × every role: who may not is refused, who may gets as far as the input', async (t) => {
       let [allowed, refused] = [0, 0];
-      const rows = [...tokenRoles.map((role) => [role, tokenOf(role), role] as const), ['service account', account, 'attest'] as const];
+      const rows = [
+        ...tokenRoles.map((role) => [role, tokenOf(role), role] as const),
+        ['service account', account, 'attest'] as const,
+        ...roles.map((role) => [`person, ${role}`, sessions.get(role) ?? '', role] as const),
+      ];
       for (const path of Object.keys(appRouter._def.procedures)) {
         const what = needed[path] ?? 'instance';
         for (const [who, token, role] of rows) {
           const code = await call(path, token);
-          const may = what === 'token' || what === 'nothing' || (what !== 'instance' && mayAct(role, what));
+          const ofRole = what !== 'token' && what !== 'nothing' && what !== 'person' && what !== 'instance' && mayAct(role, what);
+          const may = what === 'token' || what === 'nothing' || (what === 'person' && who.startsWith('person')) || ofRole;
           if (may) assert.ok(['OK', 'USAGE'].includes(code) || path === 'signing.certificate', `${path} as ${who}: ${code}`);
           else assert.equal(code, 'FORBIDDEN', `${path} as ${who}`);
           if (may) allowed++;
@@ -186,7 +210,7 @@ for (const kind of databaseKinds) {
       const { items } = await acme.api.apiToken.list.query({ limit: 100 });
       assert.deepEqual(
         ['viewer', 'attest', 'test'].map((name) => items.find((item) => item.name === name)?.role),
-        ['viewer', 'attest', 'admin'],
+        ['viewer', 'attest', 'owner'],
       );
       assert.ok(items.find(({ name }) => name === 'viewer')?.lastUsedAt);
     });

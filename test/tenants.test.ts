@@ -8,6 +8,7 @@ import { makeToken } from '../server/tokens.ts';
 import { databaseKinds } from './databases.ts';
 import { startControlPlane } from './fakes/control-plane.ts';
 import { type Job, jobContract, startJob, text } from './fakes/job.ts';
+import { logIn, loginThrough, startOpenidProvider } from './fakes/openid-provider.ts';
 import { startTinyRegistry } from './fakes/tiny-registry.ts';
 import { needs } from './needs.ts';
 
@@ -27,6 +28,8 @@ type Known = {
   readonly casBackend: string;
   readonly digest: string;
   readonly effectId: string;
+  readonly memberId: string;
+  readonly invitationId: string;
 };
 
 const page = () => ({});
@@ -51,6 +54,17 @@ const bindingOf = (workflow: string): string =>
 const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instance' | 'public', (known: Known) => unknown]>> = {
   'auth.exchange': ['public', ({ workflow, project }) => ({ subjectToken: 'e30.e30.e30', workflow, project })],
   'auth.whoami': ['own', page],
+  'session.begin': ['public', () => ({ port: 1, state: 'x' })],
+  'session.finish': ['public', () => ({ handle: 'x', code: 'x' })],
+  'session.device': ['public', () => ({ nobody: 'takes this' })],
+  'session.poll': ['public', () => ({ handle: 'x' })],
+  'session.end': ['instance', page],
+  'member.list': ['own', page],
+  'member.setRole': ['foreign', ({ memberId }) => ({ id: memberId, role: 'viewer' })],
+  'member.remove': ['foreign', ({ memberId }) => ({ id: memberId })],
+  'invitation.list': ['own', page],
+  'invitation.create': ['own', () => ({ email: 'mine@example.com', role: 'viewer' })],
+  'invitation.remove': ['foreign', ({ invitationId }) => ({ id: invitationId })],
   'organization.create': ['instance', () => ({ name: `made-${randomUUID().slice(0, 8)}` })],
   'organization.list': ['instance', page],
   'organization.describe': ['own', page],
@@ -171,7 +185,12 @@ for (const kind of databaseKinds) {
   test(`tenants (${kind})`, async (t) => {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
     let days = 0;
-    await using plane = await startControlPlane({ database: kind, now: () => new Date(Date.now() + days * 24 * 60 * 60 * 1000) });
+    await using provider = await startOpenidProvider();
+    await using plane = await startControlPlane({
+      ...loginThrough(provider),
+      database: kind,
+      now: () => new Date(Date.now() + days * 24 * 60 * 60 * 1000),
+    });
     await using registry = await startTinyRegistry();
     const [acme, evil] = [await plane.createOrganization('acme-secret'), await plane.createOrganization('evil')];
     await acme.api.contract.create.mutate({ name: 'secret-contract', format: 'yaml', body: jobContract });
@@ -202,6 +221,10 @@ for (const kind of databaseKinds) {
       const binding = await acme.api.binding.create.mutate({ format: 'json', body: bindingOf('secret-project/secret-workflow') });
       const identity = 'secret-identity';
       await acme.api.identity.trust.mutate({ name: identity, issuer: 'https://ci.example.com', identity: { exact: 'https://x' } });
+      await acme.api.invitation.create.mutate({ email: 'alice@example.com', role: 'owner' });
+      await logIn(plane.url);
+      const [member] = (await acme.api.member.list.query({})).items;
+      const invitation = await acme.api.invitation.create.mutate({ email: 'secret-guest@example.com', role: 'viewer' });
       return {
         organization: acme.name,
         contract: 'secret-contract',
@@ -217,6 +240,8 @@ for (const kind of databaseKinds) {
         casBackend: 'secret-backend',
         digest: evidence.digest ?? '',
         effectId: effect?.id ?? '',
+        memberId: member?.id ?? '',
+        invitationId: invitation.id,
       };
     }
 
@@ -233,6 +258,8 @@ for (const kind of databaseKinds) {
         apiTokenId: id,
         bindingId: id,
         effectId: id,
+        memberId: id,
+        invitationId: id,
         digest: digestOf(id),
       };
     };
@@ -285,6 +312,8 @@ for (const kind of databaseKinds) {
         await api.key.list.query({}),
         await api.binding.list.query({}),
         await api.identity.list.query({}),
+        await api.member.list.query({}),
+        await api.invitation.list.query({}),
         await api.casBackend.list.query(),
         await api.artifact.describe.query({ digest: known.digest }),
       ]);

@@ -6,14 +6,17 @@ import { ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { type Issuer, insecureProblem } from './issuers.ts';
 
-/** The only algorithm of both kinds of issuer: GitHub and GitLab document RS256. A symmetric one would let a public key sign. */
+/** Whose keys: an issuer of `--issuers`, or the provider that people log in with. */
+type KeyIssuer = Pick<Issuer, 'issuer' | 'jwksUri' | 'allowInsecure'>;
+
+/** The only algorithm of both kinds of issuer: GitHub and GitLab document RS256, and every OpenID provider has it. A symmetric one would let a public key sign. */
 export const algorithm = 'RS256';
 
 /**
  * The key of that id, or undefined when the issuer has none. Throws CONTROL_PLANE_UNREACHABLE when the issuer does not answer, RATE_LIMITED
  * when `limits.issuerWaiters` wait for its answer already.
  */
-export type KeySource = (issuer: Issuer, kid: string) => Promise<CryptoKey | undefined>;
+export type KeySource = (issuer: KeyIssuer, kid: string) => Promise<CryptoKey | undefined>;
 
 type Keys = ReadonlyMap<string, CryptoKey>;
 type Cached = { readonly keys: Keys; readonly at: number };
@@ -43,7 +46,7 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
   const underWay = new Map<string, { readonly keys: Promise<Keys>; waiters: number }>();
 
   /** One request at a time for each issuer; whoever comes meanwhile waits for it, unless too many do: an issuer that hangs holds few. */
-  function refresh(issuer: Issuer): Promise<Keys> {
+  function refresh(issuer: KeyIssuer): Promise<Keys> {
     const running = underWay.get(issuer.issuer);
     if (running !== undefined) {
       if (running.waiters >= limits.issuerWaiters) throw crowded(issuer);
@@ -65,7 +68,7 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
   }
 
   /** Until the issuer may be asked again. A clock that was set back makes nobody wait longer. */
-  function restMs({ issuer }: Issuer): number {
+  function restMs({ issuer }: KeyIssuer): number {
     const lastAsked = asked.get(issuer) ?? Number.NEGATIVE_INFINITY;
     return Math.min(limits.issuerCooldownMs, Math.max(0, lastAsked + limits.issuerCooldownMs - now().getTime()));
   }
@@ -88,7 +91,7 @@ export function createKeySource(deps: { readonly http: Http; readonly now: () =>
   };
 }
 
-async function fetchKeys(http: Http, issuer: Issuer): Promise<Keys> {
+async function fetchKeys(http: Http, issuer: KeyIssuer): Promise<Keys> {
   const address = issuer.jwksUri ?? (await discover(http, issuer));
   const { keys } = KeySet.parse(await fetchJson(http, address, issuer));
   const usable = keys.flatMap((key) => RsaKey.safeParse(key).data ?? []);
@@ -102,7 +105,7 @@ async function fetchKeys(http: Http, issuer: Issuer): Promise<Keys> {
 }
 
 /** OpenID Connect Discovery 1.0, sections 4.1 and 4.3: the document must be of this very issuer. Its keys must be at the same origin. */
-async function discover(http: Http, issuer: Issuer): Promise<string> {
+async function discover(http: Http, issuer: KeyIssuer): Promise<string> {
   const document = Discovery.parse(await fetchJson(http, `${issuer.issuer}/.well-known/openid-configuration`, issuer));
   if (document.issuer !== issuer.issuer) throw new Error('its discovery document is of another issuer');
   if (!URL.canParse(document.jwks_uri) || new URL(document.jwks_uri).origin !== new URL(issuer.issuer).origin) {
@@ -111,7 +114,7 @@ async function discover(http: Http, issuer: Issuer): Promise<string> {
   return document.jwks_uri;
 }
 
-async function fetchJson(http: Http, address: string, { allowInsecure }: Issuer): Promise<unknown> {
+async function fetchJson(http: Http, address: string, { allowInsecure }: KeyIssuer): Promise<unknown> {
   const problem = insecureProblem(address, allowInsecure);
   if (problem !== undefined) throw new Error(`the address of its keys ${problem}`);
   const response = await http.request({
@@ -129,11 +132,11 @@ async function fetchJson(http: Http, address: string, { allowInsecure }: Issuer)
   return JSON.parse((await response.bytes(limits.issuerAnswerSizeBytes)).toString('utf8'));
 }
 
-function crowded({ issuer }: Issuer): ChainloopError {
+function crowded({ issuer }: KeyIssuer): ChainloopError {
   return new ChainloopError('RATE_LIMITED', `issuer ${issuer}: too many wait for its keys; try again in a moment`);
 }
 
-function unreachable({ issuer }: Issuer, why: string, cause?: unknown): ChainloopError {
+function unreachable({ issuer }: KeyIssuer, why: string, cause?: unknown): ChainloopError {
   return new ChainloopError(
     'CONTROL_PLANE_UNREACHABLE',
     `issuer ${issuer}: its keys are not to be had now (${why.slice(0, 200)}); try again`,

@@ -4,19 +4,25 @@ import type { Access } from './scope.ts';
 /** An organization, as its storage and its records are found. */
 export type GatewayOrganization = { readonly id: string; readonly name: string };
 
-/** Who asks. The owner token is of the instance: the organization is the one in the path. */
+/** What may be done with evidence: everything, reading alone, or what brings evidence. */
+export type GatewayKind = 'api' | 'viewer' | 'job';
+
+/** Who asks. The owner token is of the instance, a person may be in several organizations: which one is in the path. */
 export type GatewayActor = (
-  | { readonly kind: 'owner' }
-  | { readonly kind: 'api' | 'viewer' | 'job'; readonly organization: GatewayOrganization }
+  | { readonly type: 'owner' }
+  | { readonly type: 'member'; readonly organizations: readonly (GatewayOrganization & { readonly kind: GatewayKind })[] }
 ) & {
   readonly who: AuditActor;
   /** Of a registry token: what it was asked for, and so all that it is good for. */
   readonly access?: Access | undefined;
 };
 
+/** Who asks, inside one organization. */
+export type GatewayCaller = { readonly kind: GatewayKind; readonly who: AuditActor };
+
 /** True when the actor may enter the organization of that name, whether there is one or not. */
 export function mayEnter(actor: GatewayActor, name: string): boolean {
-  return actor.kind === 'owner' || actor.organization.name === name;
+  return actor.type === 'owner' || actor.organizations.some((organization) => organization.name === name);
 }
 
 /** What a request wants to do: one word for each rule. */
@@ -39,13 +45,12 @@ const jobActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'uploadBlob
 const viewerActions: ReadonlySet<Action> = new Set(['ping', 'statBlob', 'readBlob', 'statManifest', 'readManifest', 'list']);
 
 /** True when a credential of that kind may do it inside its own organization. */
-export function mayDo(kind: GatewayActor['kind'], action: Action): boolean {
+export function mayDo(kind: GatewayKind, action: Action): boolean {
   switch (kind) {
     case 'job':
       return jobActions.has(action);
     case 'viewer':
       return viewerActions.has(action);
-    case 'owner':
     case 'api':
       return true;
   }

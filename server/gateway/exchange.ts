@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { type Digest, isDigest } from '../../core/digest.ts';
 import type { Storage } from '../storage/storage.ts';
-import type { GatewayActor, GatewayOrganization } from './actor.ts';
+import type { GatewayCaller, GatewayOrganization } from './actor.ts';
 import { DistributionError } from './errors.ts';
 
 /** What is recorded of evidence that arrived: the referee's check 7 looks here. `fileName` and what follows come with the manifest. */
@@ -21,7 +21,7 @@ export type Exchange = {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly query: URLSearchParams;
-  readonly actor: GatewayActor;
+  readonly caller: GatewayCaller;
   readonly organization: GatewayOrganization;
   readonly storage: Storage;
   readonly record: (evidence: Omit<Evidence, 'organizationId'>) => Promise<void>;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Digest } from '../../core/digest.ts';
 import { limits } from '../../core/limits.ts';
 import type { Storage } from '../storage/storage.ts';
-import { type Action, type GatewayActor, type GatewayOrganization, mayDo, mayEnter } from './actor.ts';
+import { type Action, type GatewayActor, type GatewayCaller, type GatewayKind, type GatewayOrganization, mayDo } from './actor.ts';
 import { type Authentication, type AuthenticationOptions, createAuthentication } from './authentication.ts';
 import { answerBlob } from './blobs.ts';
 import { challengeOf } from './challenge.ts';
@@ -28,9 +28,9 @@ export type GatewayDependencies = AuthenticationOptions & {
    */
   storageFor(organization: GatewayOrganization, action: Action): Promise<Storage>;
   /** Remembers that evidence arrived in that storage. Called again for the same digest, with more known about it. */
-  recordEvidence(evidence: Evidence & { readonly by: GatewayActor }, storage: Storage): Promise<void>;
+  recordEvidence(evidence: Evidence & { readonly by: GatewayCaller }, storage: Storage): Promise<void>;
   /** Somebody is told that a blob is there, and may rely on it. False: it is not to be relied on, and has to be sent. */
-  relyOn(organization: GatewayOrganization, by: GatewayActor, digest: Digest): Promise<boolean>;
+  relyOn(organization: GatewayOrganization, by: GatewayCaller, digest: Digest): Promise<boolean>;
   /**
    * True when the organization has evidence of exactly this size where uploads go. Asked for sizes that are worth hashing twice rather
    * than sending once more.
@@ -150,34 +150,36 @@ async function dispatch(
     return sendJson(arrival, {});
   }
   // 2. Where: another organization is the same as none.
-  const organization = await organizationOf(dependencies, actor, route.organization);
-  if (organization === undefined) throw nameUnknown();
+  const place = await placeOf(dependencies, actor, route.organization);
+  if (place === undefined) throw nameUnknown();
+  const { kind, ...organization } = place;
+  const caller: GatewayCaller = { kind, who: actor.who };
   // 3. What: by the method, by what the registry token was asked for, by who it is.
   if (action === undefined || action === 'delete') throw unsupported(route);
   if (!covers(actor.access, organization.name, action)) {
     throw new DistributionError('UNAUTHORIZED', 'the registry token was not asked for this: ask for one with the scope that is named');
   }
-  if (!mayDo(actor.kind, action)) {
-    const why = actor.kind === 'viewer' ? 'a viewer may only read' : 'a job may only upload evidence: use an API token to read it';
+  if (!mayDo(kind, action)) {
+    const why = kind === 'viewer' ? 'a viewer may only read' : 'a job may only upload evidence: use an API token to read it';
     throw new DistributionError('DENIED', why);
   }
   const storage = await dependencies.storageFor(organization, action);
   const record: Exchange['record'] = (evidence) =>
-    dependencies.recordEvidence({ ...evidence, organizationId: organization.id, by: actor }, storage);
+    dependencies.recordEvidence({ ...evidence, organizationId: organization.id, by: caller }, storage);
   // What an uploader is told to be there, it will not send: so that has to stay.
   const relied: Storage = {
     ...storage,
     async stat(digest) {
       const found = await storage.stat(digest);
-      return found !== undefined && (await dependencies.relyOn(organization, actor, digest)) ? found : undefined;
+      return found !== undefined && (await dependencies.relyOn(organization, caller, digest)) ? found : undefined;
     },
   };
   // A job's manifest speaks of what it has just uploaded; an operator's keeps all that it leads to.
-  const relies = action === 'statBlob' || action === 'uploadBlob' || (action === 'writeManifest' && actor.kind !== 'job');
-  const isUploader = actor.kind !== 'viewer' && relies;
+  const relies = action === 'statBlob' || action === 'uploadBlob' || (action === 'writeManifest' && kind !== 'job');
+  const isUploader = kind !== 'viewer' && relies;
   const idleTimeoutMs = dependencies.idleTimeoutMs ?? limits.idleTimeoutMs;
   const hasSize: Exchange['hasSize'] = (sizeBytes) => dependencies.hasEvidenceOfSize(organization, sizeBytes);
-  const exchange: Exchange = { ...arrival, actor, organization, storage: isUploader ? relied : storage, record, hasSize, idleTimeoutMs };
+  const exchange: Exchange = { ...arrival, caller, organization, storage: isUploader ? relied : storage, record, hasSize, idleTimeoutMs };
   switch (route.type) {
     case 'blob':
       return answerBlob(exchange, route.digest);
@@ -194,13 +196,14 @@ async function dispatch(
   }
 }
 
-async function organizationOf(
+async function placeOf(
   dependencies: GatewayDependencies,
   actor: GatewayActor,
   name: string,
-): Promise<GatewayOrganization | undefined> {
-  if (!mayEnter(actor, name)) return undefined;
-  return actor.kind === 'owner' ? dependencies.findOrganization(name) : actor.organization;
+): Promise<(GatewayOrganization & { readonly kind: GatewayKind }) | undefined> {
+  if (actor.type === 'member') return actor.organizations.find((organization) => organization.name === name);
+  const organization = await dependencies.findOrganization(name);
+  return organization && { ...organization, kind: 'api' };
 }
 
 function unsupported(route: Route): DistributionError {

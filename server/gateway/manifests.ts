@@ -17,7 +17,7 @@ import { digestIn, type Exchange, receiveAll, send } from './exchange.ts';
 
 /** HEAD and GET of a manifest ("Pulling manifests"). A job may ask whether a material is described already. */
 export async function answerManifest(exchange: Exchange, reference: string): Promise<void> {
-  if (exchange.actor.kind === 'job' && !reference.startsWith(tagPrefixes.material)) throw denied();
+  if (exchange.caller.kind === 'job' && !reference.startsWith(tagPrefixes.material)) throw denied();
   const unknown = new DistributionError('MANIFEST_UNKNOWN', 'manifest unknown to registry', { detail: { reference } });
   if (!isTag(reference) && !isDigest(reference)) throw unknown;
   const manifest = await exchange.storage.getManifest(reference);
@@ -29,7 +29,7 @@ export async function answerManifest(exchange: Exchange, reference: string): Pro
 
 /** PUT of a manifest ("Pushing manifests"): checked, then stored as it is. */
 export async function putManifest(exchange: Exchange, reference: string): Promise<void> {
-  const { request, actor, organization } = exchange;
+  const { request, caller, organization } = exchange;
   assertMayWrite(reference);
   const bytes = await receiveAll(exchange, limits.manifestSizeBytes, 'the manifest');
   const digest = digestOf(bytes);
@@ -43,13 +43,13 @@ export async function putManifest(exchange: Exchange, reference: string): Promis
   if (contentType !== undefined && contentType !== mediaType) throw invalid(`it says ${mediaType}, and Content-Type says ${contentType}`);
 
   const material = materialOf(content);
-  if (material === undefined && actor.kind === 'job') {
+  if (material === undefined && caller.kind === 'job') {
     throw new DistributionError('DENIED', `a job may only push manifests with artifactType ${artifactTypes.material}`);
   }
   if (reference.startsWith(tagPrefixes.material) && reference !== `${tagPrefixes.material}${material && hexOf(material.digest)}`) {
     throw invalid(`the tag ${tagPrefixes.material}<hex> must name the digest of the one layer of a material`);
   }
-  if (actor.kind === 'job' && isTag(reference) && !reference.startsWith(tagPrefixes.material)) {
+  if (caller.kind === 'job' && isTag(reference) && !reference.startsWith(tagPrefixes.material)) {
     throw new DistributionError('DENIED', `a job may only push the tag ${tagPrefixes.material}<sha256 hex of the file>`);
   }
   await assertComplete(exchange, content);

@@ -12,7 +12,7 @@ const context = 'registry-token';
 
 /** Kind and hash of the chainloop token that it stands for, when it ends, and what it is good for. */
 const Content = z.tuple([
-  z.enum(['owner', 'api', 'service-account', 'run']),
+  z.enum(['owner', 'api', 'service-account', 'run', 'session', 'invitation']),
   z.custom<Digest>(isDigest),
   z.int(),
   z.array(z.tuple([z.string(), z.array(z.enum(permissions))])),

@@ -8,7 +8,7 @@ import { sharedRun } from '../../db/collected.ts';
 import { describeContract } from '../../db/contracts.ts';
 import { endRun, openRun } from '../../db/run-states.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
-import { type Actor, isJob, roleOf } from '../actor.ts';
+import { type Actor, isJob, onlyAttests } from '../actor.ts';
 import { runnerOf, runOfJob } from '../federation/run.ts';
 import { answer, runOf } from '../job-runs.ts';
 import { push } from '../referee.ts';
@@ -134,7 +134,7 @@ async function workflowOf(
  */
 async function revisionOf(caller: Actor, scope: OrgScope, workflow: WorkflowRow, asked: number | undefined) {
   const { content, revision, latestRevision } = await describeContract(scope, workflow.contractName, asked);
-  if (roleOf(caller) === 'attest' && revision < latestRevision) {
+  if (onlyAttests(caller) && revision < latestRevision) {
     throw new ChainloopError(
       'CONFLICT',
       `contract '${workflow.contractName}': revision ${revision} is no longer in force, ${latestRevision} is; leave --contract-revision out, or ask for ${latestRevision}`,

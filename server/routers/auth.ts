@@ -14,8 +14,11 @@ export const auth = router({
   whoami: authenticated.query(({ ctx: { caller } }) => ({
     kind: caller.type,
     name: caller.name,
+    email: caller.type === 'user' ? caller.user.email : null,
     role: caller.type === 'api' ? caller.role : null,
-    organization: caller.type === 'owner' ? null : caller.organization.name,
+    organization: caller.type === 'owner' || caller.type === 'user' ? null : caller.organization.name,
+    /** Of a person: where he is, and as what. */
+    organizations: caller.type === 'user' ? caller.memberships.map(({ name, role }) => ({ name, role })) : [],
     workflow: isJob(caller) ? caller.workflow.name : null,
     project: isJob(caller) ? caller.workflow.project : null,
     identity: isJob(caller) ? caller.identity : null,

@@ -19,7 +19,7 @@ export type ControlPlane = {
   readonly log: readonly string[];
   /** A client with the token; the owner's needs an organization for most things. */
   api(token: string, organization?: string): Api;
-  /** An organization, and an API token of it. */
+  /** An organization, and an API token of it that may do everything. */
   createOrganization(name: string): Promise<{ readonly id: string; readonly name: string; readonly token: string; readonly api: Api }>;
   /** A service account of a workflow, which is made (with its project and contract) where it is not there. */
   createServiceAccount(
@@ -34,6 +34,8 @@ export type ControlPlaneOptions = {
   /** Default: PGlite in memory. PostgreSQL must be installed: ask needs(t, 'postgresql') first. */
   readonly database?: Kind | DatabaseOptions;
   readonly options?: ServerOptions;
+  /** Variables of its environment: none of the tests' own. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly now?: () => Date;
   readonly timeouts?: Timeouts;
   /** A data directory that stays; without it, a temporary one. */
@@ -46,7 +48,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   await using stack = new AsyncDisposableStack();
   const dataDir = options.dataDir ?? stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-server-'))).path;
   const log: string[] = [];
-  const config = parseConfig({ listen: '127.0.0.1:0', dataDir, logLevel: 'debug', allowPrivateRegistries: true, ...serverOptions }, {});
+  const config = parseConfig(
+    { listen: '127.0.0.1:0', dataDir, logLevel: 'debug', allowPrivateRegistries: true, ...serverOptions },
+    options.environment ?? {},
+  );
   const databaseOptions = await databaseOf(database, stack);
   const server = await startServer(config, {
     log: createLog('debug', { write: (line: string) => void log.push(line) }),
@@ -68,7 +73,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     api,
     async createOrganization(name) {
       const { id } = await api(ownerToken).organization.create.mutate({ name });
-      const { token } = await api(ownerToken, name).apiToken.create.mutate({ name: 'test' });
+      const { token } = await api(ownerToken, name).apiToken.create.mutate({ name: 'test', role: 'owner' });
       return { id, name, token, api: api(token) };
     },
     async createServiceAccount(operator, { workflow, project, contract }) {

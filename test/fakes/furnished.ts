@@ -8,9 +8,11 @@ import { recordEvidence } from '../../db/evidence.ts';
 import { newWorkflow, openedRun, someAttested, someClaims } from '../../db/fixtures.ts';
 import { createIdentity } from '../../db/identities.ts';
 import { createKey } from '../../db/keys.ts';
+import { acceptInvitation, createInvitation, listMembers } from '../../db/members.ts';
 import { effectsOfRun } from '../../db/outbox.ts';
 import { issueRunCredential } from '../../db/run-credentials.ts';
 import { pushRun } from '../../db/run-states.ts';
+import { createSession, keepUser } from '../../db/sessions.ts';
 import { createToken } from '../../db/tokens.ts';
 import { recordVerdict } from '../../db/verdicts.ts';
 import { newOrganization } from '../databases.ts';
@@ -63,6 +65,15 @@ export async function furnished(database: Database) {
   await issueRunCredential(database.system, { ...once, binding, claims: someClaims, naturalKey: `key of ${name}` });
   const identityName = `identity-${randomUUID()}`;
   await createIdentity(scope, { name: identityName, issuer: 'i', san: `san of ${name}`, match: 'exact', trustedRoot: null });
+  const person = { issuer: 'https://id.example.com', subject: `subject in ${name}`, name: `person of ${name}`, email: `member@${name}` };
+  const user = await keepUser(database.system, person);
+  const [taken, hash] = [digestOf(randomUUID()), digestOf(randomUUID())];
+  await createInvitation(scope, { email: `taken@${name}`, role: 'owner', hash: taken, expiresAt: soon });
+  await acceptInvitation(scope, { hash: taken, userId: user.id, now });
+  const [member] = (await listMembers(scope, { limit: 1 })).items;
+  const invitation = await createInvitation(scope, { email: `guest@${name}`, role: 'viewer', hash, expiresAt: soon });
+  const use = digestOf(randomUUID());
+  await createSession(database.system, { userId: user.id, hash: digestOf(randomUUID()), expiresAt: soon, use, usedUntil: soon }, now);
   const value = `brought for ${name}`;
   await collect(
     scope,
@@ -74,5 +85,6 @@ export async function furnished(database: Database) {
     ...{ id, name, scope, digest, backendName, tokenName, keyName, identityName },
     ...{ workflow, workflowId: workflow.id, contractId: workflow.contractId, revisionId: run.contractRevisionId },
     ...{ runId: run.id, openId: open.id, backendId: backend.id, tokenId: token.id, bindingId: binding.id, effectId: effect?.id ?? '' },
+    ...{ userId: user.id, memberId: member?.id ?? '', invitationId: invitation.id, invitationHash: hash },
   };
 }

@@ -107,14 +107,14 @@ function actorOf(hash: Digest, revoked: ReadonlySet<Digest>): GatewayActor {
   if (revoked.has(hash)) throw new ChainloopError('TOKEN_REVOKED', 'the token was revoked');
   switch (hash) {
     case hashToken(tokens.owner):
-      return { kind: 'owner', who };
+      return { type: 'owner', who };
     case hashToken(tokens.api):
     case hashToken(tokens.revocable):
-      return { kind: 'api', organization: acme, who };
+      return { type: 'member', organizations: [{ ...acme, kind: 'api' }], who };
     case hashToken(tokens.job):
-      return { kind: 'job', organization: acme, who };
+      return { type: 'member', organizations: [{ ...acme, kind: 'job' }], who };
     case hashToken(tokens.stranger):
-      return { kind: 'api', organization: other, who };
+      return { type: 'member', organizations: [{ ...other, kind: 'api' }], who };
     case hashToken(tokens.expired):
       throw new ChainloopError('TOKEN_EXPIRED', 'the token has expired');
     default:

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createApi } from '../../client/api.ts';
+import { isChainloopError } from '../../core/errors.ts';
+import { databaseKinds } from '../../test/databases.ts';
+import { type ControlPlaneOptions, startControlPlane } from '../../test/fakes/control-plane.ts';
+import { logIn, loginThrough, startOpenidProvider } from '../../test/fakes/openid-provider.ts';
+import { startPostgres } from '../../test/fakes/postgres.ts';
+import { needs } from '../../test/needs.ts';
+import { parseConfig } from '../config.ts';
+import { createLog } from '../log.ts';
+import { startServer } from '../main.ts';
+
+const code = (error: unknown): string => (isChainloopError(error) ? error.code : String(error));
+
+for (const kind of databaseKinds) {
+  test(`members (${kind})`, async (t) => {
+    if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
+    await using stack = new AsyncDisposableStack();
+    let hours = 0;
+    const database = kind === 'pglite' ? kind : { databaseUrl: await stack.use(await startPostgres()).createDatabase() };
+    const now = () => new Date(Date.now() + hours * 3_600_000);
+    const provider = stack.use(await startOpenidProvider(now));
+    const options = loginThrough(provider);
+    const plane = stack.use(
+      await startControlPlane({ ...options, database, now, options: { ...options.options, sessionIdleMinutes: '600' } }),
+    );
+    const second = typeof database === 'object' ? await another(stack, plane.dataDir, { database, ...options }) : plane.url;
+    const acme = await plane.createOrganization('acme');
+
+    /** A new person in acme, with that role, who is logged in. */
+    async function person(name: string, role: 'owner' | 'admin' | 'viewer') {
+      await acme.api.invitation.create.mutate({ email: `${name}@example.com`, role });
+      provider.person = { sub: name, name, email: `${name}@example.com`, email_verified: true };
+      const { token } = await logIn(plane.url);
+      const { items } = await acme.api.member.list.query({ limit: 100 });
+      const id = items.find(({ subject }) => subject === name)?.id ?? '';
+      return { id, token, api: plane.api(token), there: createApi({ url: second, token, version: 'test', retryBudgetMs: 0 }) };
+    }
+
+    const alice = await person('alice', 'owner');
+
+    await t.test('an owner invites, and an invitation is taken once, within 7 days', async () => {
+      const { items } = await alice.api.member.list.query({});
+      assert.deepEqual(
+        items.map(({ name, email, role }) => [name, email, role]),
+        [['alice', 'alice@example.com', 'owner']],
+      );
+      assert.deepEqual((await alice.api.invitation.list.query({})).items, []);
+      await alice.api.invitation.create.mutate({ email: 'late@example.com', role: 'viewer' });
+      hours = 7 * 24 + 1;
+      provider.person = { sub: 'late', email: 'late@example.com', email_verified: true };
+      await assert.rejects(logIn(plane.url), (error) => code(error) === 'FORBIDDEN');
+      hours = 0;
+      const [late] = (await alice.api.invitation.list.query({})).items;
+      await alice.api.invitation.remove.mutate({ id: late?.id ?? '' });
+      await assert.rejects(logIn(plane.url), (error) => code(error) === 'FORBIDDEN');
+    });
+
+    await t.test('the last owner stays, also when two owners remove each other at the same moment', async () => {
+      for (const change of [
+        () => alice.api.member.remove.mutate({ id: alice.id }),
+        () => alice.api.member.setRole.mutate({ id: alice.id, role: 'admin' }),
+        () => acme.api.member.remove.mutate({ id: alice.id }),
+      ])
+        await assert.rejects(change(), (error) => code(error) === 'CONFLICT');
+      for (let round = 0; round < 5; round++) {
+        const bob = await person(`bob-${round}`, 'owner');
+        const outcomes = await Promise.allSettled([
+          acme.api.member.setRole.mutate({ id: alice.id, role: 'viewer' }),
+          acme.api.member.setRole.mutate({ id: bob.id, role: 'viewer' }),
+        ]);
+        assert.deepEqual(outcomes.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
+        const { items } = await acme.api.member.list.query({ limit: 100 });
+        assert.equal(items.filter(({ role }) => role === 'owner').length, 1);
+        await acme.api.member.setRole.mutate({ id: alice.id, role: 'owner' });
+        await acme.api.member.remove.mutate({ id: bob.id });
+      }
+    });
+
+    await t.test('what a person may do ends with the next request, on every server: role, membership, session', async (t) => {
+      const figures: number[] = [];
+      const refusedAfter = async (change: () => Promise<unknown>, ask: () => Promise<unknown>, expected: string): Promise<void> => {
+        await ask();
+        await change();
+        const startedAt = performance.now();
+        await assert.rejects(ask(), (error) => code(error) === expected);
+        figures.push(performance.now() - startedAt);
+      };
+      for (let round = 0; round < 5; round++) {
+        const dave = await person(`dave-${round}`, 'admin');
+        const write = () => dave.there.retention.set.mutate({ unpushedDays: 7 });
+        await refusedAfter(() => alice.api.member.setRole.mutate({ id: dave.id, role: 'viewer' }), write, 'FORBIDDEN');
+        const read = () => dave.there.contract.list.query({});
+        const blob = async () => {
+          const headers = { authorization: `Basic ${Buffer.from(`dave:${dave.token}`).toString('base64')}` };
+          const { status } = await fetch(`${second}/v2/acme/tags/list`, { headers });
+          if (status !== 200) throw new Error(`status ${status}`);
+        };
+        await blob();
+        await refusedAfter(() => alice.api.member.remove.mutate({ id: dave.id }), read, 'FORBIDDEN');
+        await assert.rejects(blob(), /status 404/);
+        const erin = await person(`erin-${round}`, 'viewer');
+        await refusedAfter(
+          () => erin.api.session.end.mutate({}),
+          () => erin.there.contract.list.query({}),
+          'TOKEN_REVOKED',
+        );
+      }
+      const longest = Math.max(...figures);
+      t.diagnostic(
+        `S5: ${figures.length} ended${second === plane.url ? '' : ' on one server, asked at the other'}; refused within ${longest.toFixed(0)} ms`,
+      );
+      assert.ok(longest < 1000, `${longest} ms`);
+    });
+
+    await t.test('a session ends after 12 hours, when it is not used, and everywhere at once', async () => {
+      const [one, other] = [await person('frank', 'viewer'), await person('frank', 'viewer')];
+      assert.equal((await one.api.session.end.mutate({ everywhere: true })).ended, 2);
+      await assert.rejects(other.api.auth.whoami.query(), (error) => code(error) === 'TOKEN_REVOKED');
+      hours = 11;
+      await assert.rejects(alice.api.auth.whoami.query(), (error) => code(error) === 'TOKEN_EXPIRED');
+      hours = 0;
+      const gina = await person('gina', 'viewer');
+      hours = 9;
+      await gina.api.auth.whoami.query();
+      hours = 12.01;
+      await assert.rejects(gina.api.auth.whoami.query(), (error) => code(error) === 'TOKEN_EXPIRED');
+      hours = 0;
+    });
+
+    await t.test('a session is one of several organizations, and others are as absent as those that are not', async () => {
+      const widgets = await plane.createOrganization('widgets');
+      const evil = await plane.createOrganization('evil');
+      provider.person = { sub: 'alice', name: 'alice', email: 'alice@example.com', email_verified: true };
+      await widgets.api.invitation.create.mutate({ email: 'alice@example.com', role: 'viewer' });
+      const { token, organizations } = await logIn(plane.url);
+      assert.deepEqual(
+        organizations.map(({ name, role }) => `${name} ${role}`),
+        ['acme owner', 'widgets viewer'],
+      );
+      const seen = await plane.api(token).organization.list.query({});
+      assert.deepEqual(seen.items.map(({ name }) => name).toSorted(), ['acme', 'widgets']);
+      await assert.rejects(plane.api(token).contract.list.query({}), (error) => code(error) === 'USAGE');
+      await plane.api(token, 'widgets').contract.list.query({});
+      await assert.rejects(plane.api(token, 'widgets').retention.set.mutate({ unpushedDays: 7 }), (error) => code(error) === 'FORBIDDEN');
+      for (const name of [evil.name, 'nobody']) {
+        await assert.rejects(plane.api(token, name).contract.list.query({}), (error) => code(error) === 'NOT_FOUND');
+        const response = await fetch(`${plane.url}/v2/${name}/tags/list`, { headers: { authorization: `Bearer ${token}` } });
+        assert.equal(response.status, 404);
+      }
+    });
+  });
+}
+
+async function another(
+  stack: AsyncDisposableStack,
+  dataDir: string,
+  plane: Pick<ControlPlaneOptions, 'options' | 'environment'> & { database: { databaseUrl: string } },
+): Promise<string> {
+  const folder = stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-second-')));
+  const CHAINLOOP_MASTER_KEY = (await readFile(join(dataDir, 'master-key'), 'utf8')).trim();
+  const config = parseConfig(
+    { ...plane.options, listen: '127.0.0.1:0', dataDir: folder.path },
+    { ...plane.environment, CHAINLOOP_MASTER_KEY },
+  );
+  const server = await startServer(config, { database: plane.database, log: createLog('silent', { write: () => {} }) });
+  stack.defer(() => server.close());
+  return server.url;
+}
