@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-7OPI5325.js";m();m();await i("main");
+import{ga as i,ha as m}from"./chunk-5NU3L47H.js";m();m();await i("main");

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-6SD3IPFE.js";import"./chunk-QYN5EJ3G.js";import"./chunk-6ZKVHBUJ.js";import"./chunk-6XAPF7NM.js";import"./chunk-7OPI5325.js";c();export{a as craftingDirectory,b as stateDirectory};
