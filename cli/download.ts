@@ -56,18 +56,44 @@ export async function targetDirectory(path: string): Promise<string> {
   throw new ChainloopError('FILE_UNREADABLE', `download: ${path} is not a directory; name the file itself with --name`);
 }
 
+/** Pieces of the network are small, and each write is a trip to another thread: so many bytes go together, while the next are received. */
+const batchSizeBytes = 1024 * 1024;
+const batchPieces = 256;
+
 async function writeNew(path: string, body: () => AsyncIterable<Uint8Array>): Promise<void> {
   const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
   await using file = await open(path, O_WRONLY | O_CREAT | O_EXCL | (O_NOFOLLOW ?? 0));
-  for await (const piece of body()) await writeAll(file, piece);
+  let batch: Uint8Array[] = [];
+  let sizeBytes = 0;
+  let writing = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await writing;
+    writing = writeAll(file, batch);
+    // Its failure is met by whoever waits for it; until then nobody does.
+    writing.catch(() => {});
+    batch = [];
+    sizeBytes = 0;
+  };
+  try {
+    for await (const piece of body()) {
+      batch.push(piece);
+      sizeBytes += piece.byteLength;
+      if (sizeBytes >= batchSizeBytes || batch.length >= batchPieces) await flush();
+    }
+    await flush();
+  } finally {
+    // The file is not closed under a write.
+    await writing.catch(() => {});
+  }
+  await writing;
   await file.sync();
 }
 
-async function writeAll(file: FileHandle, piece: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < piece.byteLength; ) {
-    const { bytesWritten } = await file.write(piece, offset);
-    offset += bytesWritten;
-  }
+async function writeAll(file: FileHandle, pieces: readonly Uint8Array[]): Promise<void> {
+  const { bytesWritten } = await file.writev([...pieces]);
+  if (bytesWritten === pieces.reduce((sum, { byteLength }) => sum + byteLength, 0)) return;
+  const rest = Buffer.concat(pieces).subarray(bytesWritten);
+  for (let offset = 0; offset < rest.byteLength; ) offset += (await file.write(rest, offset)).bytesWritten;
 }
 
 /** A link fails when the name is taken, a rename would replace it. Where there are no links, the name is taken first. */
