@@ -1,7 +1,7 @@
 import type { KeylessPorts } from '../core/adapters/keyless.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Signer } from '../core/ports.ts';
-import { halfOf, loggedIn, sigstoreSigner } from '../plugin/sigstore.ts';
+import { halfOf, publishedIn, sigstoreSigner } from '../plugin/sigstore.ts';
 import { longName, oneOf, text, type Values } from './command.ts';
 import { apiOptions, retryBudgetOf } from './connect.ts';
 import type { Context } from './context.ts';
@@ -68,7 +68,7 @@ function sigstore(context: Context, choice: SigningChoice, { dryRun }: { readonl
     ...{ env, workspace: currentFolder(), retryBudgetMs: retryBudgetOf(context) },
     signing(identity, logs) {
       log.info(`Signing with Sigstore as ${identity}`);
-      if (logs.length > 0) log.info(loggedIn(logs));
+      if (logs.length > 0) log.info(publishedIn(logs));
     },
   });
 }

@@ -106,7 +106,7 @@ test('Sigstore signs, the organization trusts it, and anybody verifies it with i
   const pushed = await push(...ours, '--bundle', 'bundle.json');
   succeeded(pushed);
   assert.match(pushed.stderr, new RegExp(`^INF Signing with Sigstore as ${release}$`, 'm'));
-  assert.match(pushed.stderr, /^INF digest, signature and identity stand in the transparency log of 127\.0\.0\.1:\d+ from now on/m);
+  assert.match(pushed.stderr, /^INF digest, signature and identity go into the transparency log of 127\.0\.0\.1:\d+, for good/m);
   assert.equal((await recorded(runId)).state, 'success');
   const verify = ['attestation', 'verify', '--bundle', 'bundle.json', '--trust-root', 'root.json', '--identity', release, 'server.tar'];
   assert.match(

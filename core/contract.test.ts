@@ -389,6 +389,22 @@ for (const [fileName, text, format] of [
   });
 }
 
+test('ways to sign that accept the same have the same content', () => {
+  const digest = (signing: string): string => contractDigest(parseContract(`schemaVersion: v1\n${signing}`, 'yaml').contract);
+  const same = [
+    ['', 'signing: [key, keyless]', 'signing: [keyless, key]', 'signing: [key, keyless, sigstore]'],
+    ['signing: [keyless]', 'signing: [sigstore, keyless]'],
+    ['signing: [key, sigstore]', 'signing: [sigstore, key]'],
+    ['signing: [sigstore]'],
+    ['signing: [key]'],
+  ].map((texts) => new Set(texts.map(digest)));
+  assert.deepEqual(
+    same.map(({ size }) => size),
+    same.map(() => 1),
+  );
+  assert.equal(new Set(same.flatMap((digests) => [...digests])).size, same.length);
+});
+
 test('docs/contract.schema.json is what the code says; node tools/contract-schema.ts writes it', () => {
   const file = new URL('../docs/contract.schema.json', import.meta.url);
   assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), contractJsonSchema());

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { test } from 'node:test';
 import { bundleMediaType } from './bundle.ts';
-import { pae, statementPayloadType } from './dsse.ts';
+import { pae, readPae, statementPayloadType } from './dsse.ts';
 import { type ErrorCode, isChainloopError } from './errors.ts';
 import { keyHint } from './key.ts';
 import { verifyBundle } from './verify.ts';
@@ -180,4 +180,13 @@ for (const {
 
 test('type and payload cannot run into one another', () => {
   assert.notEqual(hex(pae('a', Buffer.from('1 b'))), hex(pae('a 3 1', Buffer.from('b'))));
+});
+
+test('what was encoded is read back, whatever it looks like; bytes that were not are no such thing', () => {
+  const types = [statementPayloadType, '', 'DSSEv1 1 a 1 b', 'ä 5 ', '0', ' 3 '];
+  const payloads = ['', '{}', '12 345 6', ' 7 DSSEv1 ', '\u0000\u0001', 'ä'.repeat(9)].map((text) => new Uint8Array(Buffer.from(text)));
+  for (const payloadType of types)
+    for (const payload of payloads) assert.deepEqual(readPae(pae(payloadType, payload)), { payloadType, payload });
+  for (const text of ['', 'DSSEv1', 'DSSEv1 3 abc 4 abc', 'DSSEv1 03 abc 3 abc', 'DSSEv2 3 abc 3 abc', 'DSSEv1 999 a 1 b'])
+    assert.throws(() => readPae(new Uint8Array(Buffer.from(text))), /no pre-authentication encoding/);
 });

@@ -11,7 +11,7 @@ import type { Env } from '../core/runner.ts';
 import { attestationName, type Inputs } from './inputs.ts';
 import type { Platform } from './platform.ts';
 import type { Connected, Session } from './session.ts';
-import { loggedIn, sigstoreSigner } from './sigstore.ts';
+import { publishedIn, sigstoreSigner } from './sigstore.ts';
 
 // The ports of core/attestation.ts for a job. What every job needs is loaded at once: a file costs more than what is in it.
 
@@ -91,14 +91,24 @@ export function signerOf(
 ): Signer {
   const { signing, signingKey, sigstore, retryTimeoutMs: retryBudgetMs } = inputs;
   const { env, directory: workspace, mask, say } = platform;
+  // Nobody is called the signer before there is a signature.
+  let identity = '';
   if (signing === 'sigstore') {
-    return sigstoreSigner(sigstore, {
+    const signer = sigstoreSigner(sigstore, {
       ...{ env, workspace, retryBudgetMs, mask },
-      signing(identity, logs) {
-        signed(identity);
-        if (logs.length > 0) say(loggedIn(logs));
+      signing(name, logs) {
+        identity = name;
+        if (logs.length > 0) say(publishedIn(logs));
       },
     });
+    return {
+      way: 'sigstore',
+      async sign(pae) {
+        const made = await signer.sign(pae);
+        signed(identity);
+        return made;
+      },
+    };
   }
   if (signingKey !== undefined && signing !== 'keyless') {
     return {
@@ -116,12 +126,16 @@ export function signerOf(
     way: 'keyless',
     async sign(pae) {
       const ports = createKeylessPorts(createApi(await options()));
-      const identity = async (): Promise<string> => {
-        const san = await ports.identity();
-        signed(san);
-        return san;
-      };
-      return createKeylessSigner({ ...ports, identity }).sign(pae);
+      const signer = createKeylessSigner({
+        ...ports,
+        async identity() {
+          identity = await ports.identity();
+          return identity;
+        },
+      });
+      const made = await signer.sign(pae);
+      signed(identity);
+      return made;
     },
   };
 }

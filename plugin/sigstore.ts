@@ -44,9 +44,9 @@ export function sigstoreSigner(
   };
 }
 
-/** What to say of a signature that others can look up. */
-export function loggedIn(logs: readonly string[]): string {
-  return `digest, signature and identity stand in the transparency log of ${logs.join(' and ')} from now on, for all who can read it`;
+/** What to say of a signature that others will be able to look up. */
+export function publishedIn(logs: readonly string[]): string {
+  return `digest, signature and identity go into the transparency log of ${logs.join(' and ')}, for good, and for all who can read it`;
 }
 
 /** The option that is missing beside the other, and why: whom to ask, and whom to believe, belong together. */

@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-5NU3L47H.js";m();m();await i("main");
+import{ga as i,ha as m}from"./chunk-IKMZGVQP.js";m();m();await i("main");

@@ -15,8 +15,8 @@ export async function readInstance(paths: { readonly trustedRoot: string; readon
   return { trustRoot, signingConfig };
 }
 
-/** Another TUF repository than that of public Sigstore: its address, and a file with the root that is believed at first. */
-export type TufRepository = { readonly mirrorUrl: string; readonly rootPath: string };
+/** Another TUF repository than that of public Sigstore: its address, a file with the root that is believed at first, how often each request is tried again. */
+export type TufRepository = { readonly mirrorUrl: string; readonly rootPath: string; readonly retries: number };
 
 /**
  * Public Sigstore, as its TUF repository says now (The Update Framework, section 5, by @sigstore/tuf, which brings the first root along). What was fetched is kept
@@ -36,7 +36,10 @@ export async function publicInstance(folder: string, repository?: TufRepository)
 
 async function load(cachePath: string, repository: TufRepository | undefined, forceCache: boolean): Promise<SigstoreInstance> {
   const { initTUF } = await import('@sigstore/tuf');
-  const place = repository === undefined ? {} : { mirrorURL: repository.mirrorUrl, rootPath: repository.rootPath };
+  const place =
+    repository === undefined
+      ? {}
+      : { mirrorURL: repository.mirrorUrl, rootPath: repository.rootPath, retry: { retries: repository.retries } };
   try {
     const client = await initTUF({ cachePath, forceCache, ...place });
     return { trustRoot: await client.getTarget('trusted_root.json'), signingConfig: await client.getTarget('signing_config.v0.2.json') };

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-PKBHAEWC.js";import"./chunk-5WTV3ROA.js";import"./chunk-5C65AHO3.js";import"./chunk-MAA5V4V5.js";import"./chunk-5NU3L47H.js";c();export{a as craftingDirectory,b as stateDirectory};
