@@ -43,11 +43,11 @@ test('the package depends on nothing, and is of the version of the project', asy
   assert.equal(spawnSync(bin, ['--version'], { env: { PATH: dirname(process.execPath) } }).stdout.toString(), `${version}\n`);
 });
 
-test('it is one file below 1 MB, and the licences of what is in it', async () => {
+test('it is one file below 1.25 MB, and the licences of what is in it', async () => {
   const files = await readdir(dirname(program));
   assert.deepEqual(files.sort(), ['LICENSE', 'LICENSES.txt', 'chainloop.js']);
   const text = await readFile(program, 'utf8');
-  assert.ok(text.length < 1_000_000, `${text.length} bytes`);
+  assert.ok(text.length < 1_250_000, `${text.length} bytes`);
   assert.ok(!text.includes(root));
   const licences = await readFile(join(dirname(program), 'LICENSES.txt'), 'utf8');
   for (const name of ['commander', 'zod', '@trpc/client', 'yaml', '@cyclonedx/cyclonedx-library'])
