@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { digestOf } from '../core/digest.ts';
+import type { VerdictView } from '../core/verdict.ts';
 import { commandLine, type Ended } from '../test/fakes/command-line.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
 
@@ -65,6 +66,14 @@ test('a contract, a job, a verified run, and the evidence back, byte for byte', 
   assert.equal(succeeded(await operator(...describe, '--output', 'attestation')), await readFile(join(cli.folder, 'b.json'), 'utf8'));
   const statement: { predicateType: string } = JSON.parse(succeeded(await operator(...describe, '--output', 'statement')));
   assert.equal(statement.predicateType, 'chainloop.dev/attestation/v0.2');
+
+  assert.match(table, /│ Result +│ PASSED +│\n│ SLSA Build Level +│ 1 +│/);
+  const { verdict }: { verdict: VerdictView } = JSON.parse(succeeded(await operator(...describe, '--output', 'json')));
+  assert.equal(digestOf(succeeded(await operator(...describe, '--output', 'vsa'))), verdict.vsa?.digest);
+  assert.match(
+    (await operator(...describe, '--output', 'provenance')).stderr,
+    /has no provenance, in state success: Only the job itself says/,
+  );
 
   const digest = /server\.tar@(sha256:[0-9a-f]{64})/.exec(table)?.[1] ?? '';
   const download = await operator('artifact', 'download', '-d', digest, '--name', 'back.tar');

@@ -186,6 +186,31 @@ forEachDatabase('every effect after a push, broken before and after it: all are 
   }
 });
 
+forEachDatabase('a run from before there were verdicts gets its own when it is asked for, once, however many ask', async (_, database) => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-effects-'));
+  const plane = await prepare(database, folder.path);
+  const { scope, storages } = plane;
+  const kinds = createKindChecker();
+  const origin = () => 'https://chainloop.example.com';
+  const authority = createAuthority({ database, secrets, now: () => new Date(), origin });
+  const verdicts = createVerdicts({ database, storages, authority, origin });
+  try {
+    const { run, bundle, manifest } = await plane.attest();
+    // Nobody does what the push has left to be done.
+    await push({ storages, kinds, now: () => new Date(), authority, trustRoots: createTrustRoots() }, scope, run, bundle);
+    const asked = await describeRun(scope, run.id);
+    const [first, ...others] = await Promise.all(Array.from({ length: 3 }, () => verdicts.describe(asked)));
+    assert.deepEqual([first?.result, first?.level, first?.problem], ['PASSED', 1, null]);
+    assert.ok(first?.vsa !== null);
+    for (const other of [...others, await verdicts.describe(asked)]) assert.deepEqual(other, first);
+    const { storage } = await storages.current(scope);
+    assert.equal((await Array.fromAsync(storage.referrers(manifest))).length, 1, 'what lost the race is not there');
+  } finally {
+    await kinds.close();
+    await storages.close();
+  }
+});
+
 async function prepare(database: Database, dataDir: string) {
   const { scope, name: organization } = await newOrganization(database);
   const log = createLog('silent', { write() {} });
