@@ -107,6 +107,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   {
     section: operator,
+    name: 'audit',
+    about: 'what operators, tokens and jobs did',
+    load: async () => (await import('./audit.ts')).audit,
+  },
+  {
+    section: operator,
     name: 'outbox',
     about: 'what is still to be done because of pushes',
     load: async () => (await import('./outbox.ts')).outbox,

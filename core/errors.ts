@@ -49,6 +49,7 @@ export const errorTable = {
   },
   VSA_MISSING: { exit: 4, http: 404, meaning: 'The gate found no verification summary of the attestation.' },
   VSA_INVALID: { exit: 4, http: 400, meaning: 'The gate found a verification summary that does not hold, or says something else.' },
+  AUDIT_ALTERED: { exit: 4, http: 409, meaning: 'A row of an audit log was altered, removed or added; the message names it.' },
   UNAUTHENTICATED: { exit: 5, http: 401, meaning: 'No credential was sent, or it is unknown.' },
   TOKEN_EXPIRED: { exit: 5, http: 401, meaning: 'The token has expired.' },
   TOKEN_REVOKED: { exit: 5, http: 401, meaning: 'The token was revoked.' },

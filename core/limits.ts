@@ -12,6 +12,14 @@ export const limits = {
   contractMaterials: 500,
   /** Variables of one contract. */
   contractEnvVars: 200,
+  /** A row of the audit log as text: its details have 4 KiB at most, of which an escape makes six times as much. */
+  auditLineLength: 32 * 1024,
+  /** Rows of the audit log in one answer of an export: about 250 kB. */
+  auditExportRows: 500,
+  /** The same refusal of the same credential is in the audit log once in this time, on each server. */
+  refusalEveryMs: 60 * 60 * 1000,
+  /** Refusals in the audit log in that time, on each server. */
+  refusals: 1_000,
   /** Annotations of one contract or material. */
   annotations: 50,
   /** A name: of an organization, project, workflow, contract, token. DNS label (RFC 1123). */

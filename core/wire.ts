@@ -306,6 +306,18 @@ export const wire = {
   }),
   runHold: z.strictObject({ id: Id, reason: Text.min(1) }),
   workflowHold: z.strictObject({ name: Name, project: Name, reason: Text.min(1) }),
+  auditList: Page.extend({
+    actor: z.string().max(256).optional(),
+    action: z.string().max(64).optional(),
+    resource: z.string().max(256).optional(),
+    since: z.iso.datetime().optional(),
+    until: z.iso.datetime().optional(),
+  }),
+  /** The rows behind this one. */
+  auditExport: z.strictObject({
+    after: z.int().nonnegative(),
+    limit: z.int().min(1).max(limits.auditExportRows).default(limits.auditExportRows),
+  }),
   effectList: Page.extend({ state: z.enum(['pending', 'failed']).optional() }),
   /** Without an id: all that failed. */
   effectRetry: z.strictObject({ id: Id.optional() }),

@@ -10,6 +10,7 @@ import { forEachDatabase } from '../test/databases.ts';
 import { releaseStart } from '../test/fakes/crafting.ts';
 import { furnished } from '../test/fakes/furnished.ts';
 import * as attestations from './attestations.ts';
+import * as audit from './audit.ts';
 import { createBinding, describeBinding, listBindings, removeBinding } from './bindings.ts';
 import * as backends from './cas-backends.ts';
 import type { OrgScope, Tx } from './client.ts';
@@ -170,6 +171,10 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   unmarkSpokenFor: (scope, { digest: theirs }) =>
     retention.unmarkSpokenFor(scope, [{ digest: theirs, fileName: null, sizeBytes: 1, manifestDigest: null }], later),
   finishRemoval: (scope, { digest: theirs }) => retention.finishRemoval(scope, theirs, later),
+  listAudit: (scope) => audit.listAudit(scope, page),
+  auditHead: (scope) => audit.auditHead(scope),
+  exportAudit: (scope) => audit.exportAudit(scope, { after: 0, limit: 100 }),
+  recordAct: (scope) => audit.recordAct(scope, { action: 'request.refuse', name: 'sabotage', details: {} }),
   listEffects: (scope) => outbox.listEffects(scope, page),
   effectsOfRun: (scope, { runId }) => outbox.effectsOfRun(scope, runId),
   retryEffect: (scope, { effectId }) => outbox.retryEffect(scope, effectId),

@@ -2,12 +2,14 @@ import type { JobClaims, JobIdentity } from '../core/claims.ts';
 import type { Digest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { TokenRole } from '../core/roles.ts';
+import { recordAct } from '../db/audit.ts';
 import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
 import { findSession, type Membership, touchSession } from '../db/sessions.ts';
 import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
 import { createRateLimit } from './rate-limit.ts';
+import { createRefusals } from './refusals.ts';
 import { type Credential, unknownToken } from './tokens.ts';
 
 export type OrganizationRef = { readonly id: string; readonly name: string };
@@ -72,6 +74,16 @@ export function createIdentify(deps: {
   const limitToken = createRateLimit(rates.token);
   const limitOrganization = createRateLimit(rates.organization);
 
+  const refusals = createRefusals({ log, now });
+
+  /** Whoever uses a token that has ended may have stolen it. */
+  function noteRefusal(row: TokenRow, code: 'TOKEN_REVOKED' | 'TOKEN_EXPIRED'): void {
+    const kind = row.kind === 'service-account' ? row.kind : (`${row.kind}-token` as const);
+    const by = { kind: kind === 'owner-token' ? 'owner' : kind, id: row.id, name: row.name } as const;
+    const scope = row.organizationId === null ? database.systemAs(by) : database.scope(row.organizationId, by);
+    refusals(`${row.id} ${code}`, () => recordAct(scope, { action: `${kind}.refuse`, name: row.name, details: { id: row.id, code } }));
+  }
+
   async function find({ kind, hash }: Credential): Promise<Actor> {
     if (kind === 'run') return runActor(database, hash, now());
     if (kind === 'session') return userActor(hash, now());
@@ -79,9 +91,11 @@ export function createIdentify(deps: {
     if (row === undefined) throw unknownToken();
     const at = now();
     if (row.revokedAt !== null) {
+      noteRefusal(row, 'TOKEN_REVOKED');
       throw new ChainloopError('TOKEN_REVOKED', `token '${row.name}': it was revoked at ${row.revokedAt.toISOString()}; ask for a new one`);
     }
     if (row.expiresAt !== null && row.expiresAt <= at) {
+      noteRefusal(row, 'TOKEN_EXPIRED');
       throw new ChainloopError('TOKEN_EXPIRED', `token '${row.name}': it expired at ${row.expiresAt.toISOString()}; ask for a new one`);
     }
     if (row.lastUsedAt === null || at.getTime() - row.lastUsedAt.getTime() > touchIntervalMs) {

@@ -32,6 +32,7 @@ import { createLogin } from './login/login.ts';
 import { createMetrics } from './metrics.ts';
 import { startOutbox } from './outbox.ts';
 import { ensureOwnerToken } from './owner-token.ts';
+import { createRefusals } from './refusals.ts';
 import { startCollecting } from './retention.ts';
 import { openInstanceSecrets } from './secrets.ts';
 import { createStorages } from './storages.ts';
@@ -135,6 +136,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     outbox,
     verdicts,
     metrics,
+    refusals: createRefusals({ log, now }),
     log,
     now,
     origin,

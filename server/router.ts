@@ -1,6 +1,7 @@
 import { apiTokens } from './routers/api-token.ts';
 import { artifacts } from './routers/artifact.ts';
 import { attestations } from './routers/attestation.ts';
+import { audits, instanceAudits } from './routers/audit.ts';
 import { auth } from './routers/auth.ts';
 import { bindings } from './routers/binding.ts';
 import { casBackends } from './routers/cas-backend.ts';
@@ -40,6 +41,8 @@ export const appRouter = router({
   casBackend: casBackends,
   attestation: attestations,
   artifact: artifacts,
+  audit: audits,
+  instanceAudit: instanceAudits,
   outbox: outboxes,
   retention,
   signing,

@@ -1,7 +1,8 @@
 import { initTRPC } from '@trpc/server';
 import { ChainloopError } from '../core/errors.ts';
 import { mayAct, type TokenRole } from '../core/roles.ts';
-import type { Database, OrgScope } from '../db/client.ts';
+import { recordAct } from '../db/audit.ts';
+import type { Database, OrgScope, SystemScope } from '../db/client.ts';
 import { findOrganization } from '../db/organizations.ts';
 import { type Actor, isJob, type OrganizationRef, type UserActor } from './actor.ts';
 import { auditActor } from './audit-actor.ts';
@@ -13,6 +14,7 @@ import type { Log } from './log.ts';
 import type { Login } from './login/login.ts';
 import type { Metrics } from './metrics.ts';
 import type { Outbox } from './outbox.ts';
+import type { Refusals } from './refusals.ts';
 import type { Storages } from './storages.ts';
 import type { TrustRoots } from './trust-roots.ts';
 import type { Verdicts } from './verdicts.ts';
@@ -32,6 +34,7 @@ export type Services = {
   readonly outbox: Outbox;
   readonly verdicts: Verdicts;
   readonly metrics: Metrics;
+  readonly refusals: Refusals;
   readonly log: Log;
   readonly now: () => Date;
   /** Where users reach this control plane: the configured public origin, else the address that it listens on. */
@@ -67,8 +70,9 @@ export const anyone = t.procedure;
 export const authenticated = t.procedure.use(async ({ ctx, next }) => next({ ctx: { ...ctx, caller: await ctx.actor() } }));
 
 /** The owner of the instance. */
-export const instanceOwner = authenticated.use(({ ctx, next }) => {
+export const instanceOwner = authenticated.use(({ ctx, path, next }) => {
   if (ctx.caller.type !== 'owner') {
+    noteRefusal(ctx, path, ctx.caller, ctx.services.database.systemAs(auditActor(ctx.caller)));
     throw new ChainloopError('FORBIDDEN', 'this needs the owner token of the instance (DIR/owner-token on the server)');
   }
   return next();
@@ -91,11 +95,21 @@ export const organizationOwner = inOrganization('owner');
 export const job = inOrganization('attest');
 
 function inOrganization(needed: TokenRole) {
-  return authenticated.use(async ({ ctx, next }) => {
+  return authenticated.use(async ({ ctx, path, next }) => {
     const found = await organizationOf(ctx, ctx.caller);
-    if (!mayAct(found.role, needed)) throw forbidden(ctx.caller, found, needed);
+    if (!mayAct(found.role, needed)) {
+      noteRefusal(ctx, path, ctx.caller, found.scope);
+      throw forbidden(ctx.caller, found, needed);
+    }
     return next({ ctx: { ...ctx, ...found } });
   });
+}
+
+/** In the log of the organization that it was tried in; of the instance, where that was meant. */
+function noteRefusal({ services }: Context, procedure: string, { tokenId }: Actor, scope: OrgScope | SystemScope): void {
+  const act = { action: 'request.refuse', name: procedure, details: { code: 'FORBIDDEN' } };
+  const where = 'organizationId' in scope ? scope.organizationId : '';
+  services.refusals(`${tokenId} ${where} ${procedure}`, () => recordAct(scope, act));
 }
 
 type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope; readonly role: TokenRole };

@@ -388,7 +388,11 @@ claim(
     const table: readonly (readonly [string, RegExp, string])[] = [
       ['VSA_MISSING', /^none$/, good.bundle],
       ['VSA_MISSING', /none of them of this attestation/, await scene.vsa(other)],
-      ['VSA_INVALID', /could not be verified/, await scene.write('altered.vsa.json', altered(await readFile(await scene.vsa(good), 'utf8')))],
+      [
+        'VSA_INVALID',
+        /could not be verified/,
+        await scene.write('altered.vsa.json', altered(await readFile(await scene.vsa(good), 'utf8'))),
+      ],
       ['VSA_INVALID', /verificationResult is FAILED/, await scene.vsa(good, { text: failed })],
       ['VSA_INVALID', /resourceUri is .*workflows\/strict, not/, await scene.vsa(good, { facts: { workflow: 'strict' } })],
       ['VSA_INVALID', /policy is .*revisions\/1, not/, await scene.vsa(good, { facts: { contractRevision: 1 } })],

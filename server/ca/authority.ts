@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { createKeylessSigner } from '../../core/adapters/keyless.ts';
+import type { AuditActor } from '../../core/audit.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { Signer } from '../../core/ports.ts';
@@ -35,7 +36,7 @@ export type CertificateAuthority = {
    * Begins a new generation; the ones before keep verifying what they signed. USAGE when the authorities are files; LIMIT_EXCEEDED, and
    * nothing is changed, when no verifier could read the trusted root after it.
    */
-  rotate(): Promise<{ readonly generation: number; readonly createdAt: Date }>;
+  rotate(by?: AuditActor): Promise<{ readonly generation: number; readonly createdAt: Date }>;
   /** Makes or reads the keys now, to learn early whether they can be used. USAGE, STORAGE_UNAVAILABLE, LIMIT_EXCEEDED as `rotate`. */
   check(): Promise<void>;
 };
@@ -77,7 +78,7 @@ export function createAuthority(deps: {
   }
 
   /** Generations are for ever: one with which verifiers refuse the trusted root would end keyless signing. */
-  async function add(known: readonly Generation[], number: number, text: string): Promise<Generation> {
+  async function add(known: readonly Generation[], number: number, text: string, system = database.system): Promise<Generation> {
     // Half of what is read: the origin is in it once for each authority, may become a longer one, and is not known before the server listens.
     const root = JSON.stringify(trustedRoot([...known, readGeneration(number, text)], 'https://chainloop.example.com'));
     if (number > limits.trustRootAuthorities || Buffer.byteLength(root) > limits.trustRootSizeBytes / 2) {
@@ -86,7 +87,7 @@ export function createAuthority(deps: {
         `certificate authority: its trusted root has ${known.length} generations, and takes no more; go on with the current one`,
       );
     }
-    return readGeneration(number, await settle(database.system, `${prefix}${number}`, text));
+    return readGeneration(number, await settle(system, `${prefix}${number}`, text));
   }
 
   async function fromDatabase(): Promise<State> {
@@ -168,13 +169,14 @@ export function createAuthority(deps: {
       if (caDir === undefined && (await settingsUnder(database.system, prefix)).length !== known.length) loaded = undefined;
       return trustedRoot((await load()).generations, origin());
     },
-    async rotate() {
+    async rotate(by) {
       if (caDir !== undefined) {
         throw new ChainloopError('USAGE', 'certificate authority: it is in files of --ca-dir; replace them there, and restart the server');
       }
       const { generations: known } = await load();
       const number = (known.at(-1)?.number ?? 0) + 1;
-      const { createdAt } = await add(known, number, await makeGeneration(number, now(), secrets));
+      const system = by === undefined ? database.system : database.systemAs(by);
+      const { createdAt } = await add(known, number, await makeGeneration(number, now(), secrets), system);
       loaded = undefined;
       return { generation: number, createdAt };
     },
