@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-EJXVGIWB.js";import"./chunk-U5I5BPF6.js";import"./chunk-OVBLZ3EA.js";import"./chunk-GNPGJBFC.js";import"./chunk-IKMZGVQP.js";c();export{a as craftingDirectory,b as stateDirectory};
