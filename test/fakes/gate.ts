@@ -6,6 +6,7 @@ import { gate } from '../../cli/gate.ts';
 import { createKeylessPorts } from '../../client/signing.ts';
 import { createKeylessSigner } from '../../core/adapters/keyless.ts';
 import { parseBundle } from '../../core/bundle.ts';
+import type { CraftedMaterial } from '../../core/crafting.ts';
 import { type Digest, digestOf } from '../../core/digest.ts';
 import { statementPayloadType } from '../../core/dsse.ts';
 import { parseStatement } from '../../core/statement.ts';
@@ -24,6 +25,8 @@ type AttestOptions = {
   readonly workflow?: string;
   /** What the artifact is. */
   readonly content?: string;
+  /** In place of a file that is uploaded. */
+  readonly material?: CraftedMaterial;
   /** What becomes of the run, once it is signed. */
   readonly then?: 'push' | 'fail' | 'leave';
 };
@@ -109,7 +112,12 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
   const root = await write('root.json', JSON.stringify(await api.trustRoot.get.query()));
   let runs = 0;
 
-  async function attest({ workflow = 'release', content = `binary ${runs}`, then = 'push' }: AttestOptions = {}): Promise<Attested> {
+  async function attest({
+    workflow = 'release',
+    content = `binary ${runs}`,
+    material,
+    then = 'push',
+  }: AttestOptions = {}): Promise<Attested> {
     const runNumber = String(++runs);
     const { token: credential } = await exchange(await github.github({ claims: { run_id: runNumber } }), {
       organization: 'acme',
@@ -118,7 +126,7 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
     });
     const job = await startJob({ url: plane.url, organization: 'acme', token: credential });
     const run = await job.init();
-    const materials = [text('commit', '9a96775d'), await job.upload('binary', content)];
+    const materials = [text('commit', '9a96775d'), material ?? (await job.upload('binary', content))];
     const signer = createKeylessSigner(createKeylessPorts(plane.api(credential)));
     const bundle = await job.bundle(run, materials, { signer, start: { runner: run.runner, env: {}, annotations: {} } });
     if (then === 'push') assert.equal((await job.push(run, bundle)).state, 'success');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { attestFlags } from '../../cli/attest-inputs.ts';
 import { longName } from '../../cli/command.ts';
-import { policyFlags } from '../../cli/policy.ts';
+import { gate } from '../../cli/gate.ts';
 import { type Input, templates } from './templates.ts';
 
 const root = join(import.meta.dirname, '..', '..');
@@ -69,7 +69,7 @@ for (const { name, inputs, jobs } of templates) {
           return input === undefined || path.at(-1) === '<key>' ? [] : [[input, path.at(-1)]];
         }),
     );
-    const known = Object.keys(name === 'verify' ? policyFlags : attestFlags).map(longName);
+    const known = Object.keys(name === 'verify' ? gate.flags : attestFlags).map(longName);
     for (const input of Object.keys(inputs).filter((one) => !ofJobs.includes(one))) {
       const variable = input.toUpperCase().replaceAll('-', '_');
       if (name === 'verify') assert.equal(given[input], `CHAINLOOP_VERIFY_${variable}`);
