@@ -46,6 +46,8 @@ export type FaultProxy = {
   /** Every request, in the order of arrival. */
   readonly requests: readonly SeenRequest[];
   inject(...faults: readonly Fault[]): void;
+  /** Faults that nothing has met yet. */
+  armed(): number;
   /** From now on everything passes, but for what is under way. */
   clear(): void;
   /** Sum of the bytes of all request bodies that arrived. */
@@ -65,13 +67,13 @@ export async function startFaultProxy(options: { readonly target: string; readon
 
   /** The first armed fault that matches; one that is skipping lets the next ones see the request. */
   function faultFor(method: string, path: string): Fault | undefined {
-    for (const row of armed) {
-      if (row.times === 0 || (row.fault.method ?? method) !== method || row.fault.path?.test(path) === false) continue;
+    for (const [index, row] of armed.entries()) {
+      if ((row.fault.method ?? method) !== method || row.fault.path?.test(path) === false) continue;
       if (row.skip > 0) {
         row.skip--;
         continue;
       }
-      row.times--;
+      if (--row.times === 0) armed.splice(index, 1);
       return row.fault;
     }
     return undefined;
@@ -114,6 +116,7 @@ export async function startFaultProxy(options: { readonly target: string; readon
     ...listening,
     requests,
     inject,
+    armed: () => armed.length,
     clear() {
       armed.length = 0;
     },

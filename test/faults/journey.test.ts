@@ -114,7 +114,7 @@ for (const { name, fault, command } of faults) {
 }
 
 test('a job that is killed at any instant: the same command again finishes it, with no second run and no half state', async (t) => {
-  const count = trials(12, 200);
+  const count = trials(8, 200);
   const random = generator(seed);
   let killed = 0;
   for (let trial = 0; trial < count; trial++) {

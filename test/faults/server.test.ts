@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, readdir, stat, writeFile } from 'node:fs/promises';
 import { type ClientRequest, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -159,7 +159,9 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
   // An upload that is half way when the signal comes, and a connection that was idle.
   const upload = await startUpload(server.url, token);
   const pushed = job.push(run, bundle);
-  await once(upload.request, 'drain').catch(() => undefined);
+  const uploads = join(folder.path, 'storage', 'acme', '.chainloop', 'uploads');
+  const sizes = async () => Promise.all((await readdir(uploads)).map(async (name) => (await stat(join(uploads, name))).size));
+  await until('the server has some of the upload', async () => Math.max(...(await sizes())) > 0);
   const stopping = server.stop('SIGTERM');
   await until('the server says that it is stopping', () => server.log.some((line) => line.includes('is stopping')));
 

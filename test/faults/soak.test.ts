@@ -69,10 +69,12 @@ for (const kind of databaseKinds) {
           { type: 'cutResponse', afterBytes: Math.floor(random() * 50) },
         ];
         const fault = kinds[Math.floor(random() * kinds.length)];
-        if (fault === undefined) continue;
+        // On a slow machine they would pile up, until every request met one.
+        if (fault === undefined || proxy.armed() > 0) continue;
         proxy.inject(fault);
         faultNames.set(fault.type, (faultNames.get(fault.type) ?? 0) + 1);
       }
+      proxy.clear();
     }
     async function restartDatabase(): Promise<void> {
       if (postgres === undefined) return;
