@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-IHDBS3CH.js";import"./chunk-CKBVKCWN.js";import"./chunk-BV2G5GLZ.js";import"./chunk-PTY7FRP5.js";import"./chunk-CDELXCIZ.js";c();export{a as craftingDirectory,b as stateDirectory};
