@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { type Digest, digestOf, parseDigest } from '../core/digest.ts';
+import type { RunnerType } from '../core/names.ts';
 import { connect, type Database } from '../db/client.ts';
 import { createOrganization } from '../db/organizations.ts';
 import { createWorkflow } from '../db/workflows.ts';
@@ -16,13 +17,18 @@ export type Dataset = {
   readonly seconds: number;
   /** The workflow with half of all runs. */
   readonly large: { readonly id: string; readonly name: string; readonly project: string; readonly runs: number };
-  /** A project whose few runs are among the oldest. */
-  readonly rareProject: string;
+  /** A project, its contract and its CI system, whose few runs are among the oldest. */
+  readonly rare: { readonly project: string; readonly contract: string; readonly runner: RunnerType };
   /** Brought by one run, by some thousand, by a tenth of all, and by none. */
   readonly once: Digest;
   readonly shared: Digest;
   readonly popular: Digest;
   readonly absent: Digest;
+  /** Of a few runs, and of a tenth of all. */
+  readonly commit: string;
+  readonly popularCommit: string;
+  /** Of one run. */
+  readonly bundle: Digest;
   /** Cursors of the last page of 50. */
   readonly deepest: { readonly organization: string; readonly large: string };
 };
@@ -49,6 +55,9 @@ const tables = [
   'projects',
   'cas_backends',
 ];
+
+/** Of a tenth of all runs, as where a schedule builds a branch that nobody works on. The others have one for three runs. */
+const popular = "'c0ffee00' || md5('popular')";
 
 /** Of a thousand runs. `cancelled` is left to the oldest tenth: a state that is rare, and long ago. */
 const successes = 910;
@@ -113,7 +122,12 @@ async function newOrganization(
   const scope = database.scope(id, { kind: 'system', id: null, name: 'bench' });
   for (const { project, names } of projects) {
     for (const workflow of names) {
-      await createWorkflow(scope, { name: workflow, project, team: '', contract: { name: 'release', content: contractContent } });
+      await createWorkflow(scope, {
+        name: workflow,
+        project,
+        team: '',
+        contract: { name: project === 'attic' ? 'attic' : 'release', content: contractContent },
+      });
     }
   }
   return id;
@@ -135,16 +149,17 @@ async function loadRuns(client: pg.Client, runs: number, organizations: readonly
       select i, case when i % 20 = 19 then 'app' when i % 100 = 1 and i < $1::int / 50 then 'attic' when i % 2 = 0 then 'monorepo' else 'services' end as project,
         case when i > $1::int - 100 then 'initialized' when i % 1000 < ${successes} then 'success' when i % 1000 < 980 then 'failed'
           when i % 1000 < 985 and i < $1::int / 10 then 'cancelled' else 'expired' end as state,
-        case when i % 10 < 6 then 'GITHUB_ACTION' when i % 10 < 9 then 'GITLAB_PIPELINE' end as runner,
+        case when i % 100 = 1 and i < $1::int / 50 then 'JENKINS_JOB' when i % 10 < 6 then 'GITHUB_ACTION' when i % 10 < 9 then 'GITLAB_PIPELINE' end as runner,
         now() - ($1::int - i) * interval '1 minute' as at
       from generate_series(1, $1::int) i
     )
     insert into runs (org_id, workflow_id, contract_revision_id, state, idempotency_key, runner_type, runner_url, created_at, expires_at,
-      finished_at, reason, bundle_digest, bundle_size_bytes, statement_digest, predicate_type, signer)
+      finished_at, reason, head_commit, bundle_digest, bundle_size_bytes, statement_digest, predicate_type, signer)
     select org_id, places.id, revision_id, state, $3 || lpad(i::text, 12, '0'), runner,
       case when runner is not null then 'https://ci.example.com/runs/' || i end, at, at + interval '1 day',
       case state when 'initialized' then null when 'expired' then at + interval '1 day' else at + interval '5 minutes' end,
       case when state in ('failed', 'cancelled') then 'the job ended' end,
+      case when state = 'success' then case when i % 10 = 3 then ${popular} else 'c0ffee00' || md5((i / 3)::text) end end,
       bundle, case when bundle is not null then 20000 end, statement,
       case when bundle is not null then 'chainloop.dev/attestation/v0.2' end, case when bundle is not null then 'release' end
     from plan join places on places.project = plan.project and places.turn = i / 20 % places.places,
@@ -237,14 +252,17 @@ async function describe(client: pg.Client, organizationId: string) {
     where w.org_id = $1 and p.name = 'monorepo'`,
     organizationId,
   );
-  const { hex } = await one(
-    `select encode(m.digest, 'hex') as hex from runs r join run_materials m on m.run_id = r.id and m.name = 'file-3'
-    where r.workflow_id = $1 limit 1`,
+  const { hex, bundle, commit, popularCommit } = await one(
+    `select encode(m.digest, 'hex') as hex, encode(r.bundle_digest, 'hex') as bundle, r.head_commit as commit, ${popular} as "popularCommit" from runs r join run_materials m on m.run_id = r.id and m.name = 'file-3'
+    where r.workflow_id = $1 and r.head_commit <> ${popular} limit 1`,
     id,
   );
   return {
     large: { id, name: large.name ?? '', project: large.project ?? '', runs: Number(large.runs) },
-    rareProject: 'attic',
+    rare: { project: 'attic', contract: 'attic', runner: 'JENKINS_JOB' } as const,
+    bundle: parseDigest(`sha256:${bundle}`),
+    commit: commit ?? '',
+    popularCommit: popularCommit ?? '',
     once: parseDigest(`sha256:${hex}`),
     shared: digestOf('lockfile 0'),
     popular: digestOf('base 0'),

@@ -144,6 +144,7 @@ function describeTable(contract: Omit<ContractRevisionView, 'contract'>): Table 
         contract.revision === contract.latestRevision ? String(contract.revision) : `${contract.revision} of ${contract.latestRevision}`,
       ],
       ['Format', contract.format],
+      ...(contract.digest === undefined ? [] : [['Digest', contract.digest]]),
       ['Created At', formatTime(contract.createdAt)],
     ],
   };

@@ -50,6 +50,12 @@ export const nouns: readonly LazyNoun[] = [
   },
   {
     section: operator,
+    name: 'discover',
+    about: 'which runs touch a digest, file, image or commit',
+    load: async () => (await import('./discover.ts')).discover,
+  },
+  {
+    section: operator,
     name: 'org',
     alias: 'organization',
     about: 'organizations, and who is in them',

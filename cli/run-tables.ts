@@ -55,7 +55,9 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
         run.runnerType === null ? displayRunnerType(null) : vouched(displayRunnerType(run.runnerType), run.runnerAuthenticated),
       ],
       ...optional('Runner Link', vouched(run.runnerUrl ?? '', run.runnerAuthenticated)),
-      ...(run.claims === null ? [] : [...section('Verified Claims'), ...claimRows(run.claims)]),
+      ...(run.claims === null
+        ? optional('Commit', vouched(run.commit ?? '', false))
+        : [...section('Verified Claims'), ...claimRows(run.claims)]),
       ...(shown.verdict === undefined || shown.verdict.result === null ? [] : [...section('Verdict'), ...verdictRows(shown.verdict)]),
       ...(attestation === null ? [] : [...section('Statement'), ['Payload Type', attestation.payloadType], ...verification(shown, check)]),
     ],

@@ -1,9 +1,10 @@
 import type { Api } from '../client/api.ts';
 import { ChainloopError } from '../core/errors.ts';
-import { runStates } from '../core/vocabulary.ts';
-import { command, group, id, oneOf, requiredId, requiredText, text, toggle } from './command.ts';
+import { runnerTypes, runStates } from '../core/vocabulary.ts';
+import { command, type Flag, group, id, oneOf, requiredId, requiredText, text, toggle } from './command.ts';
 import { connect } from './connect.ts';
 import { print, printJson, printTables } from './context.ts';
+import { moment } from './moment.ts';
 import { collect, pageFlags } from './paging.ts';
 import { policyFlags, readPolicy } from './policy.ts';
 import { attestationOf, bundleText } from './run-attestation.ts';
@@ -18,16 +19,24 @@ export const run = group('run', 'the runs of workflows and their attestations', 
       'chainloop workflow run ls',
       'chainloop workflow run ls --workflow release --project bedrock --state success',
       'chainloop workflow run ls --workflow ca6d9718-fa49-4a20-9db9-a82080e79632 --output json',
+      'chainloop workflow run ls --contract release --runner GITHUB_ACTION --state failed --since 7d',
+      'chainloop workflow run ls --commit "$(git rev-parse HEAD)"',
     ],
+    details: '--since includes the time that it says, --until does not; both look at when a run was opened.',
     flags: {
       workflow: text('<id|name>', 'only this workflow: its id, or its name together with --project'),
       project: text('<name>', 'only this project'),
+      contract: text('<name>', 'only runs that were judged by this contract, in any revision'),
       state: oneOf('<state>', runStates, 'only runs in this state'),
+      runner: oneOf('<type>', [...runnerTypes, 'none'], 'only runs of this CI system'),
+      commit: commitId('only runs of this commit'),
+      since: moment('only runs that were opened then or later'),
+      until: moment('only runs that were opened before'),
       ...pageFlags,
     },
-    run: async (context, { workflow, project, state, ...paging }) => {
+    run: async (context, { limit, cursor, ...filter }) => {
       const client = await connect(context);
-      const page = await collect(context, paging, (page) => client.run.list.query({ ...page, workflow, project, state }));
+      const page = await collect(context, { limit, cursor }, (page) => client.run.list.query({ ...page, ...filter }));
       print(context, page, () => [listTable(page.items)]);
     },
   }),
@@ -104,6 +113,16 @@ what only the job says is called self-reported. --output attestation writes the 
     },
   }),
 ]);
+
+function commitId(about: string): Flag<string | undefined> {
+  const given = text('<id>', about);
+  const read = (value: unknown, long: string): string | undefined => {
+    const word = given.read(value, long)?.toLowerCase();
+    if (word === undefined || /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(word)) return word;
+    throw new ChainloopError('USAGE', `--${long}: give the whole id of the commit, as git rev-parse says it`);
+  };
+  return { ...given, read };
+}
 
 type Asked = {
   readonly id: string | undefined;

@@ -91,6 +91,8 @@ export const limits = {
   requestBatch: 10,
   /** One page of a list. */
   pageSize: 100,
+  /** Pieces of evidence of each run in an answer of `discover` that has several runs: 100 of these, each of 0.5 kB, are 1 MB. */
+  discoverEvidence: 20,
   /** Uploads larger than this go in one pass, hashed while they are sent; smaller ones are read, hashed and sent in one request. */
   singleRequestUploadSizeBytes: 8 * 1024 * 1024,
   /** Uploads at the same time, per client. */

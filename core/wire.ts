@@ -2,10 +2,11 @@ import * as z from 'zod';
 import { CasBackend, CasBackendLogin } from './cas-backend.ts';
 import type { JobClaims, JobIdentity } from './claims.ts';
 import { type Digest, isDigest } from './digest.ts';
+import { asked, runFilter } from './discover.ts';
 import type { EffectView } from './effect.ts';
 import type { ErrorCode } from './errors.ts';
 import { limits } from './limits.ts';
-import { MaterialType, Name, RunnerType, RunState } from './names.ts';
+import { MaterialType, Name, RunnerType, type RunState } from './names.ts';
 import { type TokenRole, tokenRoles } from './roles.ts';
 import type { VerdictView } from './verdict.ts';
 
@@ -39,6 +40,8 @@ export type ContractRevisionView = {
   readonly body: string;
   /** The normalised contract (core/contract.ts). */
   readonly contract: unknown;
+  /** Of what it says, whatever its format. A control plane of before does not say. */
+  readonly digest?: string | undefined;
   readonly createdAt: string;
 };
 export type WorkflowView = {
@@ -65,6 +68,12 @@ export type RunView = {
   readonly runUrl: string | null;
   /** False: only the client says what the runner is. */
   readonly runnerAuthenticated: boolean;
+  /** What follows a control plane of before does not say. */
+  readonly contractName?: string | undefined;
+  /** In hex; null when the run is of none, or not pushed yet. */
+  readonly commit?: string | null | undefined;
+  /** False: only the client says what the commit is. */
+  readonly commitAuthenticated?: boolean | undefined;
 };
 export type MaterialView = {
   readonly name: string;
@@ -94,6 +103,8 @@ export type RunDescription = {
     readonly runnerAuthenticated: boolean;
     /** What the CI system proved; null when the job was not federated. */
     readonly claims: JobClaims | null;
+    /** In hex, of the claims or else as the job says. A control plane of before does not say. */
+    readonly commit?: string | null | undefined;
     /** Whom a certificate of this run must name; null for runs of operators. */
     readonly identity: JobIdentity | null;
     /** Legal hold, of the run itself. */
@@ -288,8 +299,8 @@ export const wire = {
   workflowList: Page.extend({ project: Name.optional() }),
   workflowRef: z.strictObject({ name: Name, project: Name }),
   workflowUpdate: z.strictObject({ name: Name, project: Name, team: Text.optional(), contract: Name.optional() }),
-  /** `workflow` is an id, or a name together with `project`. */
-  runList: Page.extend({ workflow: z.string().max(100).optional(), project: Name.optional(), state: RunState.optional() }),
+  runList: Page.extend(runFilter),
+  discoverFind: z.union([Page.extend(asked.byDigest), Page.extend(asked.byCommit), Page.extend(asked.byRun)]),
   runDescribe: z.strictObject({ id: Id }),
   verdictDescribe: z.strictObject({ runId: Id }),
   /** What is not given stays; `forever` ends the time of attestations. */

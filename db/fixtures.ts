@@ -14,8 +14,9 @@ export function someContent(body = 'schemaVersion: v1'): RevisionContent {
   return { format: 'yaml', body, content: { materials: [], envAllowList: [], annotations: [] }, contentDigest: digestOf(body) };
 }
 
-export function newWorkflow(scope: OrgScope, name = `w-${randomUUID()}`, project = 'bedrock'): Promise<WorkflowRow> {
-  return createWorkflow(scope, { name, project, team: 'core', contract: { name, content: someContent() } });
+/** With a contract of its own, or with that one. */
+export function newWorkflow(scope: OrgScope, name = `w-${randomUUID()}`, project = 'bedrock', contract?: string): Promise<WorkflowRow> {
+  return createWorkflow(scope, { name, project, team: 'core', contract: contract ?? { name, content: someContent() } });
 }
 
 export function openedRun(

@@ -8,6 +8,7 @@ import { needs } from '../test/needs.ts';
 import { planOf } from '../test/plans.ts';
 import { listAttested } from './attestations.ts';
 import { connect, type Database, type OrgScope } from './client.ts';
+import { identify, listEvidenceOf, listTouching } from './discover.ts';
 import { findEvidence, listUses } from './evidence.ts';
 import { countRunners, countRuns } from './metrics.ts';
 import { describeRun, listMaterials, listRuns } from './runs.ts';
@@ -17,8 +18,8 @@ import { listWorkflows } from './workflows.ts';
 // What a list reads, on ten thousand runs: not how long it takes, which depends on the machine. `node bench/load.ts` makes a million to try.
 
 const limit = 50;
-/** A page and the row too many, each found in an index and looked up in four tables; some plans visit an entry twice. */
-const aPage = 8 * (limit + 1);
+/** A page and the row too many, each found in an index and looked up in five tables; some plans visit an entry twice. */
+const aPage = 9 * (limit + 1);
 /** The workflows of the loaded organization are 194; whoever asks for a project's looks at each, and reads a page of some. */
 const workflows = 3 * 200;
 const ofProject = (limit + 1) ** 2 + aPage + workflows;
@@ -62,17 +63,20 @@ function reads(claim: string, atMost: number, queries: (dataset: Dataset, scope:
 
 const states = [undefined, 'success', 'failed', 'cancelled', 'expired', 'initialized'] as const;
 
-reads('a page of runs reads a page, in any state, from the first to the last', aPage, ({ large: { id: workflowId }, deepest }) =>
-  states.flatMap((state): Query[] => [
-    (scope) => listRuns(scope, { limit, state }),
-    (scope) => listRuns(scope, { limit, state, cursor: deepest.organization }),
-    (scope) => listRuns(scope, { limit, state, workflowId }),
-    (scope) => listRuns(scope, { limit, state, workflowId, cursor: deepest.large }),
-  ]),
+reads(
+  'a page of runs reads a page, in any state, from the first to the last',
+  aPage + workflows,
+  ({ large: { id: workflowId }, deepest }) =>
+    states.flatMap((state): Query[] => [
+      (scope) => listRuns(scope, { limit, state }),
+      (scope) => listRuns(scope, { limit, state, cursor: deepest.organization }),
+      (scope) => listRuns(scope, { limit, state, workflowId }),
+      (scope) => listRuns(scope, { limit, state, workflowId, cursor: deepest.large }),
+    ]),
 );
 
-reads('a page of the runs of a project reads pages of some of its workflows', ofProject, ({ large: { project }, rareProject, deepest }) =>
-  [project, 'services', rareProject, 'absent'].flatMap((name) =>
+reads('a page of the runs of a project reads pages of some of its workflows', ofProject, ({ large: { project }, rare, deepest }) =>
+  [project, 'services', rare.project, 'absent'].flatMap((name) =>
     states.flatMap((state): Query[] => [
       (scope) => listRuns(scope, { limit, state, project: name }),
       (scope) => listRuns(scope, { limit, state, project: name, cursor: deepest.organization }),
@@ -80,13 +84,70 @@ reads('a page of the runs of a project reads pages of some of its workflows', of
   ),
 );
 
-reads('a digest is looked up where it is, however many runs brought it', aPage, ({ once, shared, popular, absent }) =>
-  [once, shared, popular, absent].flatMap((digest): Query[] => [
+/** Of one place: each state with each CI system of the dataset, "none" included. */
+const kinds = states.length * 4;
+
+reads('a page of the runs of a CI system reads pages of it in some states', kinds * (limit + 4) + aPage, ({ large, rare, deepest }) =>
+  (['GITHUB_ACTION', '', rare.runner, 'TEKTON_PIPELINE'] as const).flatMap((runner): Query[] => [
+    (scope) => listRuns(scope, { limit, runner }),
+    (scope) => listRuns(scope, { limit, runner, cursor: deepest.organization }),
+    (scope) => listRuns(scope, { limit, runner, state: 'cancelled', cursor: deepest.organization }),
+    (scope) => listRuns(scope, { limit, runner, workflowId: large.id }),
+    (scope) => listRuns(scope, { limit, runner, state: 'failed', workflowId: large.id, cursor: deepest.large }),
+  ]),
+);
+
+reads('a page by contract reads pages of some of its workflows', ofProject + workflows * kinds, ({ large, rare, deepest }) =>
+  ['release', rare.contract, 'absent'].flatMap((name): Query[] => [
+    (scope) => listRuns(scope, { limit, contract: { name } }),
+    (scope) => listRuns(scope, { limit, contract: { name }, cursor: deepest.organization }),
+    (scope) => listRuns(scope, { limit, contract: { name }, state: 'cancelled', runner: rare.runner }),
+    (scope) => listRuns(scope, { limit, contract: { name }, project: rare.project }),
+    (scope) => listRuns(scope, { limit, contract: { name }, workflowId: large.id, cursor: deepest.large }),
+  ]),
+);
+
+reads('a page of a day reads a page, however long ago that was', aPage, ({ large }) =>
+  [1, 5].flatMap((days): Query[] => {
+    const [since, until] = [days + 1, days].map((ago) => new Date(Date.now() - ago * 86_400_000).toISOString());
+    return [
+      (scope) => listRuns(scope, { limit, since, until }),
+      (scope) => listRuns(scope, { limit, until, workflowId: large.id }),
+      (scope) => listRuns(scope, { limit, since, until, workflowId: large.id }),
+    ];
+  }),
+);
+
+reads('a page of the runs of a commit reads a page', aPage, ({ commit, popularCommit }) =>
+  [commit, popularCommit, '0'.repeat(40)].flatMap((commit): Query[] => [
+    (scope) => listRuns(scope, { limit, commit }),
+    (scope) => listRuns(scope, { limit, commit, state: 'success' }),
+  ]),
+);
+
+reads('runs of a commit that are in a workflow are looked for among those of the commit', aPage, ({ commit, large, rare }): Query[] => [
+  (scope) => listRuns(scope, { limit, commit, workflowId: large.id }),
+  (scope) => listRuns(scope, { limit, commit, project: rare.project, contract: { name: rare.contract }, runner: 'GITHUB_ACTION' }),
+]);
+
+reads('a digest is looked up where it is, however many runs brought it', aPage, ({ once, shared, popular, absent, bundle }) =>
+  [once, shared, popular, absent, bundle].flatMap((digest): Query[] => [
     (scope) => listUses(scope, digest, { limit }),
     (scope) => listAttested(scope, digest, { limit }),
+    (scope) => listTouching(scope, digest, { limit }),
+    (scope) => identify(scope, digest),
     (scope) => findEvidence(scope, [digest]),
   ]),
 );
+
+reads('the evidence of a page of runs is read from their own rows', aPage, async (dataset, scope) => {
+  const ids = (await listRuns(scope, { limit, state: 'success' })).items.map(({ id }) => id);
+  return [dataset.once, undefined].map(
+    (digest): Query =>
+      (own) =>
+        listEvidenceOf(own, ids, { digest, most: 20, textLength: 256 }),
+  );
+});
 
 reads('a run is described from its own rows', 40, async (_, scope) => {
   const [run] = (await listRuns(scope, { limit: 1, state: 'success' })).items;

@@ -48,11 +48,11 @@ export function openRun(scope: OrgScope, run: NewRun): Promise<RunContext> {
       ), opened as (
         insert into runs (org_id, workflow_id, contract_revision_id, idempotency_key, expires_at,
           runner_type, runner_url, runner_environment, runner_workflow_file_path, runner_authenticated,
-          identity_san, identity_issuer, claims, natural_key, ci_attempt)
+          identity_san, identity_issuer, claims, head_commit, natural_key, ci_attempt)
         select ${organizationId}::uuid, id, revision_id, ${idempotencyKey}, ${expiresAt.toISOString()}::timestamptz,
           ${runner.type ?? null}, ${runner.url ?? null}, ${runner.environment ?? null}, ${runner.workflowFilePath ?? null}, ${runner.authenticated},
           ${identity?.san ?? null}, ${identity?.issuer ?? null}, ${federated === undefined ? null : JSON.stringify(federated.claims)}::jsonb,
-          ${federated?.naturalKey ?? null}, ${federated?.attempt ?? null}::int
+          ${federated?.claims.commit ?? null}, ${federated?.naturalKey ?? null}, ${federated?.attempt ?? null}::int
         from target
         on conflict do nothing
         returning id, workflow_id, created_at
@@ -112,6 +112,8 @@ export type Attested = {
   readonly predicateType: string;
   /** The name of the trusted key. */
   readonly signer: string;
+  /** That the statement is about, in hex. */
+  readonly commit?: string | undefined;
   readonly materials: readonly CraftedMaterial[];
   /** Several jobs brought them: none may be missing (db/collected.ts). */
   readonly collected: boolean;
@@ -155,7 +157,8 @@ export async function pushRun(scope: OrgScope, id: string, attested: Attested, n
       update runs set state = 'success', finished_at = ${at}::timestamptz,
         bundle_digest = decode(${hexOf(attested.bundleDigest)}, 'hex'), bundle_size_bytes = ${attested.bundleSizeBytes}::int,
         statement_digest = decode(${hexOf(attested.statementDigest)}, 'hex'),
-        predicate_type = ${attested.predicateType}, signer = ${attested.signer}
+        predicate_type = ${attested.predicateType}, signer = ${attested.signer},
+        head_commit = coalesce(claims ->> 'commit', ${attested.commit ?? null})
       where org_id = ${scope.organizationId}::uuid and id = ${id}::uuid and state = 'initialized' and expires_at > ${at}::timestamptz
         and not exists (select from relied where removed)
       returning id, org_id, workflow_id

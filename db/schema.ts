@@ -103,6 +103,7 @@ export const contractRevisions = pgTable(
     }),
     unique('contract_revisions_owner').on(t.organizationId, t.id),
     unique('contract_revisions_number').on(t.contractId, t.revision),
+    index('contract_revisions_by_content').on(t.organizationId, t.contentDigest),
     check('contract_revisions_from_1', sql`${t.revision} >= 1`),
     check('contract_revisions_format', sql`${t.format} in ('yaml', 'json', 'cue')`),
     check('contract_revisions_digest', sql`octet_length(${t.contentDigest}) = 32`),
@@ -204,6 +205,13 @@ export const runnerCounts = pgTable(
   ],
 );
 
+/**
+ * The CI system of a run: the empty text where none was recognised, as in `runner_counts`. Not COALESCE: PostgreSQL does not take that for
+ * leakproof, and so looks for it in no index where there is row-level security.
+ */
+export const runnerKind = (t: { readonly runnerType: AnyPgColumn }) =>
+  sql<RunnerType | ''>`case when ${t.runnerType} is null then '' else ${t.runnerType} end`;
+
 /** States only move from `initialized` to one of the others, once: a trigger refuses every other change of a run. */
 export const runs = pgTable(
   'runs',
@@ -232,6 +240,8 @@ export const runs = pgTable(
     ciAttempt: integer(),
     /** Federated jobs: what `init` fixed (variables, commit, annotations). The first job that says so decides. */
     start: jsonb().$type<CraftingStart>(),
+    /** In hex: the commit that the CI system proved, else the one that the attestation is about. */
+    headCommit: text(),
     createdAt: createdAt(),
     expiresAt: instant().notNull(),
     finishedAt: instant(),
@@ -266,9 +276,20 @@ export const runs = pgTable(
     unique('runs_idempotency_key').on(t.workflowId, t.idempotencyKey),
     index('runs_newest').on(t.organizationId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
     index('runs_newest_of_workflow').on(t.workflowId, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
-    // A state that is rare, or was last seen long ago, is found without reading the others.
-    index('runs_newest_of_state').on(t.organizationId, t.state, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
-    index('runs_newest_of_workflow_state').on(t.workflowId, t.state, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()),
+    // A state or a runner that is rare, or was last seen long ago, is found without reading the others (db/run-list.ts).
+    index('runs_newest_of_kind').on(
+      ...[t.organizationId, t.state, runnerKind(t), t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()],
+    ),
+    index('runs_newest_of_workflow_kind').on(
+      ...[t.workflowId, t.state, runnerKind(t), t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()],
+    ),
+    index('runs_newest_of_revision').on(
+      ...[t.contractRevisionId, t.workflowId, t.state, runnerKind(t), t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst()],
+    ),
+    index('runs_newest_of_commit')
+      .on(t.organizationId, t.headCommit, t.createdAt.desc().nullsFirst(), t.id.desc().nullsFirst())
+      .where(sql`head_commit is not null`),
+    index('runs_by_bundle').on(t.organizationId, t.bundleDigest).where(sql`bundle_digest is not null`),
     uniqueIndex('runs_one_open').on(t.workflowId, t.naturalKey).where(sql`state = 'initialized' and natural_key is not null`),
     index('runs_by_natural_key').on(t.workflowId, t.naturalKey, t.ciAttempt).where(sql`natural_key is not null`),
     index('runs_open').on(t.expiresAt).where(sql`state = 'initialized'`),

@@ -16,6 +16,7 @@ import * as backends from './cas-backends.ts';
 import type { OrgScope, Tx } from './client.ts';
 import * as collected from './collected.ts';
 import * as contracts from './contracts.ts';
+import * as discover from './discover.ts';
 import * as evidence from './evidence.ts';
 import { someAttested, someContent } from './fixtures.ts';
 import * as identities from './identities.ts';
@@ -149,6 +150,10 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   findEvidence: (scope, { digest: theirs }) => evidence.findEvidence(scope, [theirs]),
   hasEvidenceOfSize: (scope, { backendId }) => evidence.hasEvidenceOfSize(scope, backendId, 1),
   listUses: (scope) => evidence.listUses(scope, digestOf('artifact of first'), page),
+  identify: (scope) => discover.identify(scope, digestOf('schemaVersion: v1')),
+  listTouching: (scope) => discover.listTouching(scope, digestOf('artifact of first'), page),
+  listEvidenceOf: (scope, { runId }) => discover.listEvidenceOf(scope, [runId], { digest: undefined, most: 10, textLength: 10 }),
+  listVerdictsOf: (scope, { runId }) => discover.listVerdictsOf(scope, [runId]),
   createIdentity: (scope) => identities.createIdentity(scope, { name: unique(), issuer: 'i', san: 's', match: 'exact', trustedRoot: null }),
   listIdentities: (scope) => identities.listIdentities(scope, page),
   allIdentities: (scope) => identities.allIdentities(scope),

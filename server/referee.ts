@@ -250,6 +250,7 @@ function attested({ signer, payload }: Verified, statement: Statement, text: str
     statementDigest: digestOf(payload),
     predicateType: statement.predicateType,
     signer: signer.name,
+    commit: headOf(statement)?.commit,
     materials: materialsOf(statement),
     collected: run.naturalKey !== null,
   };

@@ -6,6 +6,7 @@ import { auth } from './routers/auth.ts';
 import { bindings } from './routers/binding.ts';
 import { casBackends } from './routers/cas-backend.ts';
 import { contracts } from './routers/contract.ts';
+import { discovery } from './routers/discover.ts';
 import { identities } from './routers/identity.ts';
 import { keys } from './routers/key.ts';
 import { invitations, members } from './routers/member.ts';
@@ -43,6 +44,7 @@ export const appRouter = router({
   artifact: artifacts,
   audit: audits,
   instanceAudit: instanceAudits,
+  discover: discovery,
   outbox: outboxes,
   retention,
   signing,

@@ -18,6 +18,8 @@ export function runPage(id: string): Response {
 <p>What the control plane signed about it, for a release gate: a verification summary (SLSA VSA), and provenance where its CI system proved it:</p>
 <pre><code>chainloop workflow run describe --id ${id} --output vsa &gt; vsa.sigstore.json
 chainloop workflow run describe --id ${id} --output provenance &gt; provenance.sigstore.json</code></pre>
+<p>Its evidence, its commit, and how to go on to other runs with the same:</p>
+<pre><code>chainloop discover ${id}</code></pre>
 </html>
 `;
   return new Response(html, {

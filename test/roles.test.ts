@@ -88,6 +88,7 @@ const needed: Readonly<Record<string, TokenRole | 'instance' | 'person' | 'token
   'attestation.end': 'attest',
   'attestation.find': 'viewer',
   'artifact.describe': 'viewer',
+  'discover.find': 'viewer',
   'outbox.list': 'viewer',
   'outbox.retry': 'admin',
   'retention.describe': 'viewer',

@@ -123,6 +123,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'attestation.push': ['foreign', ({ runId }) => ({ runId, bundle: '{}' })],
   'attestation.find': ['own', ({ digest }) => ({ digest })],
   'attestation.end': ['foreign', ({ runId }) => ({ runId, state: 'failed', reason: 'sabotage' })],
+  'discover.find': ['foreign', ({ runId }) => ({ runId })],
   'artifact.describe': ['foreign', ({ digest }) => ({ digest })],
   'retention.describe': ['own', page],
   'retention.set': ['own', () => ({ unpushedDays: 7 })],

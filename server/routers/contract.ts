@@ -56,8 +56,8 @@ async function readContract(
 }
 
 function view(row: RevisionRow): ContractRevisionView {
-  const { id, name, revision, latestRevision, format, body, content, createdAt } = row;
-  return { id, name, revision, latestRevision, format, body, contract: content, createdAt: createdAt.toISOString() };
+  const { id, name, revision, latestRevision, format, body, content, contentDigest: digest, createdAt } = row;
+  return { id, name, revision, latestRevision, format, body, contract: content, digest, createdAt: createdAt.toISOString() };
 }
 
 function listed(row: ContractRow & { readonly workflows: readonly string[] }): ContractView {

@@ -19,10 +19,15 @@ import { effectView } from './outbox.ts';
 
 export const runs = router({
   list: viewer.input(wire.runList).query(async ({ ctx: { scope }, input }) => {
-    const { workflow, project, ...rest } = input;
+    const { workflow, project, contract, runner, ...rest } = input;
     const filter = workflow === undefined ? { project } : { workflowId: await workflowId(scope, workflow, project) };
-    const { items, nextCursor } = await listRuns(scope, { ...rest, ...filter });
-    return { items: items.map(listed), nextCursor };
+    const { items, nextCursor } = await listRuns(scope, {
+      ...rest,
+      ...filter,
+      contract: contract === undefined ? undefined : { name: contract },
+      runner: runner === 'none' ? '' : runner,
+    });
+    return { items: items.map(runView), nextCursor };
   }),
   /** Nothing of the run is removed from now on, whatever retention says. */
   hold: admin.input(wire.runHold).mutation(async ({ ctx: { scope, services, caller }, input: { id, reason } }) => {
@@ -120,7 +125,8 @@ function parseJsonValue(text: string): unknown {
   return JSON.parse(text);
 }
 
-function listed(row: RunRow): RunView {
+/** A run as lists show it. */
+export function runView(row: RunRow): RunView {
   const { id, project, workflow, workflowId: ofWorkflow, state, contractRevision, createdAt, finishedAt, runnerType, runnerUrl } = row;
   return {
     id,
@@ -134,6 +140,9 @@ function listed(row: RunRow): RunView {
     runnerType,
     runUrl: runnerUrl,
     runnerAuthenticated: row.runnerAuthenticated,
+    contractName: row.contractName,
+    commit: row.headCommit,
+    commitAuthenticated: row.headCommit !== null && row.headCommit === row.claims?.commit,
   };
 }
 
@@ -163,6 +172,7 @@ function view(
       runnerUrl: run.runnerUrl,
       runnerAuthenticated: run.runnerAuthenticated,
       claims: run.claims,
+      commit: run.headCommit,
       identity: run.identitySan === null || run.identityIssuer === null ? null : { san: run.identitySan, issuer: run.identityIssuer },
       hold: run.heldAt === null || run.holdReason === null ? null : { since: run.heldAt.toISOString(), reason: run.holdReason },
       removedAt: run.removedAt?.toISOString() ?? null,

@@ -1,0 +1,126 @@
+import { and, eq, type SQL, sql } from 'drizzle-orm';
+import { type Digest, hexOf } from '../core/digest.ts';
+import type { RunnerType, RunState } from '../core/names.ts';
+import { runStates } from '../core/vocabulary.ts';
+import { after, type Page, rowsWanted } from './page.ts';
+import { projectNamed } from './projects.ts';
+import { contractRevisions, contracts, runnerCounts, runnerKind, runs, workflows } from './schema.ts';
+
+/** What is given narrows the list: all of it must hold. */
+export type RunFilter = {
+  readonly workflowId?: string | undefined;
+  /** Says nothing beside `workflowId`. */
+  readonly project?: string | undefined;
+  /** Judged by any revision of the contract of this name, or by one whose content has this digest. */
+  readonly contract?: { readonly name: string } | { readonly digest: Digest } | undefined;
+  readonly state?: RunState | undefined;
+  /** The empty text: no CI system was recognised. */
+  readonly runner?: RunnerType | '' | undefined;
+  /** In hex. */
+  readonly commit?: string | undefined;
+  /** Opened at this time or later, and before that one (ISO 8601). */
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+};
+
+const newest = sql`order by ${runs.createdAt} desc, ${runs.id} desc limit`;
+
+/**
+ * The runs of a page. All of the organization, of a workflow or of a commit lie in order in an index, and a page reads a page of it. Other
+ * runs lie in several such places, each in order: one for each workflow (of the project or contract), state and CI system that there is. A
+ * page can hold runs of those places alone whose newest run is among the newest of all: first these are found, then their runs.
+ */
+export function pageOfRuns(organizationId: string, page: Page & RunFilter): SQL {
+  const { workflowId, project, contract, state, runner, commit } = page;
+  const within = and(
+    eq(runs.organizationId, organizationId),
+    page.since === undefined ? undefined : sql`${runs.createdAt} >= ${page.since}::timestamptz`,
+    page.until === undefined ? undefined : sql`${runs.createdAt} < ${page.until}::timestamptz`,
+    after(runs, page.cursor),
+  );
+  const few = rowsWanted(page);
+  if (commit !== undefined || [project, contract, state, runner].every((given) => given === undefined)) {
+    const some = and(
+      within,
+      workflowId === undefined || commit !== undefined ? undefined : eq(runs.workflowId, workflowId),
+      commit === undefined ? undefined : eq(runs.headCommit, commit),
+      // The runs of a commit are looked at one by one; an index could give those of the workflow (`is not distinct from` has none).
+      workflowId === undefined || commit === undefined ? undefined : sql`${runs.workflowId} is not distinct from ${workflowId}`,
+      project === undefined || workflowId !== undefined ? undefined : sql`${runs.workflowId} in ${workflowsOf(organizationId, project)}`,
+      contract && sql`${runs.contractRevisionId} in ${revisionsOf(organizationId, contract)}`,
+      state === undefined ? undefined : eq(runs.state, state),
+      runner === undefined ? undefined : sql`${runnerKind(runs)} = ${runner}`,
+    );
+    return sql`select * from ${runs} where ${some} ${newest} ${few}`;
+  }
+  const byKind = [contract, state, runner].some((given) => given !== undefined);
+  const at = (place: SQL): SQL | undefined =>
+    and(
+      contract && sql`${runs.contractRevisionId} = ${place}.contract_revision_id`,
+      (contract ?? workflowId ?? project) === undefined ? undefined : sql`${runs.workflowId} = ${place}.workflow_id`,
+    );
+  const ofKind = (place: SQL): SQL | undefined =>
+    and(at(place), byKind ? sql`${runs.state} = ${place}.state and ${runnerKind(runs)} = ${place}.runner` : undefined);
+  return sql`with recursive ${placesOf(organizationId, page)}, ${byKind ? kindsOf(organizationId, page) : sql`kind as (select * from place)`}
+    select ${runs}.* from (
+      select kind.* from kind, lateral (
+        select created_at, id from ${runs} where ${and(within, ofKind(sql`kind`))} ${newest} 1
+      ) latest order by latest.created_at desc, latest.id desc limit ${few}
+    ) active, lateral (
+      select * from ${runs} where ${and(within, ofKind(sql`active`))} ${newest} ${few}
+    ) ${runs} ${newest} ${few}`;
+}
+
+/** `place`: the workflows that are asked for, and of a contract its revisions, each with the workflows that have runs of it. */
+function placesOf(organizationId: string, { workflowId, project, contract }: RunFilter): SQL {
+  const workflow = sql`${workflowId ?? null}::uuid as workflow_id`;
+  const ofProject = project === undefined ? undefined : workflowsOf(organizationId, project);
+  if (contract === undefined) {
+    if (workflowId !== undefined || ofProject === undefined) return sql`place as (select null::uuid as contract_revision_id, ${workflow})`;
+    return sql`place as (select null::uuid as contract_revision_id, workflow_id from ${ofProject} ours)`;
+  }
+  const revisions = revisionsOf(organizationId, contract);
+  if (workflowId !== undefined) return sql`place as (select contract_revision_id, ${workflow} from ${revisions} revision)`;
+  const first = (revision: SQL, rest: SQL) =>
+    sql`lateral (select workflow_id from ${runs} where ${eq(runs.organizationId, organizationId)}
+      and contract_revision_id = ${revision}.contract_revision_id ${rest} order by workflow_id limit 1) first`;
+  return sql`pair as (
+      select contract_revision_id, first.workflow_id from ${revisions} revision, ${first(sql`revision`, sql``)}
+      union all
+      select contract_revision_id, first.workflow_id from pair, ${first(sql`pair`, sql`and workflow_id > pair.workflow_id`)}
+    ), place as (select * from pair ${ofProject === undefined ? sql`` : sql`where workflow_id in ${ofProject}`})`;
+}
+
+/** `kind`: each place with the states, and with the CI systems that it has runs of. */
+function kindsOf(organizationId: string, { workflowId, project, contract, state, runner }: RunFilter): SQL {
+  const states = (state === undefined ? runStates : [state]).map((word) => sql`(${word}::text)`);
+  const places = sql`place, (values ${sql.join(states, sql`, `)}) wanted (state)`;
+  if (runner !== undefined) return sql`kind as (select place.*, wanted.state, ${runner}::text as runner from ${places})`;
+  if ((workflowId ?? project ?? contract) !== undefined) {
+    const counted = sql`${runnerCounts.organizationId} = ${organizationId} and ${runnerCounts.workflowId} = place.workflow_id`;
+    return sql`kind as (select place.*, wanted.state, runner_type as runner from ${places}, ${runnerCounts} where ${counted})`;
+  }
+  // Of the whole organization: one after the other in the index.
+  const first = (there: SQL, rest?: SQL) =>
+    sql`lateral (select ${runnerKind(runs)} as runner from ${runs}
+      where ${and(eq(runs.organizationId, organizationId), sql`${runs.state} = ${there}`, rest)} order by ${runnerKind(runs)} limit 1) first`;
+  return sql`kind as (
+      select place.*, wanted.state, first.runner from ${places}, ${first(sql`wanted.state`)}
+      union all
+      select contract_revision_id, workflow_id, state, first.runner from kind, ${first(sql`kind.state`, sql`${runnerKind(runs)} > kind.runner`)}
+    )`;
+}
+
+function workflowsOf(organizationId: string, project: string): SQL {
+  const own = and(eq(workflows.organizationId, organizationId), eq(workflows.projectId, projectNamed(organizationId, project)));
+  return sql`(select ${workflows.id} as workflow_id from ${workflows} where ${own})`;
+}
+
+function revisionsOf(organizationId: string, contract: NonNullable<RunFilter['contract']>): SQL {
+  const which =
+    'name' in contract
+      ? sql`${contractRevisions.contractId} in (select id from ${contracts} where org_id = ${organizationId} and name = ${contract.name})`
+      : sql`${contractRevisions.contentDigest} = decode(${hexOf(contract.digest)}, 'hex')`;
+  const own = and(eq(contractRevisions.organizationId, organizationId), which);
+  return sql`(select ${contractRevisions.id} as contract_revision_id from ${contractRevisions} where ${own})`;
+}
