@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-6J6FD6US.js";m();m();await i("main");
+import{ga as i,ha as m}from"./chunk-JV4H2BR7.js";m();m();await i("main");

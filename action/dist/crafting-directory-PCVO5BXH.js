@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-XP6PUBVI.js";import"./chunk-W6IN4WRK.js";import"./chunk-TPORXCNY.js";import"./chunk-MLIV5VPS.js";import"./chunk-6J6FD6US.js";c();export{a as craftingDirectory,b as stateDirectory};
