@@ -37,6 +37,8 @@ test('discover takes a file, a digest, a commit or a run, and draws what each ru
   }
   const pushed = succeeded(await line.run(['attestation', 'push', '--output', 'json'], { env: job }));
   const { runId, digest }: { runId: string; digest: string } = JSON.parse(pushed);
+  // It is signed after the push; whoever asks for it waits for it.
+  const { vsa } = await work.api.verdict.describe.query({ runId });
   const discover = (...args: string[]) => line.run(['discover', ...args], { env: operator });
   const [binary, lockfile] = [digestOf('the program'), digestOf('what is in it')];
 
@@ -51,6 +53,8 @@ test('discover takes a file, a digest, a commit or a run, and draws what each ru
     `   ├─ commit ${commit} \\(self-reported\\)`,
     '   ├─ attestation of release',
     `   │  ${digest}`,
+    '   ├─ verification summary of the control plane',
+    `   │  ${vsa?.digest}`,
     '   ├─ subject binary \\(ARTIFACT\\) app.bin',
     `   │  ${binary}`,
     '   ├─ material lockfile \\(ARTIFACT\\) app.lock',
@@ -70,6 +74,7 @@ test('discover takes a file, a digest, a commit or a run, and draws what each ru
     [hexOf(binary).toUpperCase(), 'digest', [{ role: 'subject', name: 'binary', type: 'ARTIFACT' }]],
     ['./app.bin', 'digest', [{ role: 'subject', name: 'binary', type: 'ARTIFACT' }]],
     [digest, 'digest', [{ role: 'attestation' }]],
+    [vsa?.digest ?? '', 'digest', [{ role: 'vsa' }]],
     [commit, 'commit', [{ role: 'commit' }]],
     [`sha1:${commit}`, 'commit', [{ role: 'commit' }]],
     [runId, 'run', [{ role: 'run' }]],
