@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { sql } from 'drizzle-orm';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
+import { furnished } from '../test/fakes/furnished.ts';
 import type { OrgScope } from './client.ts';
 import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
-import { pushRun } from './run-states.ts';
+import { expireRuns, pushRun } from './run-states.ts';
 import { databaseRefusal } from './violation.ts';
 
 /** SQLSTATE: insufficient_privilege. */
@@ -182,6 +183,22 @@ forEachDatabase('whatever a server may write has a row in the audit log, or a re
   ]);
   assert.deepEqual([...new Set(unwatched)].toSorted(), silent.toSorted());
 });
+
+forEachDatabase(
+  'a run that expires, and what a job gets for its token, leave a row by the system role, which reads no contract',
+  async (_, database) => {
+    const { id, scope } = await furnished(database);
+    const workflow = await newWorkflow(scope);
+    const run = await openedRun(scope, workflow.id, new Date('2020-01-01'));
+    while ((await expireRuns(database.systemAs({ kind: 'system', id: null, name: 'expiry' }), new Date('2020-01-02'), 100)) > 0);
+    const row = (await log(scope)).at(-1);
+    assert.deepEqual([row?.action, row?.name, row?.actor], ['run.expire', run.id, 'expiry']);
+    assert.ok(
+      (await log(scope)).some(({ action }) => action === 'binding.exchange'),
+      id,
+    );
+  },
+);
 
 forEachDatabase('what goes past the servers is in the audit log too, as done by a user of the database', async (_, database) => {
   const { id, scope } = await newOrganization(database);

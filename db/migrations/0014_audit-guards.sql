@@ -122,8 +122,7 @@ CREATE FUNCTION audit_run() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   action text := TG_ARGV[0];
   what jsonb := CASE action
-    WHEN 'run.init' THEN jsonb_build_object('runnerType', NEW.runner_type, 'runnerUrl', NEW.runner_url, 'identitySan', NEW.identity_san, 'ciAttempt', NEW.ci_attempt,
-      'contract', (SELECT c.name || '@' || r.revision FROM contract_revisions r JOIN contracts c ON c.id = r.contract_id WHERE r.id = NEW.contract_revision_id))
+    WHEN 'run.init' THEN jsonb_build_object('runnerType', NEW.runner_type, 'runnerUrl', NEW.runner_url, 'identitySan', NEW.identity_san, 'ciAttempt', NEW.ci_attempt)
     WHEN 'run.attempt' THEN jsonb_build_object('ciAttempt', NEW.ci_attempt)
     WHEN 'run.hold' THEN jsonb_build_object('holdReason', NEW.hold_reason)
     WHEN 'run.remove' THEN jsonb_build_object('bundleDigest', 'sha256:' || encode(NEW.bundle_digest, 'hex'))
@@ -133,6 +132,11 @@ DECLARE
 BEGIN
   IF action = 'run.end' THEN
     action := 'run.' || CASE NEW.state WHEN 'success' THEN 'push' WHEN 'failed' THEN 'fail' WHEN 'cancelled' THEN 'cancel' ELSE 'expire' END;
+  END IF;
+  -- A statement of its own, for the system role, which ends runs and reads no contract, is refused it even where it is not reached.
+  IF action = 'run.init' THEN
+    what := what || (SELECT jsonb_build_object('contract', c.name || '@' || r.revision)
+      FROM contract_revisions r JOIN contracts c ON c.id = r.contract_id WHERE r.id = NEW.contract_revision_id);
   END IF;
   what := what || (SELECT jsonb_build_object('workflow', p.name || '/' || w.name) FROM workflows w JOIN projects p ON p.id = w.project_id WHERE w.id = NEW.workflow_id);
   PERFORM audit_append(NEW.org_id, action, 'run', NEW.id::text, jsonb_strip_nulls(what));
