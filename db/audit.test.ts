@@ -120,6 +120,7 @@ const silent: readonly string[] = [
   ...['contracts: insert', 'contracts.latest_revision', 'contracts.updated_at', 'run_materials: insert'],
   ...['runner_counts: insert', 'runner_counts.runs', 'runner_counts.workflow_id', 'runner_counts.runner_type'],
   // Comes with a change of the state, or of the hold.
+  'runs.head_commit',
   ...['finished_at', 'reason', 'bundle_digest', 'bundle_size_bytes', 'statement_digest', 'predicate_type', 'signer', 'hold_reason'].map(
     (column) => `runs.${column}`,
   ),
