@@ -24,12 +24,12 @@ only you can read.`,
     flags: {
       tokenFile: text('<path>', 'a file with the token in it'),
       device: toggle('log in with another device, by a code'),
-      noBrowser: toggle('show the address, and open no browser'),
+      urlOnly: toggle('show the address, and open no browser'),
       invitation: text('<code>', 'take this invitation'),
     },
     run: async (context, { tokenFile, ...way }) => {
       const settings = await context.settings();
-      const withPerson = way.device || way.noBrowser || way.invitation !== undefined || (tokenFile === undefined && context.stdin.isTTY);
+      const withPerson = way.device || way.urlOnly || way.invitation !== undefined || (tokenFile === undefined && context.stdin.isTTY);
       const session = withPerson ? await loginAsPerson(context, way) : undefined;
       const token = session?.token ?? (await readToken(context, tokenFile));
       // Without an organization: who that is may be asked before one is chosen.
@@ -105,7 +105,7 @@ async function loginAsPerson(context: Context, way: LoginWay & { readonly device
   try {
     return way.device ? await loginWithDevice(context, api, way.invitation) : await loginWithBrowser(context, api, way);
   } catch (error) {
-    const asked = way.device || way.noBrowser || way.invitation !== undefined;
+    const asked = way.device || way.urlOnly || way.invitation !== undefined;
     if (asked || !isChainloopError(error, 'LOGIN_UNSUPPORTED')) throw error;
     return undefined;
   }

@@ -28,6 +28,10 @@ function wordsOf(example: string): readonly string[] {
   return Array.from(line.trim().matchAll(/"([^"]*)"|(\S+)/g), ([, quoted, plain = '']) => quoted ?? plain);
 }
 
+test('no option begins with --no-: the parser takes that for the contrary of another', () => {
+  for (const { path, command } of commands) for (const key of Object.keys(command.flags)) assert.doesNotMatch(longName(key), /^no-/, path);
+});
+
 for (const { path, command } of commands) {
   test(`every example of 'chainloop ${path}' is a command line that this program takes`, () => {
     for (const example of command.examples) {

@@ -11,16 +11,16 @@ export type LoginWay = {
   /** Takes an invitation, whatever the e-mail address. */
   readonly invitation: string | undefined;
   /** Only says where to go: the browser of this machine is not for it. */
-  readonly noBrowser: boolean;
+  readonly urlOnly: boolean;
 };
 
 /** Logs in with a browser on this machine (RFC 8252). Throws UNAUTHENTICATED, FORBIDDEN, LOGIN_UNSUPPORTED. */
-export async function loginWithBrowser({ log, env }: Context, api: Api, { invitation, noBrowser }: LoginWay): Promise<SessionView> {
+export async function loginWithBrowser({ log, env }: Context, api: Api, { invitation, urlOnly }: LoginWay): Promise<SessionView> {
   const state = randomBytes(32).toString('base64url');
   await using loopback = await awaitBrowser(state);
   const { authorizationUrl, handle } = await api.session.begin.mutate({ port: loopback.port, state });
   log.info(`Log in with a browser on this machine: ${authorizationUrl}`);
-  if (!noBrowser) openBrowser(authorizationUrl, env);
+  if (!urlOnly) openBrowser(authorizationUrl, env);
   const code = await loopback.code;
   return api.session.finish.mutate({ handle, code, invitation });
 }

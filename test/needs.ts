@@ -15,12 +15,16 @@ export function postgresBin(): string | undefined {
   return postgresBinaries.find((folder) => existsSync(`${folder}/initdb`) && existsSync(`${folder}/pg_ctl`));
 }
 
+/** Debian's browser. */
+export const chromiumPath = '/usr/bin/chromium';
+
 const present = {
   'docker-registry': () => runs('docker-registry', ['--version']),
   skopeo: () => runs('skopeo', ['--version']),
   openssl: () => runs('openssl', ['version']),
   rsync: () => runs('rsync', ['--version']),
   faketime: () => runs('faketime', ['--version']),
+  chromium: () => existsSync(chromiumPath),
   postgresql: () => postgresBin() !== undefined,
 } as const;
 export type Need = keyof typeof present;
