@@ -18,6 +18,7 @@ import {
 import { pushRun } from '../db/run-states.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
+import { collectGarbage } from '../test/garbage.ts';
 import { needs } from '../test/needs.ts';
 import { until } from '../test/until.ts';
 import { createLog } from './log.ts';
@@ -210,6 +211,27 @@ forEachDatabase(
     assert.equal(await extendLease(database.system, dead ?? assert.fail(), 1_000), false);
   },
 );
+
+forEachDatabase('nothing is kept of an effect that is done: its signal is let go while the server goes on', async (_, database) => {
+  const { scope } = await newOrganization(database);
+  const kind = newKind();
+  const signals: WeakRef<AbortSignal>[] = [];
+  const { outbox } = started(database, [handler(kind, (_, __, signal) => void signals.push(new WeakRef(signal)))]);
+  await closing([outbox], async () => {
+    const runs = [await pushed(scope, [kind]), await pushed(scope, [kind])];
+    outbox.wake();
+    for (const run of runs) await until('it is done', async () => (await effectsOfRun(scope, run)).length === 0);
+    assert.equal(signals.length, 2);
+    await until(
+      'they are let go',
+      () => {
+        collectGarbage();
+        return signals.every((signal) => signal.deref() === undefined);
+      },
+      { withinMs: 10_000 },
+    );
+  });
+});
 
 forEachDatabase('a server that stops gives back what it had begun, at once and as if it had not been tried', async (_, database) => {
   const { scope } = await newOrganization(database);

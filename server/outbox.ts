@@ -55,8 +55,8 @@ export function startOutbox(deps: {
   const policy = { ...defaultPolicy, ...deps.policy };
   const handlers = new Map(deps.handlers.map((handler) => [handler.kind, handler]));
   const kinds = [...handlers.keys()];
-  const underWay = new Set<Promise<void>>();
-  const stopping = new AbortController();
+  const underWay = new Map<Promise<void>, AbortController>();
+  let stopping = false;
   let closing = false;
   let begun = deps.after === undefined;
   let looking: Promise<void> | undefined;
@@ -101,37 +101,43 @@ export function startOutbox(deps: {
   }
 
   function begin(effect: ClaimedEffect): void {
-    const work = perform(effect).finally(() => {
+    // One of its own for each: a signal that follows one that lives as long as the server would be kept as long.
+    const cut = new AbortController();
+    const work = perform(effect, cut).finally(() => {
       underWay.delete(work);
       look();
     });
-    underWay.add(work);
+    underWay.set(work, cut);
   }
 
-  async function perform(effect: ClaimedEffect): Promise<void> {
+  async function perform(effect: ClaimedEffect, cut: AbortController): Promise<void> {
     const { organizationId, runId, kind, attempts } = effect;
     const named = { effect: effect.id, kind, runId, organizationId, attempts };
     const startedMs = performance.now();
     const ended = (outcome: 'done' | 'retried' | 'failed') => metrics?.effect(kind, outcome, (performance.now() - startedMs) / 1000);
-    const lost = new AbortController();
+    let lost = false;
     const heartbeat = setInterval(() => {
       // Whoever cannot reach the database keeps working: the effect may be done twice.
       extendLease(system, effect, policy.leaseMs).then(
-        (ours) => ours || lost.abort(new Error('another server has it')),
+        (ours) => {
+          if (ours) return;
+          lost = true;
+          cut.abort(new Error('another server has it'));
+        },
         () => {},
       );
     }, policy.leaseMs / 3).unref();
     try {
       // A server that died while it worked on it has counted, and cannot say why.
       if (attempts > policy.attempts) throw new Error('it was begun too often');
-      const signal = AbortSignal.any([lost.signal, stopping.signal]);
+      const { signal } = cut;
       // Not waited for when it does not listen: whoever has it next may do it again.
       await Promise.race([handlers.get(kind)?.run(database.scope(organizationId, systemActor('outbox')), effect, signal), aborted(signal)]);
       await completeEffect(system, effect);
       ended('done');
       log.info({ ...named, ageMs: Math.round(effect.ageMs) }, 'effect of a push is done');
     } catch (error) {
-      if (lost.signal.aborted) return;
+      if (lost) return;
       await giveBack(effect, error).then(
         (outcome) => {
           if (outcome === 'given back') return;
@@ -151,7 +157,7 @@ export function startOutbox(deps: {
   }
 
   async function giveBack(effect: ClaimedEffect, error: unknown): Promise<'given back' | 'retried' | 'failed'> {
-    if (stopping.signal.aborted) {
+    if (stopping) {
       await releaseEffect(system, effect);
       return 'given back';
     }
@@ -192,9 +198,12 @@ export function startOutbox(deps: {
       clearTimeout(timer);
       clearTimeout(signalling);
       await Promise.all([looking, stopListening()]);
-      const cut = setTimeout(() => stopping.abort(new Error('the server stops')), policy.drainMs);
-      await Promise.all(underWay);
-      clearTimeout(cut);
+      const drained = setTimeout(() => {
+        stopping = true;
+        for (const cut of underWay.values()) cut.abort(new Error('the server stops'));
+      }, policy.drainMs);
+      await Promise.all(underWay.keys());
+      clearTimeout(drained);
       clearTimeout(timer);
     },
   };
