@@ -20,7 +20,7 @@ export const run = group('run', 'the runs of workflows and their attestations', 
       'chainloop workflow run ls --workflow release --project bedrock --state success',
       'chainloop workflow run ls --workflow ca6d9718-fa49-4a20-9db9-a82080e79632 --output json',
       'chainloop workflow run ls --contract release --runner GITHUB_ACTION --state failed --since 7d',
-      'chainloop workflow run ls --commit "$(git rev-parse HEAD)"',
+      'chainloop workflow run ls --commit 0f4c7a1e2b9d8c3f5a6e7d1b2c4f8a9e0d3b5c6a',
     ],
     details: '--since includes the time that it says, --until does not; both look at when a run was opened.',
     flags: {
