@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CryptoKey, importJWK } from 'jose';
 import * as z from 'zod';
 import type { Http } from '../../core/adapters/http.ts';
+import { HttpFailure } from '../../core/adapters/http-failure.ts';
 import { ChainloopError, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { type Issuer, insecureProblem } from './issuers.ts';
@@ -117,13 +118,20 @@ async function discover(http: Http, issuer: KeyIssuer): Promise<string> {
 async function fetchJson(http: Http, address: string, { allowInsecure }: KeyIssuer): Promise<unknown> {
   const problem = insecureProblem(address, allowInsecure);
   if (problem !== undefined) throw new Error(`the address of its keys ${problem}`);
-  const response = await http.request({
-    method: 'GET',
-    url: new URL(address),
-    headers: { accept: 'application/json' },
-    answerTimeoutMs: limits.issuerTimeoutMs,
-    idleTimeoutMs: limits.issuerTimeoutMs,
-    signal: AbortSignal.timeout(limits.issuerTimeoutMs),
+  const signal = AbortSignal.timeout(limits.issuerTimeoutMs);
+  const ask = () =>
+    http.request({
+      method: 'GET',
+      url: new URL(address),
+      headers: { accept: 'application/json' },
+      answerTimeoutMs: limits.issuerTimeoutMs,
+      idleTimeoutMs: limits.issuerTimeoutMs,
+      signal,
+    });
+  // A connection that was kept may end in the moment it is used again: that is no word about the issuer.
+  const response = await ask().catch((error: unknown) => {
+    if (error instanceof HttpFailure && error.reason === 'broken') return ask();
+    throw error;
   });
   if (response.status !== 200) {
     response.discard();
