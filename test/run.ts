@@ -20,7 +20,7 @@ if (files.length === 0) {
   process.exit(2);
 }
 
-const limits = { fileMs: 10 * 60_000, lingerMs: 60_000, allMs: 60 * 60_000, graceMs: 5_000 } as const;
+const limits = { fileMs: 20 * 60_000, lingerMs: 60_000, allMs: 70 * 60_000, graceMs: 5_000 } as const;
 const startedAt = performance.now();
 const results = await runFiles({ files, concurrency: 2, limits, write: (text) => void process.stdout.write(text) });
 process.stdout.write(summary(results, (performance.now() - startedAt) / 1000));
