@@ -9,6 +9,7 @@ import { type Context, print } from './context.ts';
 import { imagesOf } from './crafting.ts';
 import { drawDiscovery } from './discover-tree.ts';
 import { collect, pageFlags } from './paging.ts';
+import { namesRegistry } from './registry-host.ts';
 
 type Asked = { readonly digest: Digest } | { readonly commit: string } | { readonly runId: string };
 
@@ -61,7 +62,7 @@ async function readSubject(context: Context, text: string, login: RegistryLogin)
     await using file = await files.open(text);
     return { digest: await file.digest() };
   }
-  if (there?.isDirectory() === true || /^oci:|^([^/]*[.:][^/]*|localhost)\/[^/.]/.test(text)) {
+  if (there?.isDirectory() === true || text.startsWith('oci:') || namesRegistry(text)) {
     return { digest: (await imagesOf(context, login).resolve(text)).digest };
   }
   const short = /^[0-9a-f]{4,39}$/.test(lower) ? `; if it is a commit, give its whole id: git rev-parse ${lower}` : '';

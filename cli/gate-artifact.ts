@@ -5,6 +5,7 @@ import type { AttachedImage } from '../core/ports.ts';
 import { parseReference } from '../core/reference.ts';
 import type { Context } from './context.ts';
 import { imagesOf } from './crafting.ts';
+import { namesRegistry } from './registry-host.ts';
 
 /** What is to be released: its digest, and of an image where it is. */
 export type Artifact = { readonly name: string; readonly digest: Digest; readonly image?: AttachedImage | undefined };
@@ -36,7 +37,7 @@ export async function readArtifact(context: Context, text: string, login: Regist
     await using file = await files.open(text);
     return { name: text, digest: await file.digest() };
   }
-  if (!/^([^/]*[.:][^/]*|localhost)\/./.test(text) || /^\.{0,2}\//.test(text)) {
+  if (!namesRegistry(text)) {
     throw new ChainloopError(
       'FILE_NOT_FOUND',
       `artifact: no such file: ${text}; an image is written with its registry, such as docker.io/library/alpine:3, and a digest as sha256:<hex>`,
