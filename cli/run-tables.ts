@@ -58,14 +58,15 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
       ...(run.claims === null
         ? optional('Commit', vouched(run.commit ?? '', false))
         : [...section('Verified Claims'), ...claimRows(run.claims)]),
-      ...(shown.verdict === undefined || shown.verdict.result === null ? [] : [...section('Verdict'), ...verdictRows(shown.verdict)]),
       ...(attestation === null ? [] : [...section('Statement'), ['Payload Type', attestation.payloadType], ...verification(shown, check)]),
     ],
   };
-  if (attestation === null) return [summary];
+  const verdicts = shown.verdict === undefined || shown.verdict.result === null ? [] : [verdictTable(shown.verdict)];
+  if (attestation === null) return [summary, ...verdicts];
   const { materials, env, annotations } = attestation;
   return [
     summary,
+    ...verdicts,
     { title: 'Materials', header: ['NAME', 'TYPE', 'VALUE'], rows: materials.map(({ name, type, value }) => [name, type, value]) },
     ...recordTable('Environment Variables', env),
     ...recordTable('Annotations', annotations),
@@ -74,16 +75,19 @@ export function describeTables(shown: ShownRun, check: RunCheck | undefined): re
 }
 
 /** What the control plane signed about the run. */
-function verdictRows({ result, level, reasons, verifier, vsa, provenance, problem }: VerdictView): readonly (readonly string[])[] {
-  return [
-    ['Result', result ?? ''],
-    ...(level === null ? [] : [['SLSA Build Level', String(level)]]),
-    ...reasons.map((reason) => ['Reason', reason]),
-    ...(vsa === null ? [] : [['Verifier', verifier]]),
-    ...(vsa === null ? [] : [['Summary (VSA)', vsa.digest]]),
-    ...(provenance === null ? [] : [['Provenance', provenance.digest]]),
-    ...(problem === null ? [] : [['Problem', problem]]),
-  ];
+function verdictTable({ result, level, reasons, verifier, vsa, provenance, problem }: VerdictView): Table {
+  return {
+    title: 'Verdict',
+    rows: [
+      ['Result', result ?? ''],
+      ...(level === null ? [] : [['SLSA Build Level', String(level)]]),
+      ...reasons.map((reason) => ['Reason', reason]),
+      ...(vsa === null ? [] : [['Verifier', verifier]]),
+      ...(vsa === null ? [] : [['Summary (VSA)', vsa.digest]]),
+      ...(provenance === null ? [] : [['Provenance', provenance.digest]]),
+      ...(problem === null ? [] : [['Problem', problem]]),
+    ],
+  };
 }
 
 /** What the CI system proved of the job. */

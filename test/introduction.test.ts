@@ -15,6 +15,8 @@ const document = join(import.meta.dirname, '..', '..', 'shared', 'reference', 'i
 const added: Readonly<Record<string, readonly string[]>> = {
   Workflow: ['Contract', 'Verified By', 'Signer', 'Digest'],
 };
+/** Boxes that we show beyond it, by their titles. */
+const addedBoxes: readonly (string | undefined)[] = ['Verdict'];
 /** What a statement of today says in other words: materials are in-toto resource descriptors. */
 const replacedKeys = ['material', 'slsa', 'uri', 'type', 'stringVal'];
 const job = {
@@ -101,7 +103,7 @@ test('the transcript of the introduction, replayed command by command, gives the
 
 function compareBoxes(actualText: string, expectedText: string): void {
   const expected = readBoxes(expectedText);
-  const actual = readBoxes(actualText);
+  const actual = readBoxes(actualText).filter(({ title }) => !addedBoxes.includes(title));
   assert.deepEqual(
     actual.map(({ title, header }) => ({ title, header })),
     expected.map(({ title, header }) => ({ title, header })),
