@@ -9,7 +9,7 @@ import { identify, listEvidenceOf, listTouching } from './discover.ts';
 import { newWorkflow, openedRun, someAttested, someClaims, someContent } from './fixtures.ts';
 import type { RunFilter } from './run-filter.ts';
 import { endRun, openRun, pushRun } from './run-states.ts';
-import { listRuns, type RunRow } from './runs.ts';
+import { type ListedRun, listRuns } from './runs.ts';
 import { updateWorkflow } from './workflows.ts';
 
 const now = new Date('2026-11-23T10:00:00.000Z');
@@ -21,7 +21,7 @@ forEachDatabase('a list by any filters together has exactly the runs that fit, p
   const two = await newWorkflow(scope, 'two', 'bedrock');
   const three = await newWorkflow(scope, 'three', 'docs');
   const runners = ['GITHUB_ACTION', 'JENKINS_JOB', undefined] as const;
-  const known: RunRow[] = [];
+  const known: ListedRun[] = [];
   for (let index = 0; index < 45; index += 1) {
     // Between them a contract gets a revision, and a workflow another contract.
     if (index === 15) await addRevision(scope, 'one', someContent('a second revision'));
@@ -37,7 +37,7 @@ forEachDatabase('a list by any filters together has exactly the runs that fit, p
   for (const row of (await listRuns(scope, { limit: 100 })).items) known.push(row);
   assert.equal(known.length, 45);
   const [since, until] = [known[30]?.createdAt.toISOString(), known[10]?.createdAt.toISOString()];
-  const fits = (row: RunRow, filter: RunFilter): boolean =>
+  const fits = (row: ListedRun, filter: RunFilter): boolean =>
     [
       filter.workflowId === undefined || row.workflowId === filter.workflowId,
       filter.project === undefined || row.project === filter.project,

@@ -1,10 +1,10 @@
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
+import { and, eq, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import { type Digest, hexOf, parseDigest } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, paged, rowsWanted } from './page.ts';
-import { namedRuns, type RunRow } from './runs.ts';
+import { afterId, type Page, pagedAt, rowsWanted } from './page.ts';
+import { type ListedRun, type ListedRunRow, namedRuns } from './runs.ts';
 import { contractRevisions, contracts, runMaterials, runs } from './schema.ts';
 import { verdicts } from './verdict-schema.ts';
 
@@ -43,9 +43,9 @@ export async function identify(scope: OrgScope, digest: Digest): Promise<Identif
  * The runs that brought these bytes, and the one whose attestation, verification summary or provenance they are, newest first, however many they are. Throws USAGE for a
  * malformed cursor.
  */
-export async function listTouching(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<RunRow>> {
-  const rows = await scope.read((tx) => namedRuns(tx, touchingRuns(scope, digest, page)).orderBy(desc(runs.id)), { inOrder: true });
-  return paged(rows, page, (row) => row);
+export async function listTouching(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<ListedRun>> {
+  const touching = namedRuns(touchingRuns(scope, digest, page), sql`r.id desc`);
+  return pagedAt(await scope.rows<ListedRunRow>(touching, { inOrder: true }), page);
 }
 
 function touchingRuns({ organizationId }: OrgScope, digest: Digest, page: Page): SQL {

@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, paged, rowsWanted } from './page.ts';
+import { afterId, type Page, pagedAt, rowsWanted } from './page.ts';
 import { evidence, runMaterials } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
@@ -164,9 +164,5 @@ export async function listUses(scope: OrgScope, digest: Digest, page: Page): Pro
       ) run order by uses.run_id desc`,
     { inOrder: true },
   );
-  return paged(
-    uses.map((row) => ({ row, at: row.at })),
-    page,
-    ({ at, ...use }) => ({ ...use, createdAt: new Date(at) }),
-  );
+  return pagedAt(uses, page);
 }

@@ -51,6 +51,18 @@ export function paged<Row extends { readonly id: string }, T>(
   return { items, nextCursor: Buffer.from(JSON.stringify([last.at, last.row.id])).toString('base64url') };
 }
 
+/** The page of rows that SQL alone has written: `at` is when each was made, as `position` has it. */
+export function pagedAt<Row extends { readonly id: string; readonly at: string }>(
+  rows: readonly Row[],
+  page: Page,
+): Paged<Omit<Row, 'at'> & { readonly createdAt: Date }> {
+  return paged(
+    rows.map((row) => ({ row, at: row.at })),
+    page,
+    ({ at, ...row }) => ({ ...row, createdAt: new Date(at) }),
+  );
+}
+
 function parseCursor(cursor: string): z.infer<typeof Position> {
   try {
     return Position.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')));

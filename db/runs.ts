@@ -1,15 +1,15 @@
-import { and, asc, desc, eq, getTableColumns, type SQL, Subquery, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
-import { type Page, paged, position } from './page.ts';
+import { type Page, pagedAt } from './page.ts';
 import { pageOfRuns, type RunFilter } from './run-filter.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
 
-/** A run with the names that lists show. */
-export type RunRow = Omit<typeof runs.$inferSelect, 'start'> & {
+/** A run with the names of what it belongs to. */
+type RunRow = Omit<typeof runs.$inferSelect, 'start'> & {
   readonly workflow: string;
   readonly project: string;
   readonly contractName: string;
@@ -24,26 +24,58 @@ export type RunContext = RunRow & {
 };
 export type MaterialRow = Omit<typeof runMaterials.$inferSelect, 'organizationId' | 'runId'>;
 
+/** What a list of runs shows. */
+export type ListedRun = Pick<
+  RunRow,
+  | 'id'
+  | 'workflowId'
+  | 'workflow'
+  | 'project'
+  | 'contractName'
+  | 'contractRevision'
+  | 'state'
+  | 'createdAt'
+  | 'finishedAt'
+  | 'runnerType'
+  | 'runnerUrl'
+  | 'runnerAuthenticated'
+  | 'headCommit'
+  | 'bundleDigest'
+  | 'signer'
+  | 'removedAt'
+> & {
+  /** Its CI system proved the commit. */
+  readonly commitAuthenticated: boolean;
+};
+/** As a list has it from the database: `at` is `createdAt` in text. */
+export type ListedRunRow = Omit<ListedRun, 'createdAt'> & { readonly at: string };
+
 /** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
-export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<RunRow>> {
-  const rows = await scope.read(
-    (tx) => namedRuns(tx, pageOfRuns(scope.organizationId, page)).orderBy(desc(runs.createdAt), desc(runs.id)),
-    {
-      inOrder: true,
-    },
-  );
-  return paged(rows, page, (row) => row);
+export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<ListedRun>> {
+  const newest = namedRuns(pageOfRuns(scope.organizationId, page), sql`r.created_at desc, r.id desc`);
+  return pagedAt(await scope.rows<ListedRunRow>(newest, { inOrder: true }), page);
 }
 
-/** The few runs that a query finds, and then the names for these: no plan can then join all runs. */
-export function namedRuns(tx: Tx, few: SQL) {
-  return tx
-    .select({ row: listed, at: position(runs) })
-    .from(new Subquery(few, getTableColumns(runs), 'runs'))
-    .innerJoin(workflows, eq(workflows.id, runs.workflowId))
-    .innerJoin(projects, eq(projects.id, workflows.projectId))
-    .innerJoin(contractRevisions, eq(contractRevisions.id, runs.contractRevisionId))
-    .innerJoin(contracts, eq(contracts.id, contractRevisions.contractId));
+/** One run as lists show it. Throws NOT_FOUND. */
+export async function listRun(scope: OrgScope, id: string): Promise<ListedRun> {
+  const one = sql`select * from ${runs} where ${and(eq(runs.organizationId, scope.organizationId), eq(runs.id, id))} limit 1`;
+  const { items } = pagedAt(await scope.rows<ListedRunRow>(namedRuns(one, sql`r.id`)), { limit: 1 });
+  return found(items[0], `run ${id}`);
+}
+
+/** The few runs that a query finds, `r`, and then the names for these, one by one: no plan can then join all runs. */
+export function namedRuns(few: SQL, order: SQL): SQL {
+  return sql`select r.id, r.workflow_id as "workflowId", w.name as workflow, p.name as project, c.name as "contractName",
+      v.revision as "contractRevision", r.state, r.created_at::text as at, r.finished_at as "finishedAt", r.runner_type as "runnerType",
+      r.runner_url as "runnerUrl", r.runner_authenticated as "runnerAuthenticated", r.head_commit as "headCommit",
+      coalesce(r.head_commit = r.claims ->> 'commit', false) as "commitAuthenticated",
+      'sha256:' || encode(r.bundle_digest, 'hex') as "bundleDigest", r.signer, r.removed_at as "removedAt"
+    from (${few}) r,
+      lateral (select name, project_id from workflows where id = r.workflow_id limit 1) w,
+      lateral (select name from projects where id = w.project_id limit 1) p,
+      lateral (select revision, contract_id from contract_revisions where id = r.contract_revision_id limit 1) v,
+      lateral (select name from contracts where id = v.contract_id limit 1) c
+    order by ${order}`;
 }
 
 /** One run with its contract: what the referee judges by. Throws NOT_FOUND. */

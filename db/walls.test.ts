@@ -193,6 +193,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
   pushRun: (scope, { openId }) => states.pushRun(scope, openId, someAttested('second'), now),
   endRun: (scope, { openId }) => states.endRun(scope, openId, { state: 'failed', reason: 'sabotage', now }),
   listRuns: (scope, { workflowId }) => runs.listRuns(scope, { ...page, workflowId }),
+  listRun: (scope, { runId }) => runs.listRun(scope, runId),
   describeRun: (scope, { runId }) => runs.describeRun(scope, runId),
   listMaterials: (scope, { runId }) => runs.listMaterials(scope, runId),
   selectRun: (scope) => inTransaction(scope, (tx) => runs.selectRun(tx, scope, undefined)),

@@ -3,7 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, type Page, paged, rowsWanted } from './page.ts';
+import { after, type Page, pagedAt, rowsWanted } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
@@ -87,11 +87,7 @@ export async function listWorkflows(
       order by w.created_at desc, w.id desc`,
     { inOrder: true },
   );
-  return paged(
-    listed.map((row) => ({ row, at: row.at })),
-    page,
-    ({ at, ...row }) => ({ ...row, createdAt: new Date(at) }),
-  );
+  return pagedAt(listed, page);
 }
 
 /** One workflow. Throws NOT_FOUND. */

@@ -6,7 +6,7 @@ import type { OrgScope } from '../../db/client.ts';
 import { identify, listEvidenceOf, listTouching, listVerdictsOf, type TouchedMaterial } from '../../db/discover.ts';
 import { findEvidence } from '../../db/evidence.ts';
 import type { Page } from '../../db/page.ts';
-import { describeRun, listRuns, type RunRow } from '../../db/runs.ts';
+import { type ListedRun, listRun, listRuns } from '../../db/runs.ts';
 import { router, viewer } from '../trpc.ts';
 import { runView } from './run.ts';
 
@@ -42,13 +42,13 @@ export const discovery = router({
   }),
 });
 
-type Found = Pick<Discovery, 'subject'> & Partial<Pick<Discovery, 'stored' | 'contracts'>> & { readonly page: Paged<RunRow> };
+type Found = Pick<Discovery, 'subject'> & Partial<Pick<Discovery, 'stored' | 'contracts'>> & { readonly page: Paged<ListedRun> };
 type Asked = Page & ({ readonly digest: Digest } | { readonly commit: string } | { readonly runId: string });
 
 async function found(scope: OrgScope, asked: Asked): Promise<Found> {
   const { limit, cursor } = asked;
   if ('runId' in asked) {
-    return { subject: { type: 'run', value: asked.runId }, page: { items: [await describeRun(scope, asked.runId)] } };
+    return { subject: { type: 'run', value: asked.runId }, page: { items: [await listRun(scope, asked.runId)] } };
   }
   if ('commit' in asked) return ofCommit(scope, asked.commit, { limit, cursor });
   const { digest } = asked;

@@ -10,7 +10,7 @@ import { type MaterialView, type RunDescription, type RunView, wire } from '../.
 import type { OrgScope } from '../../db/client.ts';
 import { type EffectRow, effectsOfRun } from '../../db/outbox.ts';
 import { holdRun } from '../../db/retention.ts';
-import { describeRun, listMaterials, listRuns, type MaterialRow, type RunContext, type RunRow } from '../../db/runs.ts';
+import { describeRun, type ListedRun, listMaterials, listRuns, type MaterialRow, type RunContext } from '../../db/runs.ts';
 import { describeWorkflow, findWorkflow } from '../../db/workflows.ts';
 import { signerPolicy } from '../signer-policy.ts';
 import { readBundle } from '../storage/attestation.ts';
@@ -126,7 +126,7 @@ function parseJsonValue(text: string): unknown {
 }
 
 /** A run as lists show it. */
-export function runView(row: RunRow): RunView {
+export function runView(row: ListedRun): RunView {
   const { id, project, workflow, workflowId: ofWorkflow, state, contractRevision, createdAt, finishedAt, runnerType, runnerUrl } = row;
   return {
     id,
@@ -142,7 +142,7 @@ export function runView(row: RunRow): RunView {
     runnerAuthenticated: row.runnerAuthenticated,
     contractName: row.contractName,
     commit: row.headCommit,
-    commitAuthenticated: row.headCommit !== null && row.headCommit === row.claims?.commit,
+    commitAuthenticated: row.commitAuthenticated,
   };
 }
 
