@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { test } from 'node:test';
 import { isChainloopError } from '../core/errors.ts';
 import { listen } from '../test/fakes/listen.ts';
+import { record } from '../test/faults/reliability.ts';
 import { createApi } from './api.ts';
 import { createControlPlane } from './control-plane.ts';
 
@@ -38,13 +39,20 @@ test('the error of the server arrives with its code, message and problems', asyn
   });
 });
 
-test('a code that this version does not know is INTERNAL, and both versions are named', async () => {
+test('F13: a code that this version does not know is INTERNAL, and both versions are named', async (t) => {
   const headers = { 'x-chainloop-version': '9.0.0' };
   await using server = await answering((_, response) => json(response, 400, wireError('FROM_THE_FUTURE', 'something new'), headers));
   const { auth } = createApi({ url: server.url, token, version: '1.0.0' });
   await assert.rejects(auth.whoami.query(), {
     code: 'INTERNAL',
     message: 'something new (this is chainloop 1.0.0, the control plane has 9.0.0)',
+  });
+  record(t, {
+    fault: 'F13',
+    what: 'a command line of another version gets an answer that it does not know',
+    trials: 1,
+    sees: 'exit 1: what the control plane says, and both versions',
+    stored: 'nothing: it was refused',
   });
 });
 

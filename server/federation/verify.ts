@@ -105,8 +105,7 @@ async function verified(token: string, key: Parameters<typeof jwtVerify>[1], { i
     return payload;
   } catch (cause) {
     if (cause instanceof ChainloopError) throw cause;
-    if (cause instanceof errors.JWTExpired)
-      throw new ChainloopError('TOKEN_EXPIRED', 'token: it has expired; ask the CI system for a new one');
+    if (cause instanceof errors.JWTExpired) throw expired(cause.payload.exp, now);
     if (cause instanceof errors.JWSSignatureVerificationFailed) throw refused('its signature does not verify');
     if (cause instanceof errors.JWTClaimValidationFailed && cause.claim === 'nbf' && cause.reason === 'check_failed')
       throw fromTheFuture(cause.payload.nbf, now);
@@ -115,6 +114,15 @@ async function verified(token: string, key: Parameters<typeof jwtVerify>[1], { i
     if (cause instanceof errors.JOSEError) throw refused('it is malformed', cause);
     throw cause;
   }
+}
+
+/** Whoever just got the token sees by the clock what is wrong. */
+function expired(seconds: unknown, now: Date): ChainloopError {
+  const ago = Math.round(now.getTime() / 1000 - Number(seconds));
+  return new ChainloopError(
+    'TOKEN_EXPIRED',
+    `token: it expired ${ago} s ago by the clock of this control plane, where it is ${now.toISOString()}; ask the CI system for a new one, and if it is new, check that clock`,
+  );
 }
 
 /** Of two clocks one is wrong: how far they are apart tells which. */

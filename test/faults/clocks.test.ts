@@ -13,6 +13,8 @@ import { isLong, record } from './reliability.ts';
 
 const contract = 'schemaVersion: v1\nmaterials:\n  - { type: ARTIFACT, name: binary, output: true }\n';
 const offsets = isLong ? ['-1d', '-5m', '-2m', '-30s', '+30s', '+2m', '+5m', '+1d'] : ['-2m', '+1d'];
+/** Of init, add and push: it goes backwards while the job runs. */
+const backwards = ['+5m', '+0s', '-5m'] as const;
 const through = (offset: string) => ['faketime', '-f', offset] as const;
 const env = { FAKETIME_DONT_FAKE_MONOTONIC: '1' };
 
@@ -21,11 +23,11 @@ test("F10: a job whose clock is wrong attests as always; the order of runs is th
   await using work = await startWorkplace({ contract });
   await work.write('app.bin', 'the program');
   const order: string[] = [];
-  for (const offset of offsets) {
-    const options = { env: { ...work.job, ...env }, through: through(offset) };
-    succeeded(await work.line.run(['attestation', 'init'], options));
-    succeeded(await work.line.run(['attestation', 'add', '--name', 'binary', '--value', 'app.bin'], options));
-    const { runId }: { runId: string } = JSON.parse(succeeded(await work.line.run(['attestation', 'push', '--output', 'json'], options)));
+  for (const [init, add, push] of [...offsets.map((offset) => [offset, offset, offset] as const), backwards]) {
+    const at = (offset: string) => ({ env: { ...work.job, ...env }, through: through(offset) });
+    succeeded(await work.line.run(['attestation', 'init'], at(init)));
+    succeeded(await work.line.run(['attestation', 'add', '--name', 'binary', '--value', 'app.bin'], at(add)));
+    const { runId }: { runId: string } = JSON.parse(succeeded(await work.line.run(['attestation', 'push', '--output', 'json'], at(push))));
     order.push(runId);
   }
   const { items } = await work.api.run.list.query({});
@@ -41,8 +43,8 @@ test("F10: a job whose clock is wrong attests as always; the order of runs is th
   }
   record(t, {
     fault: 'F10',
-    what: `the clock of the job is off by ${offsets.join(', ')} (signing with a key)`,
-    trials: offsets.length,
+    what: `the clock of the job is off by ${offsets.join(', ')}, and once goes from ${backwards.join(' to ')} during the job (signing with a key)`,
+    trials: order.length,
     sees: 'nothing',
     stored: 'a success that verifies, in the order in which the server took them, with its times',
   });
@@ -87,8 +89,11 @@ test("F10: a control plane whose clock differs from the CI system's takes a toke
     [0, 'taken'],
     [-20, 'taken'],
     [20, 'taken'],
+    // A token is good for five minutes.
+    [120, 'taken'],
     [-120, 'refused'],
     [-86_400, 'refused'],
+    [86_400, 'refused'],
   ] as const) {
     skewMs = 0;
     const token = await federated.github.github({});
@@ -98,14 +103,16 @@ test("F10: a control plane whose clock differs from the CI system's takes a toke
       (error: unknown) => String(error),
     );
     if (expected === 'taken') assert.equal(ended, 'taken', `${seconds} s`);
-    else assert.match(ended, /in the future: its issuer's clock is \d+ s ahead of this control plane's; check the clocks/, `${seconds} s`);
+    else if (seconds < 0)
+      assert.match(ended, /in the future: its issuer's clock is \d+ s ahead of this control plane's; check the clocks/, `${seconds} s`);
+    else assert.match(ended, /it expired 86\d\d\d s ago by the clock of this control plane, .*check that clock/, `${seconds} s`);
     outcomes.push(`${seconds} s ${expected}`);
   }
   record(t, {
     fault: 'F10',
     what: `the clock of the control plane differs from that of the CI system's issuer: ${outcomes.join(', ')}`,
     trials: outcomes.length,
-    sees: 'within 30 s nothing; beyond that exit 5: the token was issued in the future, by how many seconds, check the clocks',
+    sees: 'within 30 s nothing; beyond that exit 5: the token was issued in the future, or has expired, by how many seconds, check the clocks',
     stored: 'nothing of what was refused',
   });
 });
