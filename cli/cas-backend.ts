@@ -7,6 +7,7 @@ import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
 
 const name = requiredText('<name>', 'the backend');
+const takeOver = toggle('somebody else kept evidence there, and is gone for good');
 const accessKey = {
   accessKeyId: text('<id>', 'the access key; default: AWS_ACCESS_KEY_ID'),
   secretAccessKey: text('<secret>', 'better in CHAINLOOP_S3_SECRET_ACCESS_KEY or AWS_SECRET_ACCESS_KEY'),
@@ -34,11 +35,13 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
         password: text('<password>', 'better in CHAINLOOP_REGISTRY_PASSWORD'),
         insecure: toggle('http instead of https'),
         keepDefault: toggle('keep the default backend that there is'),
+        takeOver,
       },
-      run: async (context, { name, repo, username, password, insecure, keepDefault }) => {
+      run: async (context, { name, repo, username, password, insecure, keepDefault, takeOver }) => {
         const added = await (await connect(context)).casBackend.add.mutate({
           ...{ name, repo, username, insecure, default: !keepDefault },
           password: password ?? (context.env.CHAINLOOP_REGISTRY_PASSWORD || undefined),
+          ...(takeOver ? { takeOver } : {}),
         });
         context.log.info('Storage backend added!');
         await sayShortLife(context, { name, location: added.location, username });
@@ -63,13 +66,15 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
         pathStyle: toggle('the bucket comes in the path, not in the name of the host; so it is anyway with --endpoint'),
         virtualHost: toggle('the bucket comes in the name of the host, with --endpoint'),
         keepDefault: toggle('keep the default backend that there is'),
+        takeOver,
       },
       run: async (context, flags) => {
-        const { name, bucket, prefix, region, endpoint, pathStyle, virtualHost, keepDefault } = flags;
+        const { name, bucket, prefix, region, endpoint, pathStyle, virtualHost, keepDefault, takeOver } = flags;
         if (pathStyle && virtualHost) throw new ChainloopError('USAGE', '--path-style and --virtual-host exclude each other');
         const added = await (await connect(context)).casBackend.add.mutate({
           ...{ provider: 's3', name, bucket, prefix, region, endpoint, default: !keepDefault, ...accessKeyOf(context, flags) },
           ...(pathStyle || virtualHost ? { virtualHost } : {}),
+          ...(takeOver ? { takeOver } : {}),
         });
         context.log.info('Storage backend added!');
         print(context, added, () => [table([added])]);
@@ -116,7 +121,8 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
     name: 'set-mirror',
     about: 'copy there what runs bring from now on, with their attestations',
     examples: ['chainloop cas-backend set-mirror --name second', 'chainloop cas-backend set-mirror --name second --off'],
-    details: 'The copies are made after the push; what is still to be copied is shown by: chainloop outbox ls',
+    details:
+      'The copies are made after the push; what is still to be copied is shown by: chainloop outbox ls. What earlier runs brought is not copied.',
     flags: { name, off: toggle('copy nothing there any more; what is there stays') },
     run: async (context, { name, off }) => {
       const backend = await (await connect(context)).casBackend.setMirror.mutate({ name, mirror: !off });
@@ -161,6 +167,19 @@ export const casBackend = group('cas-backend', 'where the evidence of the organi
       const backend = await (await connect(context)).casBackend.update.mutate({ name: flags.name, ...login });
       context.log.info('Storage backend updated!');
       await sayShortLife(context, { name: flags.name, location: backend.location, username });
+      print(context, backend, () => [table([backend])]);
+    },
+  }),
+  command({
+    name: 'take-over',
+    about: 'say that whoever else kept evidence in a storage backend is gone for good, so that retention may remove what has had its time',
+    details:
+      'An organization leaves a mark where it keeps evidence, and removes nothing where it finds that of another one, or of the control plane that this one was restored from. This removes the marks of the others. Never where they still are: their evidence could be removed.',
+    examples: ['chainloop cas-backend take-over --name ghcr'],
+    flags: { name },
+    run: async (context, { name }) => {
+      const backend = await (await connect(context)).casBackend.takeOver.mutate({ name });
+      context.log.info('Storage backend taken over!');
       print(context, backend, () => [table([backend])]);
     },
   }),

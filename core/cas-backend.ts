@@ -1,6 +1,9 @@
 import * as z from 'zod';
 import { Name } from './names.ts';
 
+/** Whoever kept evidence there is gone for good. */
+const takeOver = z.boolean().default(false);
+
 const RegistryInput = z.strictObject({
   provider: z.literal('oci').default('oci'),
   name: Name,
@@ -10,6 +13,7 @@ const RegistryInput = z.strictObject({
   password: z.string().max(16_384).optional(),
   insecure: z.boolean().default(false),
   default: z.boolean().default(true),
+  takeOver,
 });
 
 /** Visible ASCII: it becomes a header. */
@@ -41,6 +45,7 @@ const BucketInput = z.strictObject({
   virtualHost: z.boolean().optional(),
   ...accessKey,
   default: z.boolean().default(true),
+  takeOver,
 });
 
 /** A new CAS backend: a repository of a registry, or a bucket. */

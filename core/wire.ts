@@ -236,7 +236,7 @@ export type CasBackendView = {
 };
 /** `note`: need not be mended. `skipped`: could not be tried. `detail` of what failed says what to do. */
 export type CasBackendFinding = {
-  readonly check: 'address' | 'tls' | 'clock' | 'credentials' | 'blob' | 'manifest' | 'pull' | 'referrers' | 'limits' | 'delete';
+  readonly check: 'address' | 'tls' | 'clock' | 'credentials' | 'blob' | 'manifest' | 'pull' | 'referrers' | 'keeper' | 'limits' | 'delete';
   readonly status: 'ok' | 'note' | 'failed' | 'skipped';
   readonly detail: string;
 };

@@ -4,6 +4,7 @@ import { limits } from '../core/limits.ts';
 import { type Dumped, migrationsOf } from './dump.ts';
 import { knownMigrations } from './migrate.ts';
 import type { OpenSession, Session } from './session.ts';
+import { instanceSetting } from './settings.ts';
 
 /** A row of a dump: its table, and its columns as JSON. */
 export type DumpedRow = { readonly table: string; readonly json: string };
@@ -44,10 +45,14 @@ export async function load(session: OpenSession, dumped: Dumped, rows: AsyncIter
   await insert(session, dumped, rows);
   for (const { make } of [...indexes, ...references]) await session.query(make);
   await setSequences(session);
-  for (const { name, forced } of tables) {
+  for (const { name } of tables) {
     const { rows: counted } = await session.query(`select count(*)::int as value from "${name}"`);
     if (counted[0]?.value !== dumped.tables[name]?.rows)
       throw new Error(`table ${name} has ${counted[0]?.value} rows after it was restored`);
+  }
+  // What is restored is another control plane than the one that the backup is of, which may still be there (server/storage/keeper.ts).
+  await session.query(`delete from settings where key = '${instanceSetting}'`);
+  for (const { name, forced } of tables) {
     await session.query(`alter table "${name}" ${forced ? '' : 'no '}force row level security, enable trigger user`);
   }
   await session.query('commit');

@@ -3,6 +3,9 @@ import type { SystemScope } from './client.ts';
 import { settings } from './schema.ts';
 import { found } from './violation.ts';
 
+/** What tells this control plane from others: a UUID, made at its first start, also on a restored database. */
+export const instanceSetting = 'instance';
+
 /** The value of a setting. The first one to give it decides, so that servers that start at once agree. */
 export function settle(system: SystemScope, key: string, value: string): Promise<string> {
   return system.run(async (tx) => {

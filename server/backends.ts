@@ -11,6 +11,7 @@ import type { Database } from '../db/client.ts';
 import { createLocks } from '../db/locks.ts';
 import type { Log } from './log.ts';
 import type { Secrets } from './secrets.ts';
+import { isPresent } from './storage/disk.ts';
 import { openLayout } from './storage/layout.ts';
 import { createRegistryStorage } from './storage/registry.ts';
 import { createS3Storage } from './storage/s3.ts';
@@ -27,6 +28,11 @@ export type Login = z.infer<typeof RegistryLogin> | z.infer<typeof S3Login>;
 export type Backends = {
   /** Connects to nothing yet. STORAGE_UNAVAILABLE when the folder cannot be used, or the credentials not be opened. */
   open(organizationId: string, place: Place): Promise<Storage>;
+  /**
+   * False for a folder on the server's disk that nothing was ever written to: where the disk must not hold evidence, it cannot even be made,
+   * and its absence must not stop what is elsewhere.
+   */
+  isMade(place: Pick<Place, 'provider' | 'location'>): Promise<boolean>;
   /** The place that a tenant gave, with sealed credentials. USAGE. */
   placeOf(organizationId: string, input: z.infer<typeof wire.casBackendAdd>): Omit<NewCasBackend, 'isDefault'> & Place;
   /** Other credentials for a place, sealed. USAGE when it takes none, or others. */
@@ -74,13 +80,16 @@ export function createBackends(deps: {
     return Buffer.from(secrets.seal(JSON.stringify(login), contextOf(organizationId, place)), 'latin1');
   };
 
+  const folderOf = ({ location }: Pick<Place, 'location'>): string => join(deps.dataDir, 'storage', location);
+
   return {
     allowAddress,
     seal,
+    isMade: async (place) => place.provider !== 'layout' || isPresent(folderOf(place)),
     async open(organizationId, place) {
       switch (place.provider) {
         case 'layout':
-          return openLayout(join(deps.dataDir, 'storage', place.location), {
+          return openLayout(folderOf(place), {
             onError: (error) => log.error({ error, backend: place.name }, 'storage: something is wrong on disk'),
           });
         case 'oci': {

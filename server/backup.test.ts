@@ -19,6 +19,7 @@ import { type Job, signBundle, startJob, text } from '../test/fakes/job.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { backup, restore } from './backup.ts';
+import { instanceMark } from './data-directory.ts';
 
 const contract = 'schemaVersion: v1\nmaterials:\n  - { type: STRING, name: commit }\n  - { type: ARTIFACT, name: binary, output: true }\n';
 // The same before and after: the identities of service accounts name it.
@@ -90,6 +91,8 @@ for (const kind of databaseKinds) {
     else await restore({ dataDir: target.dataDir, env: target.env, report, input: folder });
     const again = await start(target);
     stack.defer(() => again.close());
+    const [was, is] = await Promise.all([source, target].map(({ dataDir }) => readFile(instanceMark(dataDir), 'utf8')));
+    assert.notEqual(was, is, 'in storage that both see it is told from the one that it is a copy of');
     const api = again.api(acme.token);
     const { items: runs } = await api.run.list.query({ limit: 100 });
     const done = runs.filter(({ state }) => state === 'success').map(({ id }) => id);

@@ -13,7 +13,7 @@ import { readDump } from './backup/dump-file.ts';
 import { copyIn, copyOut } from './backup/evidence.ts';
 import { type Manifest, names, readManifest, writeManifest, written } from './backup/manifest.ts';
 import { parseConfig, type ServerConfig } from './config.ts';
-import { ensureDataDirectory } from './data-directory.ts';
+import { ensureDataDirectory, instanceMark } from './data-directory.ts';
 import { canary, openExistingSecrets, type Secrets } from './secrets.ts';
 import { isPresent } from './storage/disk.ts';
 
@@ -104,6 +104,8 @@ export async function restore(options: Options & { readonly input: string }): Pr
     if (evidence !== undefined) {
       await moveInto(part, storage);
     }
+    // The restored database is that of a new control plane, and this is its data directory now.
+    await rm(instanceMark(config.dataDir), { force: true });
   } finally {
     await rm(part, { recursive: true, force: true });
   }

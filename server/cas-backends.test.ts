@@ -72,7 +72,19 @@ test('a check of a bucket looks at everything, in order, and leaves nothing behi
   assert.equal(status, 'ok');
   assert.deepEqual(
     findings.map(({ check, status }) => `${check} ${status}`),
-    ['address ok', 'tls note', 'clock ok', 'credentials ok', 'blob ok', 'manifest ok', 'pull ok', 'referrers ok', 'limits ok', 'delete ok'],
+    [
+      'address ok',
+      'tls note',
+      'clock ok',
+      'credentials ok',
+      'blob ok',
+      'manifest ok',
+      'pull ok',
+      'referrers ok',
+      'keeper ok',
+      'limits ok',
+      'delete ok',
+    ],
   );
   const tag = 'tags/chainloop-check';
   assert.deepEqual(
@@ -111,6 +123,39 @@ test('each thing that is broken about a bucket is named, fails the command, and 
       assert.match(findings.find((finding: { status: string }) => finding.status === 'failed').detail, advice);
     });
   }
+});
+
+test('one bucket for two organizations is noticed, whatever it is called and whoever added it, and nothing is removed from it', async () => {
+  await using at = await onThePlane();
+  await using elsewhere = await startControlPlane();
+  const theirs = (await elsewhere.createOrganization('acme')).api;
+  const second = (await at.plane.createOrganization('umbrella')).api;
+  const bucket = { name: 'bucket', ...bucketOf(at.s3) };
+  const byAnotherName = { ...bucket, endpoint: bucket.endpoint.replace('127.0.0.1', 'localhost') };
+  await at.api.casBackend.add.mutate(bucket);
+  const before = [...at.s3.objects.keys()].toSorted();
+  const isRefused = (added: Promise<unknown>, whose: RegExp) => assert.rejects(added, { code: 'CONFLICT', message: whose });
+  await isRefused(second.casBackend.add.mutate(byAnotherName), /another organization of this control plane .*--take-over/);
+  await isRefused(theirs.casBackend.add.mutate(bucket), /another organization of another control plane .*--take-over/);
+  assert.deepEqual(
+    [...at.s3.objects.keys()].toSorted().filter((key) => key.startsWith('tags/')),
+    before.filter((key) => key.startsWith('tags/')),
+  );
+
+  // Taken over while the other one is still there: its next check says so to both.
+  await theirs.casBackend.add.mutate({ ...bucket, takeOver: true });
+  const keeperOf = async (api: typeof theirs) =>
+    (await api.casBackend.check.mutate({ name: 'bucket' })).findings?.find(({ check }) => check === 'keeper');
+  for (const api of [at.api, theirs]) {
+    const finding = await keeperOf(api);
+    assert.equal(finding?.status, 'note');
+    assert.match(finding?.detail ?? '', /retention removes nothing, .*chainloop cas-backend take-over --name bucket/);
+    await isRefused(api.retention.collect.mutate({ dryRun: false }), /CAS backend 'bucket': nothing is removed from it/);
+  }
+  await at.api.casBackend.setDefault.mutate({ name: 'default' });
+  await at.api.casBackend.remove.mutate({ name: 'bucket' });
+  assert.deepEqual(await keeperOf(theirs), { check: 'keeper', status: 'ok', detail: 'nobody else keeps evidence there' });
+  assert.equal((await theirs.retention.collect.mutate({ dryRun: false })).failed, 0);
 });
 
 test('a check of a registry says how referrers are kept, and that deleting is not allowed', async () => {
@@ -171,6 +216,33 @@ test('new evidence goes to the fallback while the default backend is invalid, ea
   const metrics = await (await fetch(`${at.plane.url}/metrics`)).text();
   assert.match(metrics, /chainloop_cas_backends\{provider="s3",status="ok"\} 2/);
   assert.match(metrics, /chainloop_cas_backend_oldest_check_timestamp_seconds\{provider="s3",status="ok"\} \d+/);
+});
+
+test('a job goes through while the default backend is gone and the disk must not hold evidence', async () => {
+  await using at = await onThePlane();
+  const { api } = at;
+  const { credentials: login, ...gone } = await startS3();
+  await api.casBackend.add.mutate({ name: 'gone', ...bucketOf({ ...gone, credentials: login }) });
+  await api.casBackend.add.mutate({ name: 'other', ...bucketOf(at.s3), default: false });
+  await api.casBackend.setFallback.mutate({ name: 'other' });
+  await gone[Symbol.asyncDispose]();
+  assert.equal((await api.casBackend.check.mutate({ name: 'gone' })).status, 'invalid');
+  // As deploy/kubernetes has it: nothing can be made there.
+  await writeFile(join(at.plane.dataDir, 'storage'), '');
+
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: jobContract });
+  const token = await at.plane.createServiceAccount(api, { workflow: 'release', project: 'bedrock', contract: 'release' });
+  const job = await startJob({ url: at.plane.url, organization: at.name, token, trustedBy: api });
+  const run = await job.init();
+  await job.push(run, await job.bundle(run, [text('commit', 'x'), await job.upload('binary', 'the binary')]));
+  assert.equal((await api.run.describe.query({ id: run.runId })).attestation?.verified, true);
+
+  // The folder that cannot be made is no other place to look in.
+  await api.casBackend.setDefault.mutate({ name: 'other' });
+  await api.casBackend.remove.mutate({ name: 'gone' });
+  const headers = { authorization: `Bearer ${at.token}` };
+  assert.equal((await fetch(`${at.plane.url}/v2/acme/manifests/absent`, { headers })).status, 404);
+  assert.equal((await api.retention.collect.mutate({ dryRun: false, cursor: 'e:' })).failed, 0);
 });
 
 forEachDatabase('the fallback counts only while the default is invalid and it is fine itself', async (_, database) => {

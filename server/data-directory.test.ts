@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempDisposable, stat, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ensureDataDirectory } from './data-directory.ts';
+import { claimDataDirectory, ensureDataDirectory, instanceMark } from './data-directory.ts';
 
 test('a data directory is made with all that is above it, and taken again when it is there', async () => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-'));
@@ -29,4 +29,15 @@ test('what cannot be a data directory is refused at once, with the reason', asyn
   ]) {
     await assert.rejects(ensureDataDirectory(path), { code: 'USAGE', message: /cannot be the data directory: .*--data-dir/ }, path);
   }
+});
+
+test('a data directory is of one control plane, however many of its servers start at once', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-'));
+  const { path } = folder;
+  await Promise.all(Array.from({ length: 8 }, () => claimDataDirectory(path, 'one')));
+  await assert.rejects(claimDataDirectory(path, 'two'), { code: 'CONFLICT', message: /another control plane.*--data-dir.*remove/ });
+  await claimDataDirectory(path, 'one');
+  assert.deepEqual(await readdir(path), ['instance']);
+  await rm(instanceMark(path));
+  await claimDataDirectory(path, 'two');
 });

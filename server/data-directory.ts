@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { access, link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { ChainloopError } from '../core/errors.ts';
+import { ifPresent } from './storage/disk.ts';
 
 /**
  * Makes the data directory, for the owner's eyes alone, or sees that what is there can be used. USAGE when it cannot. Folder by folder:
@@ -12,13 +14,53 @@ export async function ensureDataDirectory(path: string): Promise<void> {
     await makeFolder(path);
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    const why = reasons[code];
-    if (why === undefined) throw cause;
-    throw new ChainloopError('USAGE', `server: ${path} cannot be the data directory: ${why}; choose another one with --data-dir`, {
-      cause,
-    });
+    throw refusalOf(path, cause);
   }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** What to do about an error of the system, or a defect as it is. */
+function refusalOf(path: string, cause: unknown): unknown {
+  const why = reasons[codeOf(cause)];
+  if (why === undefined) return cause;
+  const what = `server: ${path} cannot be the data directory: ${why}; choose another one with --data-dir`;
+  return new ChainloopError('USAGE', what, { cause });
+}
+
+/**
+ * A data directory is of one control plane: evidence of two would lie in one folder. Its first server leaves a mark there. CONFLICT for that
+ * of another one.
+ */
+export async function claimDataDirectory(path: string, instanceId: string): Promise<void> {
+  const mark = instanceMark(path);
+  const read = () => ifPresent(readFile(mark, 'utf8'));
+  let found = await read();
+  if (found === undefined) {
+    // Written whole, then linked to its name: servers of one control plane may start at once.
+    const temporary = `${mark}.${randomUUID()}`;
+    try {
+      await writeFile(temporary, instanceId, { mode: 0o600, flag: 'wx', flush: true });
+      await link(temporary, mark);
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw refusalOf(path, error);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    found = await read();
+  }
+  if (found === instanceId) return;
+  throw new ChainloopError(
+    'CONFLICT',
+    `server: ${path} is the data directory of another control plane, whose database is not this one; choose another one with --data-dir, or, if that control plane is gone for good, remove ${mark}`,
+  );
+}
+
+/** The file that says whose a data directory is. */
+export function instanceMark(path: string): string {
+  return join(path, 'instance');
 }
 
 const reasons: Readonly<Record<string, string>> = {
@@ -38,7 +80,7 @@ async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const code = codeOf(error);
     if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
     if (code !== 'ENOENT' || dirname(path) === path || (await isDirectory(dirname(path)))) throw error;
     await makeFolder(dirname(path));

@@ -74,7 +74,8 @@ export function effectHandlers({
       kind: removeEffect.kind,
       async run(scope, { runId, casBackendId }, signal) {
         const run = await describeRun(scope, runId);
-        const storage = await storages.byId(scope, backendOf(casBackendId));
+        const storage = await storages.forRemoving(scope, backendOf(casBackendId));
+        if (storage === undefined) return;
         const outputs = manifestsOf(await outputsOf(scope, run));
         for (const bundle of await signedOf(scope, run)) {
           const isEvidence = (await findEvidence(scope, [bundle.digest])).length > 0;

@@ -15,7 +15,8 @@ async function examined(location: string, allowAddress: (address: string) => boo
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-examined-'));
   const storage = await openLayout(folder.path);
   const place = { name: 'bucket', provider: 's3', location, insecure: false, region: 'x', virtualHost: false, credentials: null } as const;
-  const { findings, problem } = await examine({ storage, place, allowAddress, explained: (error) => error });
+  const keeper = { organizationId: 'acme', instanceId: 'one' };
+  const { findings, problem } = await examine({ storage, place, keeper, allowAddress, explained: (error) => error });
   await storage.close();
   return { problem, found: (check: string) => findings.find((finding) => finding.check === check) };
 }

@@ -11,6 +11,7 @@ import { limits } from '../core/limits.ts';
 import type { CasBackendFinding } from '../core/wire.ts';
 import { originOf, type Place } from './backends.ts';
 import { checkTag, type Probe, probeOf, readBack, refer, writeBlob } from './storage/check.ts';
+import { aboutOthers, enrol, type Keeper, takingOver } from './storage/keeper.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './storage/manifest.ts';
 import { skewText } from './storage/s3-error.ts';
 import type { Storage } from './storage/storage.ts';
@@ -29,6 +30,7 @@ type Step = { readonly check: Name; readonly needs: readonly Name[]; run(): Prom
 export async function examine(options: {
   readonly storage: Storage;
   readonly place: Place;
+  readonly keeper: Keeper;
   readonly allowAddress: (address: string) => boolean;
   readonly explained: (error: unknown, place: Place) => unknown;
 }): Promise<Examination> {
@@ -42,7 +44,7 @@ export async function examine(options: {
   const steps =
     origin === undefined
       ? storageSteps(storage, probe)
-      : [...networkSteps(origin, options), ...storageSteps(storage, probe), ...remoteSteps(storage, probe)];
+      : [...networkSteps(origin, options), ...storageSteps(storage, probe), ...remoteSteps(storage, probe, options)];
   for (const { check, needs, run } of steps) {
     const first = needs.map((name) => failed.get(name)).find((name) => name !== undefined);
     if (first !== undefined) {
@@ -184,8 +186,21 @@ function storageSteps(storage: Storage, probe: Probe): readonly Step[] {
 }
 
 /** What the server's own disk has no say in. */
-function remoteSteps(storage: Storage, probe: Probe): readonly Step[] {
+function remoteSteps(
+  storage: Storage,
+  probe: Probe,
+  { place, keeper }: { readonly place: Place; readonly keeper: Keeper },
+): readonly Step[] {
   return [
+    {
+      check: 'keeper',
+      needs: ['referrers'],
+      async run() {
+        const others = await enrol(storage, keeper);
+        const detail = aboutOthers(others, keeper, takingOver(place.name));
+        return others.length === 0 ? detail : { note: `retention removes nothing, since ${detail}` };
+      },
+    },
     {
       check: 'limits',
       needs: ['blob'],

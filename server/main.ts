@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,12 +14,13 @@ import { countEffects } from '../db/outbox.ts';
 import { forgetExpired } from '../db/run-credentials.ts';
 import { expireRuns } from '../db/run-states.ts';
 import { forgetSessions } from '../db/sessions.ts';
+import { instanceSetting, settle } from '../db/settings.ts';
 import { type Authenticate, createIdentify, type Identify } from './actor.ts';
 import { systemActor } from './audit-actor.ts';
 import { createAuthority } from './ca/authority.ts';
 import { isLoopbackHost, parseConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createContractReader } from './contract-reader.ts';
-import { ensureDataDirectory } from './data-directory.ts';
+import { claimDataDirectory, ensureDataDirectory } from './data-directory.ts';
 import { effectHandlers } from './effects.ts';
 import { recordArrival } from './evidence.ts';
 import { createFederation } from './federation/exchange.ts';
@@ -87,8 +89,11 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
   const database = await connect(dependencies.database ?? fallback);
   stack.defer(() => database.close());
   const secrets = await openInstanceSecrets(config, database.system);
+  const instanceId = await settle(database.system, instanceSetting, randomUUID());
+  await claimDataDirectory(config.dataDir, instanceId);
   const storages = createStorages({
     database,
+    instanceId,
     secrets,
     log,
     dataDir: config.dataDir,

@@ -41,6 +41,7 @@ async function opened(database: Database, folder: string) {
   const log = createLog('silent', { write() {} });
   const storages = createStorages({
     database,
+    instanceId: 'one',
     secrets,
     dataDir: folder,
     allowPrivateRegistries: true,

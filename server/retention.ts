@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, hexOf } from '../core/digest.ts';
-import { ChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import type { CollectionStep } from '../core/retention.ts';
 import { listCasBackends } from '../db/cas-backends.ts';
@@ -43,7 +43,7 @@ const patienceMs = 2 * 60 * 1000;
 /** Where the evidence begins. */
 const evidenceStart = 'e:';
 
-/** One step. Throws CONFLICT when another organization keeps its evidence at the same place. */
+/** One step. Throws CONFLICT when somebody else keeps evidence at the same place. */
 export async function collectStep(
   collection: Collection,
   scope: OrgScope,
@@ -57,6 +57,7 @@ export async function collectStep(
     );
   }
   if (cursor === undefined) {
+    await assertAlone(collection, scope);
     const runs = await (dryRun ? listDueRuns : removeDueRuns)(scope, { now, limit: limits.collectionStep });
     for (const { id } of dryRun ? [] : runs) audit(collection, scope, { runId: id }, 'retention removes the attestation of a run');
     if (!dryRun && runs.length > 0) collection.outbox.wake();
@@ -89,8 +90,7 @@ async function removeEvidence(
 ): Promise<DueEvidence[]> {
   if (due.length === 0) return [];
   const deadlineMs = performance.now() + patienceMs;
-  const backends = await listCasBackends(scope);
-  const places = await Promise.all(backends.map(({ id }) => collection.storages.byId(scope, id)));
+  const places = await placesOf(collection, scope);
   const removed: DueEvidence[] = [];
   const queue = due.values();
   const worker = async (): Promise<void> => {
@@ -114,6 +114,22 @@ async function removeEvidence(
   };
   await Promise.all(Array.from({ length: limits.uploadConcurrency }, worker));
   return removed;
+}
+
+/** Before anything is given up. What cannot be reached now is asked again before something is removed from it. */
+async function assertAlone({ storages }: Collection, scope: OrgScope): Promise<void> {
+  for (const { id } of await listCasBackends(scope)) {
+    await storages.forRemoving(scope, id).catch((error: unknown) => {
+      if (isChainloopError(error, 'CONFLICT')) throw error;
+    });
+  }
+}
+
+/** Every backend that something may be in. Throws CONFLICT when somebody that this database knows nothing of keeps evidence in one of them. */
+async function placesOf({ storages }: Collection, scope: OrgScope): Promise<readonly Storage[]> {
+  const backends = await listCasBackends(scope);
+  const places = await Promise.all(backends.map(({ id }) => storages.forRemoving(scope, id)));
+  return places.filter((storage) => storage !== undefined);
 }
 
 async function removeFrom(

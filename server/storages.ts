@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type * as z from 'zod';
-import { type ChainloopError, isChainloopError } from '../core/errors.ts';
+import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import type { wire } from '../core/wire.ts';
 import {
   type CasBackendRow,
@@ -16,6 +16,7 @@ import { type Examination, examine } from './examination.ts';
 import type { Log } from './log.ts';
 import type { Secrets } from './secrets.ts';
 import { checkStorage } from './storage/check.ts';
+import { aboutOthers, assertAlone, enrol, type Keeper, takeOver, withdraw } from './storage/keeper.ts';
 import type { Storage } from './storage/storage.ts';
 
 /** The storages of all organizations: each backend is opened once, when it is first needed, and stays open. */
@@ -30,7 +31,10 @@ export type Storages = {
   byId(scope: OrgScope, id: string): Promise<Storage>;
   /** The current one for writing; what is not in it is read from the others, where evidence from before a change still is. */
   forReading(scope: OrgScope): Promise<Storage>;
-  /** A backend that was given by a tenant, written to and read back; ready to be kept. USAGE, REGISTRY_*, DIGEST_MISMATCH. */
+  /**
+   * A backend that was given by a tenant, written to and read back; ready to be kept. USAGE, REGISTRY_*, DIGEST_MISMATCH; CONFLICT when
+   * somebody else keeps evidence there, unless it is to be taken over.
+   */
   prepare(organizationId: string, input: z.infer<typeof wire.casBackendAdd>): Promise<Omit<NewCasBackend, 'isDefault'>>;
   /** Writes to a backend with other credentials and reads back: the credentials, ready to be kept. USAGE, REGISTRY_*, DIGEST_MISMATCH. */
   prove(backend: CasBackendRow, login: Login): Promise<Uint8Array>;
@@ -38,6 +42,15 @@ export type Storages = {
   check(backend: CasBackendRow, mark: string): Promise<ChainloopError | null>;
   /** Looks at everything that evidence needs of a backend. */
   examine(backend: CasBackendRow): Promise<Examination>;
+  /**
+   * A backend to remove something from; undefined when nothing was ever written to it. CONFLICT when somebody else keeps evidence there
+   * (storage/keeper.ts).
+   */
+  forRemoving(scope: OrgScope, id: string): Promise<Storage | undefined>;
+  /** From now on the organization alone keeps evidence there: whoever did before is gone for good. REGISTRY_ERROR. */
+  takeOver(backend: CasBackendRow): Promise<void>;
+  /** The organization keeps nothing there any more; what cannot be reached stays marked. */
+  leave(backend: CasBackendRow): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -53,6 +66,8 @@ export function createStorages(deps: {
   readonly database: Database;
   readonly secrets: Secrets;
   readonly dataDir: string;
+  /** What tells this control plane from others, in a storage that they share. */
+  readonly instanceId: string;
   /** Registries on private and loopback addresses are for servers whose tenants may reach the server's own network. */
   readonly allowPrivateRegistries: boolean;
   readonly registryTokenHosts?: readonly string[] | undefined;
@@ -80,11 +95,14 @@ export function createStorages(deps: {
     return { id: backend.id, storage };
   }
 
+  const keeperOf = (organizationId: string): Keeper => ({ organizationId, instanceId: deps.instanceId });
+
   /** Opens it for a moment, writes and reads back. */
-  async function prove(organizationId: string, place: Place): Promise<void> {
+  async function prove(organizationId: string, place: Place, then?: (storage: Storage) => Promise<void>): Promise<void> {
     const storage = await backends.open(organizationId, place);
     try {
       await checkStorage(storage, randomUUID());
+      await then?.(storage);
     } catch (error) {
       throw backends.explained(error, place);
     } finally {
@@ -109,12 +127,22 @@ export function createStorages(deps: {
       const { id, storage } = await openCurrent(scope);
       return withFallback(storage, async () => {
         const others = (await listCasBackends(scope)).filter((backend) => backend.id !== id);
-        return Promise.all(others.map((backend) => openOnce(scope.organizationId, backend)));
+        const open = async (backend: CasBackendRow) =>
+          (await backends.isMade(backend)) ? openOnce(scope.organizationId, backend) : undefined;
+        return (await Promise.all(others.map(open))).filter((storage) => storage !== undefined);
       });
     },
     async prepare(organizationId, input) {
       const place = backends.placeOf(organizationId, input);
-      await prove(organizationId, place);
+      const keeper = keeperOf(organizationId);
+      await prove(organizationId, place, async (storage) => {
+        if (input.takeOver) return takeOver(storage, keeper);
+        const others = await enrol(storage, keeper);
+        if (others.length === 0) return;
+        await withdraw(storage, keeper).catch(() => {});
+        const instead = 'if that one is gone for good, add it with --take-over';
+        throw new ChainloopError('CONFLICT', `CAS backend: ${aboutOthers(others, keeper, instead)}`);
+      });
       return place;
     },
     async prove(backend, login) {
@@ -124,7 +152,10 @@ export function createStorages(deps: {
     },
     async check(backend, mark) {
       try {
-        await checkStorage(await openOnce(backend.organizationId, backend), mark);
+        const storage = await openOnce(backend.organizationId, backend);
+        await checkStorage(storage, mark);
+        // From before there were marks, or lost. Who else is there is said by `examine`, and before anything is removed.
+        if (backend.provider !== 'layout') await enrol(storage, keeperOf(backend.organizationId));
         return null;
       } catch (error) {
         const problem = backends.explained(error, backend);
@@ -134,7 +165,28 @@ export function createStorages(deps: {
     },
     async examine(backend) {
       const storage = await openOnce(backend.organizationId, backend);
-      return examine({ storage, place: backend, allowAddress: backends.allowAddress(backend), explained: backends.explained });
+      const { allowAddress, explained } = backends;
+      return examine({ storage, place: backend, keeper: keeperOf(backend.organizationId), allowAddress: allowAddress(backend), explained });
+    },
+    async forRemoving(scope, id) {
+      const backend = await describeCasBackend(scope, { id });
+      if (!(await backends.isMade(backend))) return undefined;
+      const storage = await openOnce(scope.organizationId, backend);
+      // On disk the whole data directory is of one control plane, and a folder in it of one organization.
+      if (backend.provider !== 'layout') await assertAlone(storage, keeperOf(scope.organizationId), backend.name);
+      return storage;
+    },
+    async takeOver(backend) {
+      if (backend.provider === 'layout') return;
+      await takeOver(await openOnce(backend.organizationId, backend), keeperOf(backend.organizationId));
+    },
+    async leave(backend) {
+      if (backend.provider === 'layout') return;
+      try {
+        await withdraw(await openOnce(backend.organizationId, backend), keeperOf(backend.organizationId));
+      } catch (error) {
+        deps.log.warn({ error, backend: backend.name }, 'the mark of the organization stays in a storage backend that was removed');
+      }
     },
     async close() {
       const storages = await Promise.allSettled(Array.from(opened.values(), ({ storage }) => storage));

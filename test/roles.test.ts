@@ -78,6 +78,7 @@ const needed: Readonly<Record<string, TokenRole | 'instance' | 'person' | 'token
   'casBackend.setMirror': 'admin',
   'casBackend.check': 'admin',
   'casBackend.update': 'admin',
+  'casBackend.takeOver': 'admin',
   'casBackend.remove': 'admin',
   'attestation.init': 'attest',
   'attestation.contract': 'attest',

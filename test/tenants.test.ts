@@ -108,6 +108,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'casBackend.setMirror': ['foreign', ({ casBackend }) => ({ name: casBackend, mirror: true })],
   'casBackend.check': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.update': ['foreign', ({ casBackend }) => ({ name: casBackend, username: 'u', password: 'p' })],
+  'casBackend.takeOver': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'casBackend.remove': ['foreign', ({ casBackend }) => ({ name: casBackend })],
   'attestation.init': [
     'foreign',

@@ -51,7 +51,19 @@ export const casBackends = router({
     const credentials = await services.storages.prove(await describeCasBackend(scope, { name }), login);
     return viewOf(scope, await replaceCredentials(scope, name, credentials, services.now()));
   }),
-  remove: admin.input(wire.byName).mutation(async ({ ctx: { scope }, input }) => view(await removeCasBackend(scope, input.name), false)),
+  /** From now on the organization alone keeps evidence there. */
+  takeOver: admin.input(wire.byName).mutation(async ({ ctx: { scope, services, caller }, input }) => {
+    const backend = await describeCasBackend(scope, input);
+    await services.storages.takeOver(backend);
+    const { organizationId } = scope;
+    services.log.info({ audit: true, organizationId, by: caller.type, backend: backend.name }, 'a storage backend was taken over');
+    return viewOf(scope, backend);
+  }),
+  remove: admin.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
+    const removed = await removeCasBackend(scope, input.name);
+    await services.storages.leave(removed);
+    return view(removed, false);
+  }),
 });
 
 async function viewOf(scope: OrgScope, row: CasBackendRow): Promise<CasBackendView> {

@@ -12,6 +12,7 @@ import { needs } from '../../test/needs.ts';
 import { createSecrets } from '../sealing.ts';
 import { attestationTag, linkAttestation, readBundle, removeAttestation, removeTagged, storeAttestation } from './attestation.ts';
 import { checkStorage } from './check.ts';
+import { assertAlone, enrol, type Keeper, takeOver, withdraw } from './keeper.ts';
 import { openLayout } from './layout.ts';
 import { artifactManifest, emptyDescriptor, mediaTypes } from './manifest.ts';
 import { createRegistryStorage } from './registry.ts';
@@ -313,4 +314,37 @@ test('the manifest of an artifact has no time in it: the same input gives the sa
     createHash('sha256').update(bytes).digest('hex'),
     digestOf(artifactManifest({ artifactType: 'text/plain', layer })).slice(7),
   );
+});
+
+onEachStorage('who keeps evidence in one place finds the others, and is alone again when they left or were taken over', async (storage) => {
+  const [acme, umbrella, restored]: readonly Keeper[] = [
+    { organizationId: 'acme', instanceId: 'one' },
+    { organizationId: 'umbrella', instanceId: 'two' },
+    { organizationId: 'acme', instanceId: 'restored' },
+  ];
+  assert.ok(acme && umbrella && restored);
+  const isRefused = (keeper: Keeper, why: RegExp) =>
+    assert.rejects(assertAlone(storage, keeper, 'main'), { code: 'CONFLICT', message: why }, JSON.stringify(keeper));
+  assert.deepEqual(await enrol(storage, acme), []);
+  assert.deepEqual(await enrol(storage, acme), []);
+  await assertAlone(storage, acme, 'main');
+
+  // A copy is told whose it is, and does not stop the original.
+  await isRefused(restored, /restored from.*chainloop cas-backend take-over --name main/);
+  await assertAlone(storage, acme, 'main');
+
+  const found = await Promise.all([enrol(storage, umbrella), enrol(storage, umbrella)]);
+  assert.deepEqual(
+    found.flat().map(({ organizationId }) => organizationId),
+    ['acme', 'acme'],
+  );
+  await isRefused(acme, /another organization of another control plane \(umbrella\)/);
+  await isRefused(umbrella, /another organization of another control plane \(acme\)/);
+  await withdraw(storage, umbrella);
+  await assertAlone(storage, acme, 'main');
+
+  await takeOver(storage, restored);
+  await assertAlone(storage, restored, 'main');
+  await isRefused(acme, /restored from this one/);
+  await assertAlone(storage, restored, 'main');
 });

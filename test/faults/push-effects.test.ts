@@ -214,7 +214,7 @@ forEachDatabase('a run from before there were verdicts gets its own when it is a
 async function prepare(database: Database, dataDir: string) {
   const { scope, name: organization } = await newOrganization(database);
   const log = createLog('silent', { write() {} });
-  const storages = createStorages({ database, secrets, dataDir, allowPrivateRegistries: true, log });
+  const storages = createStorages({ database, instanceId: 'one', secrets, dataDir, allowPrivateRegistries: true, log });
   const contract = Contract.parse({ materials: [{ type: 'ARTIFACT', name: 'binary', output: true }] });
   const { id } = await createWorkflow(scope, {
     name: 'release',
