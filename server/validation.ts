@@ -1,3 +1,4 @@
+import type { AuditActor } from '../core/audit.ts';
 import { limits } from '../core/limits.ts';
 import { type CasBackendRow, currentOf, listCasBackends, recordCheck, takeDueCasBackends } from '../db/cas-backends.ts';
 import type { Database } from '../db/client.ts';
@@ -7,9 +8,14 @@ import type { Storages } from './storages.ts';
 
 type Deps = { readonly database: Database; readonly log: Log; readonly now: () => Date };
 
-/** Keeps what a check found, and logs when a backend begins or ends to fail, and where new evidence goes then. */
-export async function keepOutcome({ database, log, now }: Deps, backend: CasBackendRow, problem: string | null): Promise<CasBackendRow> {
-  const scope = database.scope(backend.organizationId, systemActor('backend-check'));
+/** Keeps what a check found, and logs when a backend begins or ends to fail, and where new evidence goes then. `by`: who asked for the check. */
+export async function keepOutcome(
+  { database, log, now }: Deps,
+  backend: CasBackendRow,
+  problem: string | null,
+  by: AuditActor = systemActor('backend-check'),
+): Promise<CasBackendRow> {
+  const scope = database.scope(backend.organizationId, by);
   const kept = await recordCheck(scope, backend.name, problem, now());
   if (kept.status === backend.status) return kept;
   const current = currentOf(await listCasBackends(scope));

@@ -12,6 +12,7 @@ import {
   setMirror,
 } from '../../db/cas-backends.ts';
 import type { OrgScope } from '../../db/client.ts';
+import { auditActor } from '../audit-actor.ts';
 import { admin, router, viewer } from '../trpc.ts';
 import { keepOutcome } from '../validation.ts';
 
@@ -40,10 +41,10 @@ export const casBackends = router({
     .input(wire.casBackendMirror)
     .mutation(async ({ ctx: { scope }, input: { name, mirror } }) => viewOf(scope, await setMirror(scope, name, mirror))),
   /** Looks at everything that evidence needs, and keeps the outcome. */
-  check: admin.input(wire.byName).mutation(async ({ ctx: { scope, services }, input }) => {
+  check: admin.input(wire.byName).mutation(async ({ ctx: { scope, services, caller }, input }) => {
     const backend = await describeCasBackend(scope, input);
     const { findings, problem } = await services.storages.examine(backend);
-    const checked = await viewOf(scope, await keepOutcome(services, backend, problem?.message ?? null));
+    const checked = await viewOf(scope, await keepOutcome(services, backend, problem?.message ?? null, auditActor(caller)));
     return { ...checked, findings, ...(problem === null ? {} : { problemCode: problem.code }) };
   }),
   /** Other credentials; kept only if evidence can be written and read back with them. */
