@@ -7,6 +7,7 @@ import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { planOf } from '../test/plans.ts';
 import { listAttested } from './attestations.ts';
+import { listAudit } from './audit.ts';
 import { connect, type Database, type OrgScope } from './client.ts';
 import { identify, listEvidenceOf, listTouching } from './discover.ts';
 import { findEvidence, listUses } from './evidence.ts';
@@ -23,7 +24,7 @@ const aPage = 9 * (limit + 1);
 /** The workflows of the loaded organization are 194; whoever asks for a project's looks at each, and reads a page of some. */
 const workflows = 3 * 200;
 const ofProject = (limit + 1) ** 2 + aPage + workflows;
-const large: readonly string[] = ['runs', 'run_materials', 'evidence'];
+const large: readonly string[] = ['runs', 'run_materials', 'evidence', 'audit_log'];
 
 let loaded: Promise<{ readonly postgres: Postgres; readonly database: Database; readonly dataset: Dataset }> | undefined;
 async function load() {
@@ -164,6 +165,33 @@ reads('a page of workflows reads a page, and none of their runs', aPage, async (
       select org_id, ${rows[0]?.id}::uuid, contract_id, 'crowd-' || i from (select * from workflows limit 1) one, generate_series(1, 3000) i`);
   });
   return [(own) => listWorkflows(own, { limit }), (own) => listTokens(own, 'api', { limit })];
+});
+
+reads('a page of the audit log reads a page, whoever did what to what, and however long ago', aPage, async ({ organizationId }, scope) => {
+  await scope.run(async (tx) => {
+    // The owner of the tables may: nothing is asked of the chain here.
+    await tx.execute(sql`reset role`);
+    await tx.execute(sql`insert into audit_log (org_id, sequence, at, actor_kind, actor_id, actor_name, action, resource_kind, resource_name, details, previous, hash)
+      select ${organizationId}::uuid, 10000 + i, now() - (30000 - i) * interval '1 minute', 'service-account', i, case when i % 5000 = 1 then 'rare' else 'ci-' || i % 3 end,
+        case when i % 2 = 0 then 'run.init' when i % 5000 = 3 then 'key.trust' else 'run.push' end, 'run', 'run-' || i / 2, '{}', sha256('a'), sha256('b')
+      from generate_series(1, 30000) i`);
+    await tx.execute(sql`analyze audit_log`);
+  });
+  const since = new Date(Date.now() - 10 * 86_400_000).toISOString();
+  const until = new Date(Date.now() - 9 * 86_400_000).toISOString();
+  return [
+    {},
+    { cursor: '12000' },
+    { since, until },
+    { until },
+    ...['ci-1', 'rare', 'absent'].flatMap((actor) => [{ actor }, { actor, since }, { actor, cursor: '12000' }]),
+    ...['run.push', 'key.trust', 'absent'].flatMap((action) => [{ action }, { action, until }]),
+    ...['run-7', 'run-absent'].flatMap((resource) => [{ resource }, { resource, action: 'run.push' }, { resource, actor: 'ci-1' }]),
+    { actor: 'ci-1', action: 'run.push' },
+  ].map((filter): Query => {
+    const query: Query = (own) => listAudit(own, { limit, ...filter });
+    return Object.assign(query, { toString: () => `listAudit ${JSON.stringify(filter)}` });
+  });
 });
 
 test('a scrape counts no runs', async (t) => {

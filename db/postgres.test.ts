@@ -2,18 +2,40 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { sql } from 'drizzle-orm';
+import pg from 'pg';
 import { isChainloopError } from '../core/errors.ts';
 import { newOrganization, openDatabase } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { record } from '../test/faults/reliability.ts';
 import { needs } from '../test/needs.ts';
 import { until } from '../test/until.ts';
+import { auditHead } from './audit.ts';
 import { connect } from './client.ts';
 import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
 import { pushRun } from './run-states.ts';
 import { describeWorkflow } from './workflows.ts';
 
 const workers = 8;
+
+test('a head of the audit log is shown when the disk has all of its rows: no crash takes back what an auditor has kept', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  await using server = await startPostgres({ fsync: true });
+  await using database = await connect({ databaseUrl: server.url });
+  const { id, scope } = await newOrganization(database);
+  // A server that has committed, and whose flush is not on its way yet; nobody else flushes for it.
+  const writer = new pg.Client({ connectionString: server.url });
+  const admin = new pg.Client({ connectionString: server.adminUrl });
+  await Promise.all([writer.connect(), admin.connect()]);
+  await admin.query(`alter system set wal_writer_delay = '10s'`);
+  await admin.query('select pg_reload_conf()');
+  await writer.query(`begin; set local role chainloop_app; set local app.organization = '${id}'; set local app.flushes = 'yes';
+    insert into projects (org_id, name) values ('${id}', 'unflushed'); commit`);
+  const { rows } = await admin.query(`select pg_current_wal_insert_lsn()::text as written`);
+  await auditHead(scope);
+  const { rows: flushed } = await admin.query('select pg_current_wal_flush_lsn() >= $1::pg_lsn as all', [rows[0].written]);
+  assert.equal(flushed[0].all, true);
+  await Promise.all([writer.end(), admin.end()]);
+});
 
 for (const mode of ['fast', 'immediate'] as const) {
   test(`F8: PostgreSQL restarts (${mode}) under ${workers} writers: nothing acknowledged is lost, and the process lives`, async (t) => {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Api, createApi } from '../../client/api.ts';
+import { type AuditEntry, type AuditHead, createAuditCheck } from '../../core/audit.ts';
 import { isChainloopError } from '../../core/errors.ts';
 import type { InitAnswer } from '../../core/ports.ts';
 import { databaseKinds, type Kind } from '../databases.ts';
@@ -85,11 +86,13 @@ for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row
       stopped = true;
     });
     const times = trials(fault === 'F2' ? 3 : 2, 100);
+    const heads: AuditHead[] = [];
     for (let time = 0; time < times; time++) {
       const before = acknowledged.size;
       // Under load: at a moment of its own in each round, after some were acknowledged.
       const everyMs = 7 + 3 * (time % 31);
       await until('pushes go on', () => stopped || acknowledged.size >= before + 3 + (time % 7), { everyMs });
+      heads.push(await api.audit.head.query());
       await disturb(scene);
     }
     stopped = true;
@@ -105,12 +108,21 @@ for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row
     }
     const [workflow] = (await api.workflow.list.query({})).items;
     assert.equal(workflow?.runsCount, runs.length, 'counters are as the rows');
+    const log = await auditOf(api, heads);
+    const done = (action: string) => log.filter((entry) => entry.action === action).map(({ resource }) => resource.name);
+    assert.deepEqual(done('run.init').toSorted(), [...opened].toSorted(), 'each run has its row, and each row its run');
+    assert.deepEqual(
+      done('run.push').toSorted(),
+      [...acknowledged.keys()].toSorted(),
+      'each success has its row, and each row its success',
+    );
     record(t, {
       fault,
       what: `${what}, under ${clients} pushing clients (${kind})`,
       trials: times,
       sees: 'nothing: clients try again',
-      stored: 'every acknowledged run, once, verifying; counters are as the rows',
+      stored:
+        'every acknowledged run, once, verifying; counters are as the rows; the audit log has one row for each change, and every head that was shown',
       figure: `${acknowledged.size} runs acknowledged, 0 lost, 0 twice`,
     });
   });
@@ -232,6 +244,22 @@ async function untilReachable<T>(attempt: () => Promise<T>, times = 100): Promis
     if (times === 1 || !isChainloopError(error, 'REGISTRY_UNAVAILABLE')) throw error;
     return untilReachable(attempt, times - 1);
   }
+}
+
+/** The audit log, which verifies and goes through each of the heads. */
+async function auditOf(api: Api, heads: readonly AuditHead[]): Promise<AuditEntry[]> {
+  const checks = [createAuditCheck({ from: 'start' }), ...heads.map((kept) => createAuditCheck({ from: 'start', kept }))];
+  const entries: AuditEntry[] = [];
+  for (;;) {
+    const { lines } = await api.audit.export.query({ after: entries.length });
+    if (lines.length === 0) break;
+    for (const line of lines) {
+      const [entry] = checks.map((check) => check.next(line));
+      if (entry !== undefined) entries.push(entry);
+    }
+  }
+  for (const check of checks) check.end();
+  return entries;
 }
 
 async function everyRun(api: Api) {
