@@ -45,18 +45,22 @@ export const restore = command({
     'DATABASE_URL=postgresql://… CHAINLOOP_MASTER_KEY=… chainloop server restore --input /backups/2026-11-23',
   ],
   details: `Into the embedded database, or with DATABASE_URL into PostgreSQL, whichever it came from. The master key of the instance must be there
-first. The backup is compared with what was sealed when it was made; the database is filled in one transaction. A backup of an older version is brought up to
-date by the server that starts on it.`,
+first. The backup is compared with what was sealed when it was made; the database is filled in one transaction. Then the audit logs of all organizations are
+verified. A backup of an older version is brought up to date by the server that starts on it.`,
   flags: { input: requiredText('<folder>', 'the backup'), dataDir },
   outputs: ['table'],
   run: async (context, { input, dataDir }) => {
     const { restore } = await import('../server/backup.ts');
     const counts = startCounts(context);
-    report(context, 'backup is restored', await restore({ input, dataDir, env: context.env, report: counts.report }).finally(counts.clear));
+    const restored = await restore({ input, dataDir, env: context.env, report: counts.report }).finally(counts.clear);
+    report(context, 'backup is restored', restored);
+    const { chains, rows, altered } = restored.audit;
+    for (const { chain, problem } of altered) context.log.warn(`${chain}: ${problem}; it was so when the backup was made`);
+    if (altered.length === 0) context.log.info('audit log verified', { chains: String(chains), rows: String(rows) });
   },
 });
 
-const steps = { database: 'rows', check: 'rows compared', evidence: 'files of evidence' } as const;
+const steps = { database: 'rows', check: 'rows compared', evidence: 'files of evidence', audit: 'rows of audit logs' } as const;
 
 function startCounts({ stderr }: Context) {
   const line = startCount(stderr);

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import pg from 'pg';
 import { createKeylessPorts } from '../client/signing.ts';
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
+import { formatHead } from '../core/audit.ts';
 import { statementPayloadType } from '../core/dsse.ts';
 import { isChainloopError } from '../core/errors.ts';
 import { loadTrustRoot } from '../core/trust-root.ts';
@@ -74,11 +76,14 @@ for (const kind of databaseKinds) {
       for (let i = 0; !backedUp; i++) await attest(job, `during the backup, ${i}`);
     })();
     await using cli = await commandLine({ CHAINLOOP_URL: plane.url });
-    const program = async (args: readonly string[], { dataDir, env }: Home): Promise<void> => {
+    const program = async (args: readonly string[], { dataDir, env }: Home): Promise<string> => {
       const { code, stderr } = await cli.run(['server', ...args, '--data-dir', dataDir], { env });
       assert.equal(code, 0, stderr);
+      return stderr;
     };
     // Once as users do it, and once without starting the command line.
+    // A head from before the backup, as an auditor keeps it.
+    const kept = formatHead(await acme.api.audit.head.query());
     if (kind === 'pglite') await program(['backup', '--output', folder], source);
     else await backup({ dataDir: source.dataDir, env: source.env, report, output: folder, evidence: true, version: '1', ask });
     backedUp = true;
@@ -87,13 +92,26 @@ for (const kind of databaseKinds) {
 
     await copyFile(join(source.dataDir, 'master-key'), join(target.dataDir, 'master-key'));
     await copyFile(join(source.dataDir, 'owner-token'), join(target.dataDir, 'owner-token'));
-    if (kind === 'pglite') await program(['restore', '--input', folder], target);
-    else await restore({ dataDir: target.dataDir, env: target.env, report, input: folder });
+    if (kind === 'pglite') assert.match(await program(['restore', '--input', folder], target), /audit log verified.*2.*rows/);
+    else {
+      const { audit } = await restore({ dataDir: target.dataDir, env: target.env, report, input: folder });
+      assert.deepEqual([audit.chains, audit.altered, audit.rows > 0], [2, [], true]);
+    }
     const again = await start(target);
     stack.defer(() => again.close());
     const [was, is] = await Promise.all([source, target].map(({ dataDir }) => readFile(instanceMark(dataDir), 'utf8')));
     assert.notEqual(was, is, 'in storage that both see it is told from the one that it is a copy of');
     const api = again.api(acme.token);
+    const operator = { CHAINLOOP_URL: again.url, CHAINLOOP_TOKEN: acme.token };
+    const verified = await cli.run(['audit', 'verify', '--head', kept], { env: operator });
+    assert.equal(verified.code, 0, verified.stderr);
+    const { items: restored } = await api.audit.list.query({ action: 'backup.restore' });
+    assert.deepEqual(
+      restored.map(({ entry }) => [entry.actor.name, entry.resource.name, Object.keys(entry.details)]),
+      [['restore', 'database', ['takenAt']]],
+    );
+    const { items: made } = await again.api(again.ownerToken).instanceAudit.list.query({ action: 'backup.make' });
+    assert.equal(made.length, kind === 'pglite' ? 1 : 0, 'what a server gives away is in the log, and in the backup itself');
     const { items: runs } = await api.run.list.query({ limit: 100 });
     const done = runs.filter(({ state }) => state === 'success').map(({ id }) => id);
     assert.ok(
@@ -124,6 +142,33 @@ for (const kind of databaseKinds) {
     assert.equal((await again.api(again.ownerToken).organization.list.query({})).items.length, 1, 'the owner token works');
   });
 }
+
+test('an audit log that was altered before the backup is restored as it was, and the organization and the row are named', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  await using stack = new AsyncDisposableStack();
+  const [source, target] = [await home('postgresql', stack), await home('pglite', stack)];
+  const plane = await start(source);
+  const { api } = await plane.createOrganization('acme');
+  await plane.createOrganization('umbrella');
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: contract });
+  await plane.close();
+  const client = new pg.Client({ connectionString: source.env.DATABASE_URL });
+  await client.connect();
+  await client.query(`begin; alter table audit_log disable trigger user, no force row level security;
+    update audit_log set actor_name = 'somebody else' where action = 'contract.create';
+    alter table audit_log enable trigger user, force row level security; commit`);
+  await client.end();
+  const folder = join(source.dataDir, '..', 'backup');
+  await backup({ dataDir: source.dataDir, env: source.env, report, output: folder, evidence: true, version: '1', ask });
+  await copyFile(join(source.dataDir, 'master-key'), join(target.dataDir, 'master-key'));
+  const { audit } = await restore({ dataDir: target.dataDir, env: target.env, report, input: folder });
+  assert.equal(audit.chains, 3);
+  assert.deepEqual(
+    audit.altered.map(({ chain }) => chain),
+    ['acme'],
+  );
+  assert.match(audit.altered[0]?.problem ?? '', /row \d+ was altered.*contract\.create release/);
+});
 
 test('a backup that was cut off, changed or is of another instance restores nothing, and says why', async (t) => {
   if (!needs(t, 'postgresql')) return;

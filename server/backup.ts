@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import * as z from 'zod';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
+import { type CheckedChains, checkRestored } from '../db/audit-chains.ts';
 import { type Dumped, dump } from '../db/dump.ts';
 import { type DumpedRow, load } from '../db/load.ts';
 import { openSession, type Place } from '../db/session.ts';
@@ -18,7 +19,7 @@ import { canary, openExistingSecrets, type Secrets } from './secrets.ts';
 import { isPresent } from './storage/disk.ts';
 
 /** Told how far it is: rows or files so far. */
-export type Report = (step: 'database' | 'check' | 'evidence', count: number, total?: number) => void;
+export type Report = (step: 'database' | 'check' | 'evidence' | 'audit', count: number, total?: number) => void;
 
 type Options = {
   readonly dataDir?: string | undefined;
@@ -76,9 +77,10 @@ export async function backup(
 /**
  * Restores a backup into a new data directory and, with DATABASE_URL, an empty PostgreSQL database, whichever kind it was made of. Everything is
  * compared with what was sealed; the database is changed by one transaction, at the end, so that what fails leaves it empty. A server
- * that starts on it brings its schema up to date. CONFLICT when something is there, USAGE for another master key, DIGEST_MISMATCH.
+ * that starts on it brings its schema up to date. Then every chain of the audit log is checked: one that was altered before the backup is restored as it was,
+ * and named. CONFLICT when something is there, USAGE for another master key, DIGEST_MISMATCH.
  */
-export async function restore(options: Options & { readonly input: string }): Promise<Backup> {
+export async function restore(options: Options & { readonly input: string }): Promise<Backup & { readonly audit: CheckedChains }> {
   const { report, env } = options;
   const config = parseConfig({ dataDir: options.dataDir }, env);
   const secrets = await openExistingSecrets(config);
@@ -106,10 +108,11 @@ export async function restore(options: Options & { readonly input: string }): Pr
     }
     // The restored database is that of a new control plane, and this is its data directory now.
     await rm(instanceMark(config.dataDir), { force: true });
+    const audit = await checkRestored(session, database.takenAt, (n) => report('audit', n));
+    return { ...manifest, folder, damaged: [], audit };
   } finally {
     await rm(part, { recursive: true, force: true });
   }
-  return { ...manifest, folder, damaged: [] };
 }
 
 /** Rows in all tables. */

@@ -7,8 +7,10 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { recordAct } from '../db/audit.ts';
 import type { Authenticate } from './actor.ts';
 import { createApi } from './api.ts';
+import { auditActor } from './audit-actor.ts';
 import { readBytes } from './body.ts';
 import { type Gateway, gatewayServerOptions } from './gateway/index.ts';
 import { callbackPath } from './login/login.ts';
@@ -121,9 +123,13 @@ function createApp(options: HttpOptions, retiring: () => boolean): Hono<{ Bindin
     return c.body(await metrics.text(), 200, { 'content-type': metrics.contentType });
   });
   app.get('/backup', async (c) => {
-    if ((await authenticate(c.req.header('authorization'))).type !== 'owner') return c.notFound();
+    const actor = await authenticate(c.req.header('authorization'));
+    if (actor.type !== 'owner') return c.notFound();
     // Nobody would read it, and it holds the database until somebody does.
     if (c.req.method !== 'GET') return c.body(null, 405, { allow: 'GET' });
+    // Everything leaves here: the log of the instance says so, in the backup too.
+    const act = { action: 'backup.make', name: 'database', details: {} };
+    if (database.kind === 'pglite') await recordAct(database.systemAs(auditActor(actor)), act);
     return backupOf(services);
   });
   app.notFound((c) =>
