@@ -5,6 +5,7 @@ import { command, group, text, toggle } from './command.ts';
 import { addressOf, connect } from './connect.ts';
 import { type Context, print } from './context.ts';
 import type { LoginWay } from './login.ts';
+import { session } from './session.ts';
 import { configPath, defaultUrl, originOf, readConfig, type Settings, tokenIn, writeConfig } from './settings.ts';
 import { formatTime } from './terminal/time.ts';
 
@@ -61,6 +62,7 @@ only you can read.`,
       print(context, { loggedOut: token !== undefined, ended }, () => []);
     },
   }),
+  session,
   command({
     name: 'whoami',
     about: 'show what the control plane takes you for, and the identity that a job signs as',

@@ -9,6 +9,9 @@ import { formatTime } from './terminal/time.ts';
 
 const role = requiredOneOf('<role>', roles, 'what the person may do');
 
+/** How what somebody left behind is ended. */
+const enders = { 'api-token': 'api-token revoke', 'service-account': 'service-account revoke', invitation: 'org member rm' } as const;
+
 export const member = group('member', 'people in the organization, and as what', [
   command({
     name: 'ls',
@@ -62,7 +65,7 @@ auth login --invitation CODE. To invite the same address again replaces the invi
     name: 'rm',
     about: 'remove a member, or take an invitation back, from the next request on',
     examples: ['chainloop org member rm --id 32f2af08-0839-40f8-9f77-c9f856b87351'],
-    details: 'The last owner cannot be removed.',
+    details: 'The last owner cannot be removed. Tokens and invitations that a member made stay good, and are named.',
     flags: { id: requiredId('the member or invitation', 'chainloop org member ls') },
     run: async (context, { id }) => {
       const client = await connect(context);
@@ -72,6 +75,8 @@ auth login --invitation CODE. To invite the same address again replaces the invi
         return client.invitation.remove.mutate({ id });
       });
       context.log.info('subject' in removed ? 'Member removed!' : 'Invitation taken back!');
+      for (const { kind, id, name } of 'left' in removed ? removed.left : [])
+        context.log.warn(`${kind} '${name}' was made by this member and is still good; end it with: chainloop ${enders[kind]} --id ${id}`);
       print(context, removed, () => ['subject' in removed ? membersTable([removed]) : invitationsTable([removed], new Date())]);
     },
   }),

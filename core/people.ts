@@ -25,6 +25,16 @@ export type SessionView = {
   readonly email: string | null;
   readonly organizations: readonly { readonly name: string; readonly role: Role }[];
 };
+/** A session of the person who asks, which has not ended. */
+export type OpenSessionView = {
+  readonly id: string;
+  readonly createdAt: string;
+  /** To the minute. */
+  readonly lastUsedAt: string;
+  readonly expiresAt: string;
+  /** The one that asks. */
+  readonly isCurrent: boolean;
+};
 export type MemberView = {
   readonly id: string;
   readonly name: string;
@@ -36,6 +46,10 @@ export type MemberView = {
   readonly createdAt: string;
   readonly lastLoginAt: string;
 };
+/** What a person has made that goes on without him. */
+export type Made = { readonly kind: 'api-token' | 'service-account' | 'invitation'; readonly id: string; readonly name: string };
+/** Who was removed, and what of his still lets somebody in. */
+export type RemovedMemberView = MemberView & { readonly left: readonly Made[] };
 export type InvitationView = {
   readonly id: string;
   readonly email: string;
@@ -52,8 +66,8 @@ export const people = {
   finish: z.strictObject({ handle: LoginText, code: LoginText, invitation: z.string().max(128).optional() }),
   device: z.strictObject({}),
   poll: z.strictObject({ handle: LoginText, invitation: z.string().max(128).optional() }),
-  /** This one, or all of the person. */
-  end: z.strictObject({ everywhere: z.boolean().default(false) }),
+  /** This one, another one, or all of the person. */
+  end: z.strictObject({ everywhere: z.boolean().default(false), id: Id.optional() }),
   setRole: z.strictObject({ id: Id, role: z.enum(roles) }),
   invite: z.strictObject({ email: Email, role: z.enum(roles) }),
 } as const;

@@ -1,6 +1,7 @@
 import { and, desc, eq, gt, sql } from 'drizzle-orm';
 import type { Digest } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import type { Made } from '../core/people.ts';
 import type { Role } from '../core/roles.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
@@ -49,6 +50,22 @@ export function removeMember(scope: OrgScope, member: string): Promise<MemberRow
     await tx.delete(members).where(and(eq(members.organizationId, scope.organizationId), eq(members.id, member)));
     return row;
   });
+}
+
+/**
+ * What a person has made in the organization that goes on without him, by the audit log: tokens that work, and invitations that can be taken. The
+ * first 100.
+ */
+export function listMadeBy(scope: OrgScope, user: string, now: Date): Promise<Made[]> {
+  const [own, at] = [sql`${scope.organizationId}::uuid`, sql`${now.toISOString()}::timestamptz`];
+  return scope.rows(sql`select distinct m.kind, m.id::text as id, m.name
+    from (
+      select case kind when 'api' then 'api-token' else kind end as kind, id, name, org_id from tokens
+      where org_id = ${own} and revoked_at is null and (expires_at is null or expires_at > ${at})
+      union all select 'invitation', id, email, org_id from invitations where org_id = ${own} and expires_at > ${at}
+    ) m join audit_log a on a.org_id = m.org_id and a.action in ('api-token.create', 'service-account.create', 'invitation.create', 'invitation.renew')
+      and a.actor_kind = 'person' and a.actor_id = ${user} and a.details->>'id' = m.id::text
+    order by 1, 3, 2 limit 100`);
 }
 
 /** Owners that change each other at the same moment wait here for one another, so that the last one stays. */

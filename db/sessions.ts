@@ -1,8 +1,10 @@
-import { and, eq, gt, isNull, lt, or, sql } from 'drizzle-orm';
+import { and, desc, eq, gt, isNull, lt, or, sql } from 'drizzle-orm';
 import * as z from 'zod';
 import type { Digest } from '../core/digest.ts';
 import { roles } from '../core/roles.ts';
+import type { Paged } from '../core/wire.ts';
 import type { SystemScope } from './client.ts';
+import { after, type Page, paged, position } from './page.ts';
 import { invitations, members, sessions, users } from './people-schema.ts';
 import { organizations } from './schema.ts';
 import { usedTokens } from './trust-schema.ts';
@@ -16,8 +18,10 @@ export type UserRow = typeof users.$inferSelect;
 const Memberships = z.array(z.object({ id: z.string(), name: z.string(), role: z.enum(roles) }));
 export type Membership = z.infer<typeof Memberships>[number];
 
+/** A session by itself. */
+export type OpenSessionRow = typeof sessions.$inferSelect;
 /** A session as the server meets it. */
-export type SessionRow = typeof sessions.$inferSelect & { readonly user: UserRow; readonly memberships: readonly Membership[] };
+export type SessionRow = OpenSessionRow & { readonly user: UserRow; readonly memberships: readonly Membership[] };
 
 const memberships = sql<unknown>`coalesce((select json_agg(json_build_object('id', o.id, 'name', o.name, 'role', m.role) order by o.name)
   from members m join organizations o on o.id = m.org_id where m.user_id = ${users.id}), '[]'::json)`.as('memberships');
@@ -55,13 +59,26 @@ export function createSession(system: SystemScope, { use, usedUntil, ...session 
   });
 }
 
-/** Ends a session, or all of a user, from the next request on. How many have ended. */
+/** The sessions of a user that have not ended, newest first. Throws USAGE for a malformed cursor. */
+export async function listSessions(system: SystemScope, userId: string, now: Date, page: Page): Promise<Paged<OpenSessionRow>> {
+  const rows = await system.read((tx) =>
+    tx
+      .select({ row: sessions, at: position(sessions) })
+      .from(sessions)
+      .where(and(eq(sessions.userId, userId), isNull(sessions.revokedAt), gt(sessions.expiresAt, now), after(sessions, page.cursor)))
+      .orderBy(desc(sessions.createdAt), desc(sessions.id))
+      .limit(page.limit + 1),
+  );
+  return paged(rows, page, (row) => row);
+}
+
+/** Ends one session of a user, or all, from the next request on. How many have ended. */
 export async function endSessions(
   system: SystemScope,
-  which: { readonly id: string } | { readonly userId: string },
+  which: { readonly userId: string; readonly id?: string | undefined },
   now: Date,
 ): Promise<number> {
-  const own = 'id' in which ? eq(sessions.id, which.id) : eq(sessions.userId, which.userId);
+  const own = and(eq(sessions.userId, which.userId), which.id === undefined ? undefined : eq(sessions.id, which.id));
   const ended = await system.run((tx) =>
     tx
       .update(sessions)

@@ -47,13 +47,13 @@ export type JobActor = { readonly organization: OrganizationRef; readonly workfl
 );
 
 /**
- * The actor of a credential, who makes so many `requests` at once (default 1). Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, and
- * RATE_LIMITED for a token, or an organization, that makes too many.
+ * The actor of a credential, who makes so many `requests` at once (default 1), of an organization if it names one. Throws UNAUTHENTICATED,
+ * TOKEN_EXPIRED, TOKEN_REVOKED, and RATE_LIMITED for a token, or an organization, that makes too many.
  */
-export type Identify = (credential: Credential, requests?: number) => Promise<Actor>;
+export type Identify = (credential: Credential, requests?: number, organization?: string) => Promise<Actor>;
 
 /** The same of an Authorization header. */
-export type Authenticate = (authorization: string | undefined, requests?: number) => Promise<Actor>;
+export type Authenticate = (authorization: string | undefined, requests?: number, organization?: string) => Promise<Actor>;
 
 /** How often the time of the last use is written, at most. */
 const touchIntervalMs = 60_000;
@@ -121,15 +121,23 @@ export function createIdentify(deps: {
     return { type: 'user', tokenId: row.id, name, expiresAt: row.expiresAt, user: { id, email }, memberships: row.memberships };
   }
 
-  return async (credential, requests = 1) => {
+  return async (credential, requests = 1, organization) => {
     // Before the database is asked: what is too much costs nothing here.
     limitToken(credential.hash, 'token', requests);
     const actor = await find(credential);
     // Whoever logs in ten times has no more than who does once.
     if (actor.type === 'user') limitToken(actor.user.id, `'${actor.name}'`, requests);
-    else if (actor.type !== 'owner') limitOrganization(actor.organization.id, `organization '${actor.organization.name}'`, requests);
+    const asked = organizationOf(actor, organization);
+    if (asked !== undefined) limitOrganization(asked.id, `organization '${asked.name}'`, requests);
     return actor;
   };
+}
+
+/** Whose rate the requests of an actor count for. The owner's for nobody's; those of a person for the organization that he names, or is in alone. */
+function organizationOf(actor: Actor, named: string | undefined): OrganizationRef | undefined {
+  if (actor.type === 'owner') return undefined;
+  if (actor.type !== 'user') return actor.organization;
+  return actor.memberships.length === 1 ? actor.memberships[0] : actor.memberships.find(({ name }) => name === named);
 }
 
 /** True for what may attest one workflow, and nothing else: a service account, or a federated job. */

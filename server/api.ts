@@ -69,15 +69,16 @@ function createContext(services: Services, authenticate: Authenticate, request: 
   let actor: Promise<Actor> | undefined;
   const { authorization } = request.headers;
   const organization = request.headers['x-chainloop-organization'];
+  const organizationName = typeof organization === 'string' && organization !== '' ? organization : undefined;
   return {
     services,
     requestId,
     actor: () => {
-      actor ??= authenticate(authorization, callsOf(request));
+      actor ??= authenticate(authorization, callsOf(request), organizationName);
       return actor;
     },
     address: request.socket.remoteAddress ?? '',
-    organizationName: typeof organization === 'string' && organization !== '' ? organization : undefined,
+    organizationName,
   };
 }
 

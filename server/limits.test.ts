@@ -7,6 +7,7 @@ import { createApi } from '../client/api.ts';
 import { isChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
+import { logIn, loginThrough, startOpenidProvider } from '../test/fakes/openid-provider.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { until } from '../test/until.ts';
@@ -56,6 +57,24 @@ test('the tokens of an organization share its limit, and another organization ha
   assert.equal(refused.status, 429);
   assert.match(JSON.parse(await refused.text()).error.message, /^organization 'acme': more than 1 requests a second/);
   assert.equal((await call(plane.url, umbrella.token)).status, 200);
+});
+
+test('a person who is logged in shares the limit of the organization that he asks, by the API and the gateway alike', async () => {
+  await using provider = await startOpenidProvider();
+  const login = loginThrough(provider);
+  await using plane = await startControlPlane({ ...login, options: { ...login.options, organizationRate: '1', tokenRate: '0' } });
+  const [acme, umbrella] = [await plane.createOrganization('acme'), await plane.createOrganization('umbrella')];
+  for (const { api } of [acme, umbrella]) await api.invitation.create.mutate({ email: 'alice@example.com', role: 'viewer' });
+  const { token } = await logIn(plane.url);
+  const ask = (organization: string): Promise<Response> =>
+    fetch(`${plane.url}/trpc/contract.list?input=%7B%7D`, {
+      headers: { authorization: `Bearer ${token}`, 'x-chainloop-organization': organization },
+    });
+  assert.equal((await statuses(limits.rateBurstSeconds + 5, () => ask('acme'))).at(-1), 429);
+  assert.equal((await call(plane.url, token, '/v2/acme/tags/list')).status, 429);
+  assert.equal((await call(plane.url, acme.token)).status, 429);
+  assert.equal((await ask('umbrella')).status, 200);
+  assert.equal((await call(plane.url, token, '/v2/umbrella/tags/list')).status, 200);
 });
 
 test('a batch counts as its calls', async () => {

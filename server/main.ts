@@ -154,7 +154,7 @@ export async function startServer(config: ServerConfig, dependencies: ServerDepe
     config.publicUrl !== undefined || host === new URL(origin()).host ? origin() : undefined;
   const gateway = openGateway({ services, identify, secrets, originFor, limitByAddress });
   const openMetrics = isLoopbackHost(config.host) && config.publicUrl === undefined;
-  const authenticate: Authenticate = async (authorization, requests) => identify(credentialOf(tokenOf(authorization)), requests);
+  const authenticate: Authenticate = async (authorization, ...request) => identify(credentialOf(tokenOf(authorization)), ...request);
   const http = createHttpServer({
     services,
     gateway: gateway.handle,
@@ -240,7 +240,7 @@ function openGateway(
   return createGateway({
     ...rest,
     now,
-    identify: async (credential) => gatewayActorOf(await identify(credential)),
+    identify: async (credential, organization) => gatewayActorOf(await identify(credential, 1, organization)),
     findOrganization: (name) => findOrganization(database.system, name),
     async storageFor({ id }, action) {
       const scope = database.scope(id, systemActor('gateway'));

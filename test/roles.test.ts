@@ -20,6 +20,7 @@ const needed: Readonly<Record<string, TokenRole | 'instance' | 'person' | 'token
   'session.finish': 'nothing',
   'session.device': 'nothing',
   'session.poll': 'nothing',
+  'session.list': 'person',
   'session.end': 'person',
   'member.list': 'viewer',
   'member.setRole': 'owner',

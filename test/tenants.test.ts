@@ -58,6 +58,7 @@ const procedures: Readonly<Record<string, readonly ['foreign' | 'own' | 'instanc
   'session.finish': ['public', () => ({ handle: 'x', code: 'x' })],
   'session.device': ['public', () => ({ nobody: 'takes this' })],
   'session.poll': ['public', () => ({ handle: 'x' })],
+  'session.list': ['instance', page],
   'session.end': ['instance', page],
   'member.list': ['own', page],
   'member.setRole': ['foreign', ({ memberId }) => ({ id: memberId, role: 'viewer' })],

@@ -9,8 +9,11 @@ import { createRegistryTokens } from './registry-token.ts';
 import { type Access, grant } from './scope.ts';
 
 export type AuthenticationOptions = {
-  /** Who a chainloop token speaks for, as it is now. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, STORAGE_UNAVAILABLE. */
-  identify(credential: Credential): Promise<GatewayActor>;
+  /**
+   * Who a chainloop token speaks for, as it is now; `organization` is the one that is asked for. Throws UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED,
+   * RATE_LIMITED, STORAGE_UNAVAILABLE.
+   */
+  identify(credential: Credential, organization?: string): Promise<GatewayActor>;
   /** Seals the registry tokens. */
   readonly secrets: Secrets;
   readonly now: () => Date;
@@ -23,7 +26,7 @@ export type Sale = { readonly token: string; readonly issuedAt: Date; readonly a
 /** Both throw UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, RATE_LIMITED, STORAGE_UNAVAILABLE. */
 export type Authentication = {
   /** Who the `Authorization` header speaks for: a chainloop token or a registry token, as Bearer or as the password of any user. */
-  actorOf(request: IncomingMessage): Promise<GatewayActor>;
+  actorOf(request: IncomingMessage, organization?: string): Promise<GatewayActor>;
   /** A registry token for a chainloop token (never for another registry token: it would not end), and what it is good for. */
   sell(request: IncomingMessage, token: string | undefined, scopes: readonly string[]): Promise<Sale>;
 };
@@ -44,11 +47,11 @@ export function createAuthentication({ identify, secrets, now, limitByAddress }:
   };
 
   return {
-    async actorOf(request) {
+    async actorOf(request, organization) {
       return presented(request, tokenOf(request.headers.authorization), async (token) => {
         const opened = tokens.open(token);
-        if (opened === undefined) return identify(credentialOf(token));
-        return { ...(await identify(opened.credential)), access: opened.access };
+        if (opened === undefined) return identify(credentialOf(token), organization);
+        return { ...(await identify(opened.credential, organization)), access: opened.access };
       });
     },
     async sell(request, token, scopes) {

@@ -143,7 +143,7 @@ async function dispatch(
   const action = route && actionOf(route, request.method ?? '');
   if (action === 'login') return answerToken(arrival, authentication);
   // 1. Who asks: before anything is said about anything.
-  const actor = await authentication.actorOf(request);
+  const actor = await authentication.actorOf(request, route !== undefined && 'organization' in route ? route.organization : undefined);
   if (route === undefined) throw nameUnknown();
   if (route.type === 'ping' || route.type === 'token') {
     if (action === undefined) throw unsupported(route);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { mkdtempDisposable, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -130,6 +131,51 @@ for (const kind of databaseKinds) {
       hours = 12.01;
       await assert.rejects(gina.api.auth.whoami.query(), (error) => code(error) === 'TOKEN_EXPIRED');
       hours = 0;
+    });
+
+    await t.test(
+      'a removed owner comes back by a token or an invitation that he had made: the removal names what is still good',
+      async () => {
+        await acme.api.workflow.create.mutate({ name: 'release', project: 'app' });
+        const mallory = await person('mallory', 'owner');
+        const { id, token } = await mallory.api.apiToken.create.mutate({ name: 'backdoor', role: 'owner' });
+        const revoked = await mallory.api.apiToken.create.mutate({ name: 'revoked' });
+        await mallory.api.apiToken.revoke.mutate({ id: revoked.id });
+        const account = await mallory.api.serviceAccount.create.mutate({ name: 'nightly', workflow: 'release', project: 'app' });
+        const invited = await mallory.api.invitation.create.mutate({ email: 'm2@example.com', role: 'owner' });
+        const { left } = await alice.api.member.remove.mutate({ id: mallory.id });
+        assert.deepEqual(left, [
+          { kind: 'api-token', id, name: 'backdoor' },
+          { kind: 'invitation', id: invited.id, name: 'm2@example.com' },
+          { kind: 'service-account', id: account.id, name: 'nightly' },
+        ]);
+        await plane.api(token).contract.list.query({});
+        await alice.api.apiToken.revoke.mutate({ id });
+        await alice.api.serviceAccount.revoke.mutate({ id: account.id });
+        await alice.api.invitation.remove.mutate({ id: invited.id });
+        const again = await person('mallory', 'viewer');
+        assert.deepEqual((await alice.api.member.remove.mutate({ id: again.id })).left, []);
+      },
+    );
+
+    await t.test('a person sees the sessions that are open, and ends any of them, but none of somebody else', async () => {
+      const [one, other, ended] = [await person('hana', 'viewer'), await person('hana', 'viewer'), await person('hana', 'viewer')];
+      await ended.api.session.end.mutate({});
+      const { items } = await one.api.session.list.query({});
+      assert.deepEqual(
+        items.map(({ isCurrent }) => isCurrent),
+        [false, true],
+      );
+      const [first] = (await other.api.session.list.query({ limit: 1 })).items;
+      assert.deepEqual([first?.id, first?.isCurrent], [items[0]?.id, true], 'newest first');
+      const id = items[0]?.id ?? '';
+      const foreign = [alice.api.session.end.mutate({ id }), one.api.session.end.mutate({ id: randomUUID() })];
+      for (const refused of foreign) await assert.rejects(refused, (error) => code(error) === 'NOT_FOUND');
+      await other.api.auth.whoami.query();
+      assert.equal((await one.api.session.end.mutate({ id })).ended, 1);
+      await assert.rejects(other.there.auth.whoami.query(), (error) => code(error) === 'TOKEN_REVOKED');
+      await assert.rejects(one.api.session.end.mutate({ id }), (error) => code(error) === 'NOT_FOUND');
+      await one.api.auth.whoami.query();
     });
 
     await t.test('a session is one of several organizations, and others are as absent as those that are not', async () => {

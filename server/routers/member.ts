@@ -1,10 +1,11 @@
 import { limits } from '../../core/limits.ts';
-import { type InvitationView, type MemberView, people } from '../../core/people.ts';
+import { type InvitationView, type MemberView, people, type RemovedMemberView } from '../../core/people.ts';
 import { wire } from '../../core/wire.ts';
 import {
   createInvitation,
   type InvitationRow,
   listInvitations,
+  listMadeBy,
   listMembers,
   type MemberRow,
   removeInvitation,
@@ -23,7 +24,11 @@ export const members = router({
   setRole: organizationOwner
     .input(people.setRole)
     .mutation(async ({ ctx: { scope }, input }) => memberView(await setMemberRole(scope, input.id, input.role))),
-  remove: organizationOwner.input(wire.byId).mutation(async ({ ctx: { scope }, input }) => memberView(await removeMember(scope, input.id))),
+  /** Tokens and invitations that the member made stay: the answer names them. */
+  remove: organizationOwner.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }): Promise<RemovedMemberView> => {
+    const row = await removeMember(scope, input.id);
+    return { ...memberView(row), left: await listMadeBy(scope, row.userId, services.now()) };
+  }),
 });
 
 /** Who may come in, at the next login. */

@@ -1,6 +1,7 @@
 import { ChainloopError } from '../../core/errors.ts';
-import { people } from '../../core/people.ts';
-import { endSessions } from '../../db/sessions.ts';
+import { type OpenSessionView, people } from '../../core/people.ts';
+import { wire } from '../../core/wire.ts';
+import { endSessions, listSessions, type OpenSessionRow } from '../../db/sessions.ts';
 import { auditActor } from '../audit-actor.ts';
 import type { Login } from '../login/login.ts';
 import { anyone, person, router, type Services } from '../trpc.ts';
@@ -14,12 +15,30 @@ export const sessions = router({
   device: anyone.input(people.device).mutation(({ ctx }) => loginOf(ctx.services).device()),
   /** A session, once the person was there. */
   poll: anyone.input(people.poll).mutation(({ ctx, input }) => loginOf(ctx.services).poll(input)),
-  /** From the next request on, on every server. */
+  /** Where the person is logged in. */
+  list: person.input(wire.page).query(async ({ ctx: { caller, services }, input }) => {
+    const { items, nextCursor } = await listSessions(services.database.system, caller.user.id, services.now(), input);
+    return { items: items.map((row) => view(row, row.id === caller.tokenId)), nextCursor };
+  }),
+  /** From the next request on, on every server. NOT_FOUND for a session that is not the person's, or has ended. */
   end: person.input(people.end).mutation(async ({ ctx: { caller, services }, input }) => {
-    const which = input.everywhere ? { userId: caller.user.id } : { id: caller.tokenId };
-    return { ended: await endSessions(services.database.systemAs(auditActor(caller)), which, services.now()) };
+    const userId = caller.user.id;
+    const which = input.everywhere ? { userId } : { userId, id: input.id ?? caller.tokenId };
+    const ended = await endSessions(services.database.systemAs(auditActor(caller)), which, services.now());
+    if (ended === 0 && input.id !== undefined) throw new ChainloopError('NOT_FOUND', `session ${input.id}: not one of yours that is open`);
+    return { ended };
   }),
 });
+
+function view({ id, createdAt, lastUsedAt, expiresAt }: OpenSessionRow, isCurrent: boolean): OpenSessionView {
+  return {
+    id,
+    createdAt: createdAt.toISOString(),
+    lastUsedAt: lastUsedAt.toISOString(),
+    expiresAt: expiresAt.toISOString(),
+    isCurrent,
+  };
+}
 
 function loginOf({ login }: Services): Login {
   if (login !== undefined) return login;
