@@ -209,6 +209,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
     ),
   workflowsThatBrought: (scope, { openId }) => workflowsThatBrought(scope, openId),
   listMembers: (scope) => members.listMembers(scope, page),
+  listMadeBy: (scope, { userId }) => members.listMadeBy(scope, userId, now),
   setMemberRole: (scope, { memberId }) => members.setMemberRole(scope, memberId, 'viewer'),
   removeMember: (scope, { memberId }) => members.removeMember(scope, memberId),
   createInvitation: (scope) =>
