@@ -241,6 +241,10 @@ const acts: Readonly<Record<string, Act>> = {
     await operator.casBackend.update.mutate({ name: 'main', username: 'robot', password: 'its password' });
     return [`${mine} cas-backend.update main`];
   },
+  'casBackend.takeOver': async ({ operator }) => {
+    await operator.casBackend.takeOver.mutate({ name: 'main' });
+    return [`${mine} cas-backend.take-over main`];
+  },
   'casBackend.check': async ({ operator, registry }) => {
     await operator.casBackend.check.mutate({ name: 'main' });
     await registry[Symbol.asyncDispose]();

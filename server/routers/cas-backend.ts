@@ -1,4 +1,5 @@
 import { type CasBackendView, wire } from '../../core/wire.ts';
+import { recordAct } from '../../db/audit.ts';
 import {
   type CasBackendRow,
   createCasBackend,
@@ -20,6 +21,7 @@ export const casBackends = router({
   /** A registry repository or a bucket; kept only if evidence can really be written there and read back. */
   add: admin.input(wire.casBackendAdd).mutation(async ({ ctx: { scope, services }, input }) => {
     const backend = await services.storages.prepare(scope.organizationId, input);
+    if (input.takeOver) await recordTakeOver(scope, input.name);
     return viewOf(scope, await createCasBackend(scope, { ...backend, isDefault: input.default }, services.now()));
   }),
   list: viewer.query(async ({ ctx: { scope } }) => {
@@ -56,6 +58,7 @@ export const casBackends = router({
   takeOver: admin.input(wire.byName).mutation(async ({ ctx: { scope, services, caller }, input }) => {
     const backend = await describeCasBackend(scope, input);
     await services.storages.takeOver(backend);
+    await recordTakeOver(scope, input.name);
     const { organizationId } = scope;
     services.log.info({ audit: true, organizationId, by: caller.type, backend: backend.name }, 'a storage backend was taken over');
     return viewOf(scope, backend);
@@ -66,6 +69,11 @@ export const casBackends = router({
     return view(removed, false);
   }),
 });
+
+/** It changes what lies in the storage, and no row. */
+async function recordTakeOver(scope: OrgScope, name: string): Promise<void> {
+  await recordAct(scope, { action: 'cas-backend.take-over', name, details: {} });
+}
 
 async function viewOf(scope: OrgScope, row: CasBackendRow): Promise<CasBackendView> {
   return view(row, currentOf(await listCasBackends(scope))?.id === row.id);
