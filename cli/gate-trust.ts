@@ -2,24 +2,36 @@ import type { Api } from '../client/api.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Trust } from '../core/gate.ts';
 import { matchesIdentity } from '../core/identity.ts';
+import { limits } from '../core/limits.ts';
 import type { TrustRoot } from '../core/trust-root.ts';
 import type { Context } from './context.ts';
 import { type PolicyOptions, readKeys, readTrustRoot } from './policy.ts';
 import { withTrustRoot } from './trust-root.ts';
 
+/** As those of other commands; of trusted roots there may be several. */
+export type GatePolicyOptions = Omit<PolicyOptions, 'trustRoot'> & { readonly trustRoot: readonly string[] };
+
 /** The trusted root, and who chose it: the user, or the control plane over its connection. */
 export type TrustedRoot = { readonly root: TrustRoot; readonly from: 'file' | 'connection'; readonly name: string };
 
-/** What the user pinned: by the option, the environment or the configuration. */
-export async function pinnedRoot(context: Context, option: string | undefined): Promise<TrustedRoot | undefined> {
-  const path = option ?? (context.env.CHAINLOOP_TRUST_ROOT || (await context.settings()).trustRoot);
-  if (path === undefined) return undefined;
+/** What the user pinned: by the option, the environment or the configuration. The first is of the control plane. USAGE, LIMIT_EXCEEDED. */
+export async function pinnedRoots(context: Context, { trustRoot: given, key }: GatePolicyOptions): Promise<readonly TrustedRoot[]> {
+  if (given.length > limits.gateTrustRoots)
+    throw new ChainloopError('LIMIT_EXCEEDED', `--trust-root: at most ${limits.gateTrustRoots} may be given`);
+  if (given.length > 1 && key.length > 0) {
+    throw usage('--trust-root: beside --key there is one, of the control plane: keys have no certificate that another could vouch for');
+  }
+  const pinned = context.env.CHAINLOOP_TRUST_ROOT || (await context.settings()).trustRoot;
+  const paths = given.length > 0 ? given : pinned === undefined ? [] : [pinned];
   const { loadTrustRoot } = await import('../core/trust-root.ts');
-  const root = await withTrustRoot(
-    path,
-    readTrustRoot(path).then((text) => loadTrustRoot(text)),
-  );
-  return { root, from: 'file', name: path };
+  const load = async (path: string): Promise<TrustedRoot> => {
+    const root = await withTrustRoot(
+      path,
+      readTrustRoot(path).then((text) => loadTrustRoot(text)),
+    );
+    return { root, from: 'file', name: path };
+  };
+  return Promise.all(paths.map(load));
 }
 
 /** What the control plane says now. Whoever asks for this believes its connection, and has to be told. */
@@ -32,7 +44,7 @@ export async function rootOverConnection(context: Context, api: Api): Promise<Tr
 }
 
 /** Whose signature the user wants, if that is said. USAGE for a choice that says less than it seems to; KEY_INVALID. */
-export async function signerPolicy(options: PolicyOptions, root: TrustedRoot | undefined): Promise<Trust['policy']> {
+export async function signerPolicy(options: GatePolicyOptions, root: TrustedRoot | undefined): Promise<Trust['policy']> {
   const { key, identity, identityPrefix, identityIssuer: issuer, sourceRepository } = options;
   const named = identity ?? identityPrefix;
   if (key.length > 0 && [named, issuer, sourceRepository].some((value) => value !== undefined)) {
@@ -45,7 +57,7 @@ export async function signerPolicy(options: PolicyOptions, root: TrustedRoot | u
   }
   // A pinned root is of certificates: it is asked about keys, too, only when it is given beside them.
   if (key.length > 0)
-    return { type: 'keys', keys: await readKeys(key), trustRoot: options.trustRoot === undefined ? undefined : root?.root };
+    return { type: 'keys', keys: await readKeys(key), trustRoot: options.trustRoot.length === 0 ? undefined : root?.root };
   if (named === undefined) return undefined;
   if (root === undefined) {
     throw usage('--trust-root <path> is missing: who may vouch for that identity; get it with: chainloop trust-root export --output FILE');

@@ -11,7 +11,7 @@ import { readArtifact } from './gate-artifact.ts';
 import { contractOf, explainTables, passedTable, type Report, refusal, reportJson } from './gate-report.ts';
 import { runGate } from './gate-run.ts';
 import { fromPlane } from './gate-sources.ts';
-import { pinnedRoot, rootOverConnection, signerPolicy, type TrustedRoot } from './gate-trust.ts';
+import { pinnedRoots, rootOverConnection, signerPolicy, type TrustedRoot } from './gate-trust.ts';
 import { policyFlags } from './policy.ts';
 
 export const gate = command({
@@ -22,6 +22,7 @@ export const gate = command({
     'chainloop verify ghcr.io/acme/app:v1 --workflow bedrock/release --trust-root root.json --explain',
     'chainloop verify dist/app --bundle app.sigstore.json --trust-root root.json --identity https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1',
     'chainloop verify dist/app --bundle app.sigstore.json --bundle app.vsa.json --vsa --trust-root root.json --workflow bedrock/release --organization acme',
+    'chainloop verify dist/app --workflow bedrock/release --vsa --trust-root root.json --trust-root sigstore.json',
     'chainloop verify sha256:f8a581d4bce57f792444b2230b5706a6f902fbac19a374e76f6a56f030d35cf2 --output json',
   ],
   details: `Looks for the attestations of the artifact at the control plane, and of an image also in its registry; with --bundle in these files
@@ -39,6 +40,7 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
     offline: toggle('of an image, only what is attached to it in its registry'),
     explain: toggle('show every check, and what would make it pass'),
     ...policyFlags,
+    trustRoot: texts('<path>', 'the authorities that you trust: first of the control plane, then of a Sigstore that certifies signers'),
     ...registryFlags,
   },
   operands: ['<artifact>'],
@@ -46,7 +48,7 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
     const { bundle: bundles, explain } = flags;
     const asked = askedOf(flags);
     const { workflow, contract, online } = asked;
-    const pinned = await pinnedRoot(context, flags.trustRoot);
+    const [pinned, ...others] = await pinnedRoots(context, flags);
     const { organization: chosen } = await context.settings();
     if (!online) assertJudgeable(flags, asked, { pinned, organization: chosen });
     await using stack = new AsyncDisposableStack();
@@ -54,6 +56,7 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
     // Keys need no authorities; a verification summary is always by one.
     const needsRoot = flags.key.length === 0 || flags.vsa;
     const root = pinned ?? (connection && needsRoot ? await rootOverConnection(context, connection.api) : undefined);
+    const rootNames = root === undefined ? 'none' : [root, ...others].map(({ name }) => name).join(', ');
     const policy = await signerPolicy(flags, root);
     const artifact = await readArtifact(context, operand, flags);
     if (!online && bundles.length === 0 && artifact.image === undefined) {
@@ -62,17 +65,17 @@ trusted, or nothing found; 5 authentication; 75 the control plane or a registry 
 
     const expected: Expected = {
       ...{ artifact, platforms: [], policy, workflow, online },
-      trustRootName: root?.name ?? 'none',
+      trustRootName: rootNames,
       organization: connection?.organization ?? chosen,
       contract: contract && { ...contract, ...(await revisionOf(contract, connection?.api)) },
       summary: flags.vsa ? await expectedSummary(context, flags.verifier, { root, artifact }) : undefined,
     };
     const plane = connection && fromPlane(connection, artifact.digest, expected);
     const keys = policy === undefined ? ((await plane?.keys()) ?? []) : [];
-    const trust = { policy, trustRoot: root?.root, vouched: flags.vsa, keys };
+    const trust = { policy, trustRoot: root?.root, otherRoots: others.map((other) => other.root), vouched: flags.vsa, keys };
     const report: Report = {
       artifact,
-      trustRoot: { from: root?.from ?? 'none', name: root?.name ?? 'none' },
+      trustRoot: { from: root?.from ?? 'none', name: rootNames },
       ...(await runGate(context, { places: { bundles, plane, login: flags }, expected, trust }, artifact)),
     };
 

@@ -129,6 +129,8 @@ export const limits = {
   gatePages: 10,
   /** Bundles that are given to the gate as files. */
   gateBundles: 100,
+  /** Trusted roots that are given to it. */
+  gateTrustRoots: 10,
   /** Pages of one list that a registry answers in several. */
   registryPages: 100,
   /** A Docker configuration file, or the answer of a credential helper. */

@@ -11,7 +11,7 @@ export type Expected = {
   /** Of an image index: the images in it. */
   readonly platforms: readonly Digest[];
   readonly policy: KeyPolicy | IdentityPolicy | undefined;
-  /** What the trusted root is called: a file, or where it came from. */
+  /** What the trusted roots are called: files, or where they came from. */
   readonly trustRootName: string;
   readonly organization: string | undefined;
   readonly workflow: { readonly project: string; readonly name: string } | undefined;
@@ -131,8 +131,9 @@ function checkSignature(facts: ReadFacts, { trustRootName, policy }: Expected): 
   if (!isOfUnknownAuthority(signature)) {
     return { ok: false, code: 'ATTESTATION_INVALID', expected, found: signature.message, fix: getAgain(facts) };
   }
-  const fix =
-    'use the trusted root of the control plane that certified the signer, and after a rotation the new one: chainloop trust-root export --output FILE';
+  const fix = facts.logged
+    ? 'give the trusted root of the Sigstore that certified the signer, too: one more --trust-root FILE'
+    : 'use the trusted root of the control plane that certified the signer, and after a rotation the new one: chainloop trust-root export --output FILE';
   return { ok: false, code: 'TRUST_ROOT_MISMATCH', expected, found: signature.message, fix };
 }
 

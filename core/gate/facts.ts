@@ -36,6 +36,8 @@ export type Trust = {
   /** Where neither says it: whoever is in the certificate, because a verification summary has to vouch for the very bundle. */
   readonly vouched: boolean;
   readonly trustRoot: TrustRoot | undefined;
+  /** Others whose certificates are believed as well, each judged alone: no signature holds by parts of two. */
+  readonly otherRoots: readonly TrustRoot[];
   /** Keys that the control plane says the organization trusts, by name: for records alone. */
   readonly keys: readonly TrustedKey[];
 };
@@ -61,6 +63,8 @@ export type Facts = {
       readonly claimed: ClaimedSigner;
       /** Why the signer is not one that is believed. */
       readonly signerProblem: ChainloopError | undefined;
+      /** It has an entry of a transparency log, true or not: those of Sigstore have, and those of a control plane have not. */
+      readonly logged: boolean;
       /** Undefined: it could not be tried. */
       readonly signature: VerifiedSigner | ChainloopError | undefined;
     }
@@ -76,7 +80,8 @@ export function factsOf({ source, text, record }: Candidate, trust: Trust): Fact
     const bundle = parseBundle(text);
     const statement = parseStatement(bundle.payload);
     const attestation = digestOf(formatBundle(bundle));
-    return { type: 'read', source, record, attestation, statement, ...judged(bundle, trust, record) };
+    const logged = bundle.transparencyLogEntries.length > 0;
+    return { type: 'read', source, record, attestation, statement, logged, ...judged(bundle, trust, record) };
   } catch (error) {
     if (isChainloopError(error)) return { type: 'unreadable', source, record, error };
     throw error;
@@ -116,13 +121,13 @@ function judged(bundle: ParsedBundle, trust: Trust, record: RunRecord | undefine
   // Of a run that is no success it does not matter: the check of the run fails, and says what is really wrong.
   const isOpen = trust.vouched || record === null || (record !== undefined && record.state !== 'success');
   const policy = trust.policy ?? policyOfRecord(bundle, trust, record ?? undefined) ?? (isOpen ? anybody : undefined);
-  if (policy === undefined) return { claimed, signerProblem: nobody(bundle), signature: anybody && attempt(bundle, anybody) };
-  const signature = attempt(bundle, policy);
+  if (policy === undefined) return { claimed, signerProblem: nobody(bundle), signature: anybody && attempt(bundle, anybody, trust) };
+  const signature = attempt(bundle, policy, trust);
   // Names are compared before anything is proven (core/verify.ts): such a refusal says nothing of the signature.
   if (!isChainloopError(signature, 'SIGNER_UNTRUSTED') || isOfUnknownAuthority(signature)) {
     return { claimed, signerProblem: undefined, signature };
   }
-  return { claimed, signerProblem: signature, signature: anybody && attempt(bundle, anybody) };
+  return { claimed, signerProblem: signature, signature: anybody && attempt(bundle, anybody, trust) };
 }
 
 function nobody({ signer }: ParsedBundle): ChainloopError {
@@ -130,7 +135,16 @@ function nobody({ signer }: ParsedBundle): ChainloopError {
   return new ChainloopError('SIGNER_UNTRUSTED', `bundle: it is signed with ${how}, and nobody has said that its owner is trusted`);
 }
 
-function attempt(bundle: ParsedBundle, policy: KeyPolicy | IdentityPolicy): VerifiedSigner | ChainloopError {
+/** Under the first trusted root that it holds under. Else why not: where one knows the authority, and the bundle is wrong, that is the reason. */
+function attempt(bundle: ParsedBundle, policy: KeyPolicy | IdentityPolicy, { otherRoots }: Trust): VerifiedSigner | ChainloopError {
+  const others = policy.type === 'keys' ? [] : otherRoots.map((trustRoot) => ({ ...policy, trustRoot }));
+  const tried = [attemptUnder(bundle, policy), ...others.map((other) => attemptUnder(bundle, other))] as const;
+  return (
+    tried.find((one) => !isChainloopError(one)) ?? tried.find((one) => !(isChainloopError(one) && isOfUnknownAuthority(one))) ?? tried[0]
+  );
+}
+
+function attemptUnder(bundle: ParsedBundle, policy: KeyPolicy | IdentityPolicy): VerifiedSigner | ChainloopError {
   try {
     return verifyBundle(bundle, policy).signer;
   } catch (error) {

@@ -1,5 +1,5 @@
 import { type Digest, hexOf } from '../digest.ts';
-import { isChainloopError } from '../errors.ts';
+import { ChainloopError, isChainloopError } from '../errors.ts';
 import type { TrustRoot } from '../trust-root.ts';
 import { policyUri, resourceUri, verifierOf } from '../verdict.ts';
 import { verifyBundle } from '../verify.ts';
@@ -10,6 +10,7 @@ import { isOfUnknownAuthority, type Summary } from './facts.ts';
 export type ExpectedSummary = {
   /** The control plane that issues them: its origin. Said by the user, never taken from a summary. */
   readonly origin: string;
+  /** Of the control plane: nobody else's authorities vouch for it. */
   readonly trustRoot: TrustRoot;
   readonly artifact: Digest;
   /** All that were found. */
@@ -39,25 +40,35 @@ export function checkSummary({ attestation, statement }: ReadFacts, expected: Ex
   } = statement.predicate.metadata;
   const resource = resourceUri(origin, { organization, project, workflow });
   const policy = policyUri(origin, { organization, contractName, contractRevision: Number(contractVersion) });
-  let problem = '';
+  let refusal: ChainloopError | undefined;
   for (const summary of own) {
-    problem = problemOf(summary, { ...expected, verifier, resource, policy });
-    if (problem === '')
+    const problem = problemOf(summary, { ...expected, verifier, resource, policy });
+    if (problem === undefined)
       return { ok: true, expected: wanted, found: `${summary.vsa.predicate.verifiedLevels.join(', ')} (${summary.source})` };
+    refusal = problem;
   }
-  return { ok: false, code: 'VSA_INVALID', expected: wanted, found: problem, fix: fixOf(own, origin, get) };
+  const found = refusal?.message ?? '';
+  if (refusal !== undefined && isOfUnknownAuthority(refusal)) {
+    const fix =
+      'give the trusted root of that control plane, before any other: --trust-root FILE, from: chainloop trust-root export --output FILE';
+    return { ok: false, code: 'TRUST_ROOT_MISMATCH', expected: wanted, found, fix };
+  }
+  return { ok: false, code: 'VSA_INVALID', expected: wanted, found, fix: fixOf(own, origin, get) };
 }
 
 type Wanted = ExpectedSummary & { readonly verifier: string; readonly resource: string; readonly policy: string };
 
-/** Why a summary is not good; empty when it is. */
-function problemOf({ bundle, vsa, source }: Summary, { origin, trustRoot, artifact, verifier, resource, policy }: Wanted): string {
+/** Why a summary is not good; undefined when it is. */
+function problemOf(
+  { bundle, vsa, source }: Summary,
+  { origin, trustRoot, artifact, verifier, resource, policy }: Wanted,
+): ChainloopError | undefined {
   try {
     // Issuer and verifier are one: the control plane.
     verifyBundle(bundle, { type: 'identity', trustRoot, identity: { exact: verifier }, issuer: origin });
   } catch (error) {
     if (!isChainloopError(error)) throw error;
-    return `${source}: ${error.message}${isOfUnknownAuthority(error) ? '; the trusted root is not of this control plane' : ''}`;
+    return new ChainloopError(error.code, `${source}: ${error.message}`, { cause: error });
   }
   const { predicate, subject } = vsa;
   const problems = [
@@ -67,7 +78,7 @@ function problemOf({ bundle, vsa, source }: Summary, { origin, trustRoot, artifa
     predicate.policy.uri === policy ? [] : `policy is ${predicate.policy.uri}, not ${policy}`,
     predicate.verificationResult === 'PASSED' ? [] : `verificationResult is ${predicate.verificationResult}`,
   ].flat();
-  return problems.length === 0 ? '' : `${source}: ${problems.join('; ')}`;
+  return problems.length === 0 ? undefined : new ChainloopError('VSA_INVALID', `${source}: ${problems.join('; ')}`);
 }
 
 /** Who is called otherwise may be the same: a control plane that moved. Whether it is, the user knows. */

@@ -9,6 +9,7 @@ import { parseBundle } from '../../core/bundle.ts';
 import type { CraftedMaterial } from '../../core/crafting.ts';
 import { type Digest, digestOf } from '../../core/digest.ts';
 import { statementPayloadType } from '../../core/dsse.ts';
+import type { Signer } from '../../core/ports.ts';
 import { parseStatement } from '../../core/statement.ts';
 import { buildVsa, type VerdictFacts, verdictSubjects, verifierOf } from '../../core/verdict.ts';
 import type { Kind } from '../databases.ts';
@@ -27,6 +28,8 @@ type AttestOptions = {
   readonly content?: string;
   /** In place of a file that is uploaded. */
   readonly material?: CraftedMaterial;
+  /** In place of a certificate of the control plane. */
+  readonly signer?: Signer;
   /** What becomes of the run, once it is signed. */
   readonly then?: 'push' | 'fail' | 'leave';
 };
@@ -66,6 +69,7 @@ export type GateScene = FederatedPlane & {
       readonly attestation?: Digest;
       readonly text?: (vsa: string) => string;
       readonly san?: string;
+      readonly authority?: Authority;
     },
   ): Promise<string>;
   write(name: string, content: string): Promise<string>;
@@ -116,6 +120,7 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
     workflow = 'release',
     content = `binary ${runs}`,
     material,
+    signer,
     then = 'push',
   }: AttestOptions = {}): Promise<Attested> {
     const runNumber = String(++runs);
@@ -127,8 +132,8 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
     const job = await startJob({ url: plane.url, organization: 'acme', token: credential });
     const run = await job.init();
     const materials = [text('commit', '9a96775d'), material ?? (await job.upload('binary', content))];
-    const signer = createKeylessSigner(createKeylessPorts(plane.api(credential)));
-    const bundle = await job.bundle(run, materials, { signer, start: { runner: run.runner, env: {}, annotations: {} } });
+    const by = signer ?? createKeylessSigner(createKeylessPorts(plane.api(credential)));
+    const bundle = await job.bundle(run, materials, { signer: by, start: { runner: run.runner, env: {}, annotations: {} } });
     if (then === 'push') assert.equal((await job.push(run, bundle)).state, 'success');
     if (then === 'fail')
       await plane.api(credential).attestation.end.mutate({ runId: run.runId, state: 'failed', reason: 'the tests failed' });
@@ -159,7 +164,11 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
       subjects: verdictSubjects({ subject }),
       build: { level: 2, reasons: [] },
     });
-    const signer = certifiedSigner(authority, { san: change.san ?? verifierOf(plane.url), issuer: plane.url, signedAt: new Date() });
+    const signer = certifiedSigner(change.authority ?? authority, {
+      san: change.san ?? verifierOf(plane.url),
+      issuer: plane.url,
+      signedAt: new Date(),
+    });
     const text = Buffer.from(payload).toString();
     const bytes = new Uint8Array(Buffer.from(change.text?.(text) ?? text));
     return write(`vsa-${++summaries}.json`, await signBundle(bytes, statementPayloadType, signer));

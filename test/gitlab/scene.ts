@@ -196,7 +196,7 @@ async function publishComponents(folder: string) {
   return { home, git, commit, makeRoom };
 }
 
-const WithToken = z.object({ id_tokens: z.object({ CHAINLOOP_ID_TOKEN: z.object({ aud: z.string() }) }) });
+const WithTokens = z.object({ id_tokens: z.record(z.string(), z.object({ aud: z.string() })).default({}) });
 
 type Serving = {
   readonly cwd: string;
@@ -205,26 +205,29 @@ type Serving = {
   readonly variables: Readonly<Record<string, string>>;
 };
 
-/** What GitLab's server does: every job that asks for an id token gets one, for the audience that it names, when it starts. */
+/** What GitLab's server does: every job that asks for id tokens gets them, for the audiences that it names, when it starts. */
 async function startTokens({ gitlab }: FederatedPlane) {
   let serving: Serving | undefined;
   const given = new Map<string, Promise<string>>();
 
-  async function tokenOf(job: string, jobId: string, sha: string): Promise<string> {
+  /** By the names of their variables, as JSON. */
+  async function tokensOf(job: string, jobId: string, sha: string): Promise<string> {
     if (serving === undefined) throw new Error('no pipeline is running');
     const { cwd, pipelineId, claims, variables } = serving;
     const expanded: unknown = parse(await readFile(join(cwd, '.gitlab-ci-local', 'expanded-gitlab-ci.yml'), 'utf8'));
-    const keyword = WithToken.safeParse(z.record(z.string(), z.unknown()).parse(expanded)[job.replace(/: \[.*$/, '')]);
-    if (!keyword.success) return '';
-    const { aud } = keyword.data.id_tokens.CHAINLOOP_ID_TOKEN;
-    const audience = aud.replaceAll(/\$\{?(\w+)\}?/g, (_, name: string) => variables[name] ?? '');
-    return gitlab.gitlab({ audience, claims: { pipeline_id: pipelineId, job_id: jobId, sha, ci_config_sha: sha, ...claims } });
+    const keywords = WithTokens.parse(z.record(z.string(), z.unknown()).parse(expanded)[job.replace(/: \[.*$/, '')]);
+    const tokens = Object.entries(keywords.id_tokens).map(async ([name, { aud }]) => {
+      const audience = aud.replaceAll(/\$\{?(\w+)\}?/g, (_, variable: string) => variables[variable] ?? '');
+      const said = { pipeline_id: pipelineId, job_id: jobId, sha, ci_config_sha: sha, ...claims };
+      return [name, await gitlab.gitlab({ audience, claims: said })] as const;
+    });
+    return JSON.stringify(Object.fromEntries(await Promise.all(tokens)));
   }
 
   const server = createServer((request, response) => {
     const asked = new URL(request.url ?? '/', 'http://localhost').searchParams;
     const [job, id, sha] = [asked.get('job') ?? '', asked.get('id') ?? '', asked.get('sha') ?? ''];
-    const token = given.get(id) ?? tokenOf(job, id, sha);
+    const token = given.get(id) ?? tokensOf(job, id, sha);
     given.set(id, token);
     token.then(
       (text) => response.end(text),
@@ -250,9 +253,8 @@ const [yes, name, ...args] = process.argv.slice(2);
 if (yes !== '--yes' || name !== 'chainloop@${version}') throw new Error('npx was asked for ' + name);
 const { CI_JOB_NAME: job = '', CI_JOB_ID: id = '', CI_COMMIT_SHA: sha = '' } = process.env;
 fetch('${tokensUrl}/?' + new URLSearchParams({ job, id, sha })).then(async (answer) => {
-  const token = await answer.text();
-  if (!answer.ok) throw new Error(token);
-  const env = { ...process.env, CI_PROJECT_DIR: process.cwd(), ...(token !== '' && { CHAINLOOP_ID_TOKEN: token }) };
+  if (!answer.ok) throw new Error(await answer.text());
+  const env = { ...process.env, CI_PROJECT_DIR: process.cwd(), ...(await answer.json()) };
   const child = spawn(process.execPath, ['${join(root, 'bin', 'chainloop.js')}', ...args], { env, stdio: 'inherit' });
   child.on('exit', (code) => { process.exitCode = code ?? 1; });
 });
