@@ -62,8 +62,9 @@ async function readSubject(context: Context, text: string, login: RegistryLogin)
     await using file = await files.open(text);
     return { digest: await file.digest() };
   }
-  if (there?.isDirectory() === true || text.startsWith('oci:') || namesRegistry(text)) {
-    return { digest: (await imagesOf(context, login).resolve(text)).digest };
+  const image = there?.isDirectory() === true ? `oci:${text}` : text;
+  if (image.startsWith('oci:') || namesRegistry(text)) {
+    return { digest: (await imagesOf(context, login).resolve(image)).digest };
   }
   const short = /^[0-9a-f]{4,39}$/.test(lower) ? `; if it is a commit, give its whole id: git rev-parse ${lower}` : '';
   throw new ChainloopError(

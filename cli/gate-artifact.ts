@@ -31,7 +31,8 @@ export async function readArtifact(context: Context, text: string, login: Regist
   if (there === undefined && /^[0-9a-f]{64}$/i.test(text)) {
     throw new ChainloopError('USAGE', `artifact: if '${text}' is a digest, write sha256:${text.toLowerCase()}`);
   }
-  if (text.startsWith('oci:') || there?.isDirectory() === true) return inImage(text, await imagesOf(context, login).resolve(text));
+  if (there?.isDirectory() === true) return inImage(text, await imagesOf(context, login).resolve(`oci:${text}`));
+  if (text.startsWith('oci:')) return inImage(text, await imagesOf(context, login).resolve(text));
   if (there !== undefined) {
     const { files } = await import('../core/adapters/files.ts');
     await using file = await files.open(text);

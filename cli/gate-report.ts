@@ -97,11 +97,16 @@ export function passedTable({ artifact, judgements: [best], trustRoot }: Report)
 export function refusal({ artifact, checks, code, judgements }: Report): ChainloopError {
   const failed = checks.filter(({ ok }) => !ok);
   const [first] = failed;
-  const others = judgements.length > 1 ? `; ${judgements.length - 1} others were no better (--explain)` : '';
+  const more = judgements.length - 1;
+  const others = more > 0 ? `; ${more === 1 ? 'another one was' : `${more} others were`} no better (--explain)` : '';
   const what = first === undefined ? '' : `: ${first.name}: expected ${first.expected}; found ${first.found}; ${first.fix}`;
   return new ChainloopError(code ?? 'INTERNAL', `${artifact.name} is refused${what}${others}`, {
-    problems: failed
-      .slice(1)
-      .map(({ name, expected, found, fix }) => ({ message: `${name}: expected ${expected}; found ${found}; ${fix}` })),
+    problems: [
+      ...failed.slice(1).map(({ name, expected, found, fix }) => ({ message: `${name}: expected ${expected}; found ${found}; ${fix}` })),
+      // What was meant to be something, such as the summary that is missing, and cannot even be read.
+      ...judgements
+        .slice(1)
+        .flatMap(({ facts }) => (facts.type === 'read' ? [] : [{ message: `${facts.source}: ${facts.error.message}` }])),
+    ],
   });
 }

@@ -90,14 +90,14 @@ function withSummaries(expected: Expected, sources: readonly Source[], plane: Pl
 }
 
 /** What would let the gate find something. */
-async function advice({ image }: Artifact, { bundles, plane }: Places, platforms: Expected['platforms']): Promise<string> {
+async function advice({ name, image }: Artifact, { bundles, plane }: Places, platforms: Expected['platforms']): Promise<string> {
   for (const digest of platforms) {
     if (image === undefined || (await plane?.has(digest)) !== true) continue;
-    return `what was attested is the image of one platform in this index: verify ${image.repository}@${digest}`;
+    return `what was attested is the image of one platform in this index: verify ${image.layout === undefined ? `${image.repository}@${digest}` : digest}`;
   }
   if (bundles.length > 0) return 'give the bundle of the attestation with --bundle, too';
   const attest = 'attest it, as a material with output: true in the contract, and push it';
   if (image === undefined) return attest;
-  const attach = `chainloop attestation attach --bundle FILE ${image.repository}@${image.digest}`;
+  const attach = `chainloop attestation attach --bundle FILE ${image.layout === undefined ? `${image.repository}@${image.digest}` : name}`;
   return `${plane === undefined ? attach : attest}; if this is the image of one platform, verify the image by its tag, which is what was attested`;
 }

@@ -124,6 +124,11 @@ test('an image in a folder passes by what is attached there', async () => {
   const manifests = [{ mediaType: imageManifestType, digest: digestOf(image), size: image.byteLength }];
   await writeFile(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
   const { bundle, runId } = await attest(scene, 'image', digestOf(image));
+  const bare = await scene.verify([`oci:${layout}`, '--offline', '--trust-root', scene.root, '--identity', san]);
+  assert.deepEqual([bare.code, bare.answer?.code], [4, 'ATTESTATION_NOT_FOUND'], bare.stderr);
+  assert.match(bare.answer?.checks[0]?.fix ?? '', new RegExp(`^chainloop attestation attach --bundle FILE oci:${layout};`));
+  const none = await scene.verify([scene.line.folder, '--offline', '--trust-root', scene.root, '--identity', san]);
+  assert.deepEqual([none.code, /is the folder an OCI image layout\?/.test(none.stderr)], [2, true], none.stderr);
   const bytes = await readFile(bundle);
   const content = { bytes, predicateType: 'chainloop.dev/attestation/v0.2', createdAt: '2026-11-23T09:00:00Z' };
   await createBundleAttacher({ env: {} }).attach({ repository: 'image', digest: digestOf(image), layout }, content);

@@ -373,6 +373,10 @@ claim(
     const files = [...asked, '--organization', 'acme', '--bundle', good.bundle, '--verifier', `${scene.plane.url}/verifier`];
     const fix = refusedWith('VSA_MISSING', await scene.verify(files));
     const vsa = await scene.write('fetched.vsa.json', await describeRun(scene, fix));
+    const cut = await scene.write('cut.vsa.json', (await readFile(vsa, 'utf8')).slice(0, -1));
+    const half = await scene.verify([...files, '--bundle', cut]);
+    refusedWith('VSA_MISSING', half);
+    assert.match(half.stderr, /cut\.vsa\.json: bundle: /);
     passed(await scene.verify([...files, '--bundle', vsa], alone));
   },
 );

@@ -48,12 +48,19 @@ export function checkSummary({ attestation, statement }: ReadFacts, expected: Ex
     refusal = problem;
   }
   const found = refusal?.message ?? '';
+  const ofArtifact = statement.subject.some(({ digest }) => 'sha256' in digest && digest.sha256 === hexOf(expected.artifact));
   if (refusal !== undefined && isOfUnknownAuthority(refusal)) {
     const fix =
       'give the trusted root of that control plane, before any other: --trust-root FILE, from: chainloop trust-root export --output FILE';
     return { ok: false, code: 'TRUST_ROOT_MISMATCH', expected: wanted, found, fix };
   }
-  return { ok: false, code: 'VSA_INVALID', expected: wanted, found, fix: fixOf(own, origin, get) };
+  return {
+    ok: false,
+    code: 'VSA_INVALID',
+    expected: wanted,
+    found,
+    fix: fixOf(own, origin, ofArtifact ? `get the summary again, unchanged: ${get}` : 'see: artifact'),
+  };
 }
 
 type Wanted = ExpectedSummary & { readonly verifier: string; readonly resource: string; readonly policy: string };
@@ -82,9 +89,9 @@ function problemOf(
 }
 
 /** Who is called otherwise may be the same: a control plane that moved. Whether it is, the user knows. */
-function fixOf(own: readonly Summary[], origin: string, get: string): string {
+function fixOf(own: readonly Summary[], origin: string, again: string): string {
   const [summary] = own;
   const id = summary?.vsa.predicate.verifier.id;
-  if (id === undefined || id === verifierOf(origin)) return `get the summary again, unchanged: ${get}`;
+  if (id === undefined || id === verifierOf(origin)) return again;
   return `if that is the control plane that you trust: --verifier ${id}`;
 }
