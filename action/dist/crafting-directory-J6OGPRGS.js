@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-KJ77MGMZ.js";import"./chunk-FSJ45OOS.js";import"./chunk-4I3ALPUR.js";import"./chunk-EGPRYGCP.js";import"./chunk-JV4H2BR7.js";c();export{a as craftingDirectory,b as stateDirectory};
