@@ -15,10 +15,12 @@ import {
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
 import { commandLine } from '../test/fakes/command-line.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
+import { startRegistry } from '../test/fakes/docker-registry.ts';
 import { jobContract, startJob, text } from '../test/fakes/job.ts';
 import { type FakeS3, startS3 } from '../test/fakes/s3.ts';
 import { startTinyRegistry } from '../test/fakes/tiny-registry.ts';
 import { refused, succeeded } from '../test/fakes/workplace.ts';
+import { needs } from '../test/needs.ts';
 import { createLog } from './log.ts';
 import { validateDue } from './validation.ts';
 
@@ -156,6 +158,23 @@ test('one bucket for two organizations is noticed, whatever it is called and who
   await at.api.casBackend.remove.mutate({ name: 'bucket' });
   assert.deepEqual(await keeperOf(theirs), { check: 'keeper', status: 'ok', detail: 'nobody else keeps evidence there' });
   assert.equal((await theirs.retention.collect.mutate({ dryRun: false })).failed, 0);
+});
+
+test('evidence that nothing speaks for leaves a registry, also when it is no JSON', async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  await using registry = await startRegistry();
+  let skewMs = 0;
+  await using plane = await startControlPlane({ now: () => new Date(Date.now() + skewMs) });
+  const { api, name } = await plane.createOrganization('acme');
+  await api.casBackend.add.mutate({ name: 'registry', repo: `${registry.host}/evidence`, insecure: true });
+  await api.contract.create.mutate({ name: 'release', format: 'yaml', body: jobContract });
+  const token = await plane.createServiceAccount(api, { workflow: 'release', project: 'bedrock', contract: 'release' });
+  const { digest } = await (await startJob({ url: plane.url, organization: name, token })).upload('binary', 'never pushed');
+  skewMs = 8 * 24 * 60 * 60 * 1000;
+  const { evidence, failed } = await api.retention.collect.mutate({ dryRun: false, cursor: 'e:' });
+  assert.deepEqual([evidence.map((one) => one.digest), failed], [[digest], 0]);
+  const tagged = await fetch(`${registry.origin}/v2/evidence/manifests/material-${digest?.slice('sha256:'.length)}`);
+  assert.equal(tagged.status, 404);
 });
 
 test('a check of a registry says how referrers are kept, and that deleting is not allowed', async () => {
