@@ -25,7 +25,8 @@ export function createRegistryStorage(options: {
   const client = createRegistryClient({
     ...options.client,
     fetchPolicy: { ...fetchPolicy, ...options.client.fetchPolicy },
-    advice: 'set new credentials with: chainloop cas-backend update --name <name> --username <name> --password <password>',
+    advice:
+      'check the name and the password; a backend that is there gets others with: chainloop cas-backend update --name <name> --username <name>',
   });
   const { organizationId, secrets, now = () => new Date() } = options;
   const uploads = createRegistryUploads({
