@@ -99,6 +99,8 @@ export const limits = {
   uploadConcurrency: 4,
   /** Tries of one request that may be repeated. */
   attempts: 5,
+  /** Until a connection to another machine is there, TLS included. */
+  connectTimeoutMs: 10_000,
   /** A request without a body: until its answer begins. */
   requestTimeoutMs: 30_000,
   /** An upload that is complete, until the registry has hashed and moved it. */

@@ -1,4 +1,4 @@
-import { ChainloopError } from '../errors.ts';
+import { ChainloopError, isChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Env } from '../runner.ts';
 import { type RetryPolicy, retry, retryAfterMs, type Verdict } from './retry.ts';
@@ -89,11 +89,11 @@ async function askGithub({ url, requestToken, audience }: Request): Promise<stri
     throw new Refusal('ACTIONS_ID_TOKEN_REQUEST_URL is not a URL', { retry: false });
   }
   address.searchParams.set('audience', audience);
-  const { status, headers, text } = await get(address, requestToken);
+  const { status, retryAfter, text } = await get(address, requestToken);
   // A redirect would take the request token somewhere else.
   if (status !== 200) {
     const passes = status === 408 || status === 429 || status >= 500;
-    const afterMs = retryAfterMs(headers.get('retry-after') ?? undefined);
+    const afterMs = retryAfterMs(retryAfter);
     throw new Refusal(`GitHub's token service at ${address.origin} answers with status ${status}`, { retry: passes, afterMs });
   }
   const token = tokenIn(text);
@@ -101,30 +101,31 @@ async function askGithub({ url, requestToken, audience }: Request): Promise<stri
   return token;
 }
 
-async function get(address: URL, requestToken: string) {
+async function get(url: URL, requestToken: string) {
+  // Few jobs ask here, and most commands look whether they could.
+  const { createHttp } = await import('./http.ts');
+  const http = createHttp();
   try {
-    const response = await fetch(address, {
+    const answer = await http.request({
+      method: 'GET',
+      url,
       headers: { authorization: `Bearer ${requestToken}`, accept: 'application/json; api-version=2.0' },
-      redirect: 'manual',
       signal: AbortSignal.timeout(limits.requestTimeoutMs),
     });
-    return { status: response.status, headers: response.headers, text: await readText(response, address.origin) };
+    return {
+      status: answer.status,
+      retryAfter: answer.header('retry-after'),
+      text: (await answer.bytes(answerSizeBytes)).toString('utf8'),
+    };
   } catch (error) {
-    if (error instanceof Refusal) throw error;
+    if (isChainloopError(error, 'LIMIT_EXCEEDED')) {
+      throw new Refusal(`the answer of ${url.origin} is larger than ${answerSizeBytes} bytes`, { retry: false });
+    }
     // Its own message may carry the URL.
-    throw new Refusal(`GitHub's token service at ${address.origin} does not answer`, { retry: true }, error);
+    throw new Refusal(`GitHub's token service at ${url.origin} does not answer`, { retry: true }, error);
+  } finally {
+    http.close();
   }
-}
-
-async function readText(response: Response, origin: string): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const piece of response.body ?? []) {
-    sizeBytes += piece.byteLength;
-    if (sizeBytes > answerSizeBytes) throw new Refusal(`the answer of ${origin} is larger than ${answerSizeBytes} bytes`, { retry: false });
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString('utf8');
 }
 
 function tokenIn(text: string): string | undefined {

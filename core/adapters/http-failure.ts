@@ -18,20 +18,12 @@ export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${path}`;
 }
 
-const reasons: Readonly<Record<string, HttpFailure['reason']>> = {
-  ENOTFOUND: 'unknownHost',
-  EAI_AGAIN: 'unreachable',
-  ECONNREFUSED: 'unreachable',
-  EPROTO: 'tls',
-  EHOSTUNREACH: 'unreachable',
-  ENETUNREACH: 'unreachable',
-  ETIMEDOUT: 'unreachable',
-};
 const words: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name is unknown',
   EAI_AGAIN: 'the name service does not answer',
   ECONNREFUSED: 'nothing listens there',
   ECONNRESET: 'the connection was reset',
+  ETIMEDOUT: 'the host does not answer',
   EPIPE: 'the connection was closed',
   EPROTO: 'it does not speak TLS',
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS',
@@ -43,10 +35,10 @@ const words: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is from an unknown CA',
 };
 
-/** What an error of a socket means; `connecting` when it never was connected. */
+/** What an error of a socket means; `connecting` when it never was connected: the same code may come later, when all was sent. */
 export function failureOf(error: unknown, what: string, connecting: boolean): HttpFailure {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const isTls = /CERT|SIGNATURE|ERR_TLS|ERR_SSL|SELF_SIGNED|UNABLE_TO/.test(code);
-  const reason = reasons[code] ?? (isTls ? 'tls' : connecting ? 'unreachable' : 'broken');
+  const isTls = /CERT|SIGNATURE|ERR_TLS|ERR_SSL|SELF_SIGNED|UNABLE_TO|^EPROTO$/.test(code);
+  const reason = isTls ? 'tls' : !connecting ? 'broken' : code === 'ENOTFOUND' ? 'unknownHost' : 'unreachable';
   return new HttpFailure(reason, `${what}: ${words[code] ?? (code === '' ? 'the connection broke' : code)}`, error);
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createNetServer } from 'node:net';
 import { test } from 'node:test';
 import { blobOf, seededBytes } from '../../test/fakes/bytes.ts';
 import { listen } from '../../test/fakes/listen.ts';
@@ -159,4 +160,34 @@ test('S12: an address that is not allowed is not called, under its number or und
     await assert.rejects(http.request({ method: 'GET', url: new URL(`http://${host}:${port}/`) }), fails('address'), host);
   assert.deepEqual(trap.seen, []);
   http.close();
+});
+
+test('a host that takes the connection and does not speak TLS is given up', async () => {
+  const silent = createNetServer((socket) => socket.on('error', () => undefined).resume());
+  silent.listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const address = silent.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const http = createHttp({ connectTimeoutMs: 100 });
+  await assert.rejects(http.request({ method: 'GET', url: new URL(`https://127.0.0.1:${address.port}`) }), fails('unreachable'));
+  http.close();
+  silent.close();
+});
+
+test('the proxy that Node was told to use is used, but not where addresses are judged', async () => {
+  await using target = await serve((_, response) => response.end('target'));
+  await using proxy = await serve((request, response) => response.end(`proxy of ${request.url}`));
+  const before = { ...process.env };
+  Object.assign(process.env, { NODE_USE_ENV_PROXY: '1', http_proxy: proxy.origin, no_proxy: '' });
+  try {
+    const found = [];
+    for (const http of [createHttp(), createHttp({ allowAddress: () => true })]) {
+      const answer = await http.request({ method: 'GET', url: new URL(`${target.origin}/path`) });
+      found.push((await answer.bytes(1000)).toString());
+      http.close();
+    }
+    assert.deepEqual(found, [`proxy of ${target.origin}/path`, 'target']);
+  } finally {
+    process.env = before;
+  }
 });

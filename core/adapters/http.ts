@@ -1,6 +1,5 @@
 import { lookup as resolveName } from 'node:dns';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import { ChainloopError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -51,9 +50,23 @@ const sliceSizeBytes = 512 * 1024;
  * Keep-alive HTTP/1.1 over node:http. Not `fetch`: that one keeps every streamed body in memory (nodejs/undici #4058) and does not
  * tell when a buffer was written. `allowAddress` is asked about the resolved address of every new connection.
  */
-export function createHttp(options: { readonly allowAddress?: ((address: string) => boolean) | undefined } = {}): Http {
-  const { allowAddress } = options;
-  const agents = { 'http:': new HttpAgent({ keepAlive: true }), 'https:': new HttpsAgent({ keepAlive: true }) };
+export function createHttp(
+  options: {
+    readonly allowAddress?: ((address: string) => boolean) | undefined;
+    /** For tests. Default: limits.connectTimeoutMs. */
+    readonly connectTimeoutMs?: number | undefined;
+  } = {},
+): Http {
+  const { allowAddress, connectTimeoutMs = limits.connectTimeoutMs } = options;
+  // The proxy that Node was told to use (NODE_USE_ENV_PROXY): not where addresses are judged, since it would resolve them.
+  const proxied = process.env.NODE_USE_ENV_PROXY === '1' && allowAddress === undefined;
+  const agentOptions = { keepAlive: true, ...(proxied && { proxyEnv: process.env }) };
+  const agents = new Map<string, Agent>();
+  const agentOf = (protocol: Protocol): Agent => {
+    const agent = agents.get(protocol) ?? new (moduleOf(protocol).Agent)(agentOptions);
+    agents.set(protocol, agent);
+    return agent;
+  };
 
   return {
     async request(request) {
@@ -68,30 +81,43 @@ export function createHttp(options: { readonly allowAddress?: ((address: string)
 
       const { body } = request;
       const sizeBytes = body instanceof Uint8Array ? body.byteLength : body?.sizeBytes;
-      const outgoing = (protocol === 'https:' ? httpsRequest : httpRequest)(url, {
+      const outgoing = moduleOf(protocol).request(url, {
         method: request.method,
         headers: { ...request.headers, ...(sizeBytes === undefined ? {} : { 'content-length': String(sizeBytes) }) },
-        agent: agents[protocol],
+        agent: agentOf(protocol),
         ...(allowAddress === undefined ? {} : { lookup: guardedLookup(allowAddress) }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
-      return exchange(outgoing, request);
+      return exchange(outgoing, request, connectTimeoutMs);
     },
     close() {
-      for (const agent of Object.values(agents)) agent.destroy();
+      for (const agent of agents.values()) agent.destroy();
     },
   };
 }
 
-function exchange(outgoing: ReturnType<typeof httpRequest>, request: HttpRequest): Promise<HttpResponse> {
+type Protocol = 'http:' | 'https:';
+
+/**
+ * Not by import: that would read all that node:http has, also `WebSocket`, and for it Node loads its whole fetch, 30 ms and 12 MB of each
+ * start. Nor before it is used: TLS is 3 MB more.
+ */
+function moduleOf(protocol: Protocol) {
+  return process.getBuiltinModule(protocol === 'https:' ? 'node:https' : 'node:http');
+}
+
+const timedOut = Object.assign(new Error('no connection'), { code: 'ETIMEDOUT' });
+
+function exchange(outgoing: ClientRequest, request: HttpRequest, connectTimeoutMs: number): Promise<HttpResponse> {
   const { body } = request;
   const idleTimeoutMs = request.idleTimeoutMs ?? limits.idleTimeoutMs;
   const what = `${request.method} ${redactUrl(request.url)}`;
   const fail = (error: unknown) => {
     if (error instanceof HttpFailure || error instanceof ChainloopError) return error;
     if (request.signal?.aborted === true) return request.signal.reason;
-    return failureOf(error, what, outgoing.socket?.connecting !== false);
+    return failureOf(error, what, !connected);
   };
+  let connected = false;
   return new Promise((resolve, reject) => {
     const silent = (ms: number) => outgoing.destroy(new HttpFailure('timeout', `${what}: no sign of life for ${ms / 1000} s`));
     let timer: NodeJS.Timeout | undefined;
@@ -109,6 +135,16 @@ function exchange(outgoing: ReturnType<typeof httpRequest>, request: HttpRequest
         outgoing.write(slice, () => done());
       });
 
+    outgoing.on('socket', (socket) => {
+      connected = !socket.connecting;
+      if (connected) return;
+      socket.once('connect', () => {
+        connected = true;
+      });
+      const late = setTimeout(() => outgoing.destroy(failureOf(timedOut, what, true)), connectTimeoutMs);
+      for (const end of [request.url.protocol === 'https:' ? 'secureConnect' : 'connect', 'close'])
+        socket.once(end, () => clearTimeout(late));
+    });
     outgoing.on('error', (error) => {
       stop();
       reject(fail(error));

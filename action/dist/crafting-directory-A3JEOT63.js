@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-5ZVOOENV.js";import"./chunk-MYJH7RZW.js";import"./chunk-EMWLOHTN.js";import"./chunk-U6F3PJUI.js";import"./chunk-WEFR5JX7.js";c();export{a as craftingDirectory,b as stateDirectory};
