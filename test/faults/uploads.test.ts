@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { createApi } from '../../client/api.ts';
 import { createRegistryClient } from '../../core/adapters/oci/client.ts';
 import { digestOf, hexOf } from '../../core/digest.ts';
-import { type ErrorCode, isChainloopError } from '../../core/errors.ts';
+import { type ErrorCode, errorTable, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import { createSecrets } from '../../server/sealing.ts';
 import { createRegistryStorage } from '../../server/storage/registry.ts';
@@ -158,12 +158,12 @@ const rows: readonly {
   },
   {
     fault: 'F4',
-    what: 'the registry answers 500, 502 or 503 once at each step',
+    what: 'the registry answers 408, 500, 502 or 503 once at each step',
     faults: (random) =>
       ['POST', 'PATCH', 'PUT', 'HEAD'].map((method) => ({
         type: 'status',
         method,
-        status: [500, 502, 503][Math.floor(random() * 3)] ?? 500,
+        status: [408, 500, 502, 503][Math.floor(random() * 4)] ?? 500,
       })),
     expected: 'passes',
     sees: 'nothing',
@@ -187,14 +187,14 @@ const rows: readonly {
     what: 'the registry is broken for good (500)',
     faults: () => [{ type: 'status', status: 500, path: uploadsPath, ...always }],
     expected: 'REGISTRY_UNAVAILABLE',
-    sees: 'REGISTRY_UNAVAILABLE',
+    sees: `exit ${errorTable.REGISTRY_UNAVAILABLE.exit}, REGISTRY_UNAVAILABLE`,
   },
   {
     fault: 'F4',
     what: 'the registry truncates: every request ends after a part of it',
     faults: (random) => [{ type: 'cutRequest', method: 'PATCH', afterBytes: Math.floor(random() * sizeBytes * 0.9), ...always }],
     expected: 'REGISTRY_UNAVAILABLE',
-    sees: 'REGISTRY_UNAVAILABLE',
+    sees: `exit ${errorTable.REGISTRY_UNAVAILABLE.exit}, REGISTRY_UNAVAILABLE`,
   },
   {
     fault: 'F4',
@@ -209,14 +209,14 @@ const rows: readonly {
       },
     ],
     expected: 'REGISTRY_ERROR',
-    sees: 'REGISTRY_ERROR',
+    sees: `exit ${errorTable.REGISTRY_ERROR.exit}, REGISTRY_ERROR`,
   },
   {
     fault: 'F4',
     what: 'the registry redirects the beginning of an upload to another host',
     faults: () => [{ type: 'status', status: 307, headers: { location: 'http://127.0.0.1:1/' }, method: 'POST', ...always }],
     expected: 'REGISTRY_ERROR',
-    sees: 'REGISTRY_ERROR',
+    sees: `exit ${errorTable.REGISTRY_ERROR.exit}, REGISTRY_ERROR`,
   },
   {
     fault: 'F4',
@@ -225,7 +225,7 @@ const rows: readonly {
       { type: 'status', status: 201, headers: { 'docker-content-digest': digestOf('other') }, method: 'PUT', path: uploadsPath, ...always },
     ],
     expected: 'DIGEST_MISMATCH',
-    sees: 'DIGEST_MISMATCH',
+    sees: `exit ${errorTable.DIGEST_MISMATCH.exit}, DIGEST_MISMATCH`,
   },
 ];
 
