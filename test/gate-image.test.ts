@@ -2,13 +2,17 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { discover } from '../cli/discover.ts';
 import { createBundleAttacher } from '../core/adapters/oci/bundle-attacher.ts';
 import { createRegistryClient } from '../core/adapters/oci/client.ts';
 import { imageIndexType, imageManifestType } from '../core/adapters/oci/manifests.ts';
 import { attach, imagesOfBundle } from '../core/attestation.ts';
 import { type Digest, digestOf, hexOf } from '../core/digest.ts';
+import type { Discovery } from '../core/discover.ts';
 import { startRegistry } from './fakes/docker-registry.ts';
 import { type GateScene, san, startGateScene } from './fakes/gate.ts';
+import { invoked } from './fakes/invoked.ts';
+import { refused, succeeded } from './fakes/workplace.ts';
 import { needs } from './needs.ts';
 
 // The gate and container images: by their reference, in their own registry or in a folder, and as an index or one platform of it.
@@ -72,6 +76,12 @@ test('an image passes by tag and by digest, online and by what is attached in it
   for (const name of [`${repository}:v1`, `${repository}@${digestOf(index)}`, digestOf(index)]) {
     const { answer, code, stderr } = await scene.verify([name, ...pinned], scene);
     assert.deepEqual([code, answer?.run], [0, runId], stderr);
+    const env = { ...scene.line.env, CHAINLOOP_URL: scene.plane.url, CHAINLOOP_TOKEN: scene.token };
+    const found: Discovery = JSON.parse(succeeded(await invoked(discover, ['discover', name, '--output', 'json'], env)));
+    assert.deepEqual(
+      found.items.map(({ run }) => run.id),
+      [runId],
+    );
   }
 
   // What is attached is found without the control plane, once it is attached; and what else lies there does not hide it.
@@ -136,4 +146,22 @@ test('an image in a folder passes by what is attached there', async () => {
     const { code, answer, stderr } = await scene.verify([name, '--offline', '--trust-root', scene.root, '--identity', san]);
     assert.deepEqual([code, answer?.run], [0, runId], stderr);
   }
+
+  // What discover takes for the same: the folder, and what the control plane signed of the run, as digest or file.
+  const { vsa, provenance } = await scene.api.verdict.describe.query({ runId });
+  const env = { ...scene.line.env, CHAINLOOP_URL: scene.plane.url, CHAINLOOP_TOKEN: scene.token };
+  for (const [what, touches] of [
+    [`oci:${layout}`, [{ role: 'subject', name: 'binary', type: 'CONTAINER_IMAGE' }]],
+    [layout, [{ role: 'subject', name: 'binary', type: 'CONTAINER_IMAGE' }]],
+    [bundle, [{ role: 'attestation' }]],
+    [vsa?.digest ?? '', [{ role: 'vsa' }]],
+    [provenance?.digest ?? '', [{ role: 'provenance' }]],
+  ] as const) {
+    const { items }: Discovery = JSON.parse(succeeded(await invoked(discover, ['discover', what, '--output', 'json'], env)));
+    assert.deepEqual(
+      items.map((item) => [item.run.id, item.touches]),
+      [[runId, touches]],
+    );
+  }
+  refused(await invoked(discover, ['discover', scene.line.folder], env), 2, /is the folder an OCI image layout\?/);
 });
