@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { InitPorts } from '../core/attestation.ts';
 import type { BundleAttacher, ControlPlane, CraftingStore, EvidenceStore, ImageResolver } from '../core/ports.ts';
-import { apiOptions } from './connect.ts';
+import { apiOptions, retryBudgetOf } from './connect.ts';
 import type { Context } from './context.ts';
 import { openEvidenceStore, openGateway } from './evidence.ts';
 
@@ -37,6 +37,12 @@ export async function initPortsOf(context: Context, store: CraftingStore): Promi
   return { store, controlPlane: controlPlaneOf(context), git: createGit({ env: context.env }), now: () => new Date(), newId: randomUUID };
 }
 
+/** A registry that does not answer is not waited for longer than the user said. */
+export function patienceOf(context: Context): { readonly budgetMs?: number } {
+  const budgetMs = retryBudgetOf(context);
+  return budgetMs === undefined ? {} : { budgetMs };
+}
+
 /** As the flags have it. */
 type RegistryLogin = { readonly registryUsername: string | undefined; readonly registryPassword: string | undefined };
 
@@ -44,7 +50,7 @@ export function imagesOf(context: Context, registry: RegistryLogin): ImageResolv
   return {
     async resolve(reference) {
       const { createImageResolver } = await import('../core/adapters/oci/image-resolver.ts');
-      return createImageResolver({ env: context.env, ...registry }).resolve(reference);
+      return createImageResolver({ env: context.env, ...registry, fetchPolicy: patienceOf(context) }).resolve(reference);
     },
   };
 }

@@ -3,6 +3,7 @@ import { type ChainloopError, isChainloopError } from '../core/errors.ts';
 import { type Expected, factsOf, type Judgement, judge, nothingFound, ranked, type Trust } from '../core/gate.ts';
 import { limits } from '../core/limits.ts';
 import type { Context } from './context.ts';
+import { patienceOf } from './crafting.ts';
 import type { Artifact, RegistryLogin } from './gate-artifact.ts';
 import type { Report } from './gate-report.ts';
 import { fromFiles, fromImage, type PlaneSource, type Source } from './gate-sources.ts';
@@ -75,9 +76,9 @@ async function* sourcesOf(
   });
 }
 
-async function openFinder({ env }: Context, login: RegistryLogin): Promise<BundleFinder> {
+async function openFinder(context: Context, login: RegistryLogin): Promise<BundleFinder> {
   const { createBundleFinder } = await import('../core/adapters/oci/bundle-finder.ts');
-  return createBundleFinder({ env, ...login });
+  return createBundleFinder({ env: context.env, ...login, fetchPolicy: patienceOf(context) });
 }
 
 function withSummaries(expected: Expected, sources: readonly Source[], plane: PlaneSource | undefined): Expected {

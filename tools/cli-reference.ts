@@ -19,7 +19,10 @@ const environment: readonly (readonly [string, string])[] = [
   ['CHAINLOOP_REGISTRY_PASSWORD', 'the password of the registry of images, or of a CAS backend'],
   ['CHAINLOOP_REGISTRY_TOKEN_HOSTS', 'hosts, beside a registry itself, that may ask for its credentials: `auth.example.com,…`'],
   ['CHAINLOOP_STATE_DIR', 'where open attestations are kept; never inside the checkout'],
-  ['CHAINLOOP_RETRY_SECONDS', 'how long a control plane that does not answer is tried'],
+  [
+    'CHAINLOOP_RETRY_SECONDS',
+    'how long a control plane that does not answer is tried, at most; also a registry, when an image is looked up',
+  ],
   ['CHAINLOOP_INSECURE', '`1` sends the token over plain http to another host'],
   ['CHAINLOOP_DEBUG', '`1` shows where an unexpected error comes from'],
   ['NO_COLOR', 'no colours'],
