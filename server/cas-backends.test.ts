@@ -160,6 +160,18 @@ test('one bucket for two organizations is noticed, whatever it is called and who
   assert.equal((await theirs.retention.collect.mutate({ dryRun: false })).failed, 0);
 });
 
+test('a registry that lets nothing be removed can be given to a new control plane, when the old one is gone', async (t) => {
+  if (!needs(t, 'docker-registry')) return;
+  await using registry = await startRegistry({ delete: false });
+  const backend = { name: 'registry', repo: `${registry.host}/evidence`, insecure: true };
+  for (const takeOver of [false, true]) {
+    await using plane = await startControlPlane();
+    const { api } = await plane.createOrganization('acme');
+    if (takeOver) await assert.rejects(api.casBackend.add.mutate(backend), { code: 'CONFLICT' });
+    assert.equal((await api.casBackend.add.mutate({ ...backend, takeOver })).status, 'ok');
+  }
+});
+
 test('evidence that nothing speaks for leaves a registry, also when it is no JSON', async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();

@@ -136,9 +136,14 @@ export function createStorages(deps: {
       const place = backends.placeOf(organizationId, input);
       const keeper = keeperOf(organizationId);
       await prove(organizationId, place, async (storage) => {
-        if (input.takeOver) return takeOver(storage, keeper);
+        if (input.takeOver) {
+          await takeOver(storage, keeper).catch((error: unknown) => {
+            // Where nothing can be removed the marks of the others stay, and so does everything else.
+            if (!isChainloopError(error, 'REGISTRY_ERROR')) throw error;
+          });
+        }
         const others = await enrol(storage, keeper);
-        if (others.length === 0) return;
+        if (others.length === 0 || input.takeOver) return;
         await withdraw(storage, keeper).catch(() => {});
         const instead = 'if that one is gone for good, add it with --take-over';
         throw new ChainloopError('CONFLICT', `CAS backend: ${aboutOthers(others, keeper, instead)}`);
