@@ -1,8 +1,8 @@
-import type { InvitationView, MemberView } from '../core/people.ts';
+import type { ChangedMemberView, InvitationView, MemberView } from '../core/people.ts';
 import { roles } from '../core/roles.ts';
 import { command, group, requiredId, requiredOneOf, requiredText } from './command.ts';
 import { connect } from './connect.ts';
-import { print } from './context.ts';
+import { type Context, print } from './context.ts';
 import { collect, pageFlags } from './paging.ts';
 import type { Table } from './terminal/table.ts';
 import { formatTime } from './terminal/time.ts';
@@ -58,6 +58,7 @@ auth login --invitation CODE. To invite the same address again replaces the invi
     flags: { id: requiredId('the member', 'chainloop org member ls'), role },
     run: async (context, flags) => {
       const changed = await (await connect(context)).member.setRole.mutate(flags);
+      warnOfLeft(context, changed);
       print(context, changed, () => [membersTable([changed])]);
     },
   }),
@@ -75,12 +76,16 @@ auth login --invitation CODE. To invite the same address again replaces the invi
         return client.invitation.remove.mutate({ id });
       });
       context.log.info('subject' in removed ? 'Member removed!' : 'Invitation taken back!');
-      for (const { kind, id, name } of 'left' in removed ? removed.left : [])
-        context.log.warn(`${kind} '${name}' was made by this member and is still good; end it with: chainloop ${enders[kind]} --id ${id}`);
+      if ('left' in removed) warnOfLeft(context, removed);
       print(context, removed, () => ['subject' in removed ? membersTable([removed]) : invitationsTable([removed], new Date())]);
     },
   }),
 ]);
+
+function warnOfLeft({ log }: Context, { left }: ChangedMemberView): void {
+  for (const { kind, id, name } of left)
+    log.warn(`${kind} '${name}' was made by this member and is still good; end it with: chainloop ${enders[kind]} --id ${id}`);
+}
 
 function membersTable(members: readonly MemberView[]): Table {
   return {

@@ -18,7 +18,7 @@ export const limits = {
   auditExportRows: 500,
   /** The same refusal of the same credential is in the audit log once in this time, on each server. */
   refusalEveryMs: 60 * 60 * 1000,
-  /** Refusals in the audit log in that time, on each server. */
+  /** Refusals in the audit log in that time of the credentials of one organization, or of one person, on each server. */
   refusals: 1_000,
   /** Annotations of one contract or material. */
   annotations: 50,

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { Email } from './email.ts';
 import { limits } from './limits.ts';
-import { type Role, roles } from './roles.ts';
+import { type Role, roles, type TokenRole } from './roles.ts';
 import { Id } from './wire.ts';
 
 /** What the control plane is asked, and answers, of people: their logins, who is in an organization, and who is invited. */
@@ -47,9 +47,15 @@ export type MemberView = {
   readonly lastLoginAt: string;
 };
 /** What a person has made that goes on without him. */
-export type Made = { readonly kind: 'api-token' | 'service-account' | 'invitation'; readonly id: string; readonly name: string };
-/** Who was removed, and what of his still lets somebody in. */
-export type RemovedMemberView = MemberView & { readonly left: readonly Made[] };
+export type Made = {
+  readonly kind: 'api-token' | 'service-account' | 'invitation';
+  readonly id: string;
+  readonly name: string;
+  /** What it lets do. An invitation: what it takes to invite. */
+  readonly needs: TokenRole;
+};
+/** Who may do less from now on, and what of his still does more. */
+export type ChangedMemberView = MemberView & { readonly left: readonly Made[] };
 export type InvitationView = {
   readonly id: string;
   readonly email: string;

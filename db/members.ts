@@ -53,18 +53,21 @@ export function removeMember(scope: OrgScope, member: string): Promise<MemberRow
 }
 
 /**
- * What a person has made in the organization that goes on without him, by the audit log: tokens that work, and invitations that can be taken. The
- * first 100.
+ * What a person has made in the organization that goes on without him, himself or by tokens that he made, by the audit log: tokens that work, and
+ * invitations that can be taken. The first 100.
  */
 export function listMadeBy(scope: OrgScope, user: string, now: Date): Promise<Made[]> {
   const [own, at] = [sql`${scope.organizationId}::uuid`, sql`${now.toISOString()}::timestamptz`];
-  return scope.rows(sql`select distinct m.kind, m.id::text as id, m.name
+  return scope.rows(sql`with recursive acts as materialized (
+      select actor_id, details->>'id' as id from audit_log
+      where org_id = ${own} and action in ('api-token.create', 'service-account.create', 'invitation.create', 'invitation.renew')
+    ), made (id) as (select ${user}::text union select acts.id from acts join made on acts.actor_id = made.id)
+    select m.kind, m.id, m.name, m.needs
     from (
-      select case kind when 'api' then 'api-token' else kind end as kind, id, name, org_id from tokens
-      where org_id = ${own} and revoked_at is null and (expires_at is null or expires_at > ${at})
-      union all select 'invitation', id, email, org_id from invitations where org_id = ${own} and expires_at > ${at}
-    ) m join audit_log a on a.org_id = m.org_id and a.action in ('api-token.create', 'service-account.create', 'invitation.create', 'invitation.renew')
-      and a.actor_kind = 'person' and a.actor_id = ${user} and a.details->>'id' = m.id::text
+      select case kind when 'api' then 'api-token' else kind end as kind, id::text, name, case kind when 'api' then coalesce(role, 'admin') else 'attest' end as needs
+      from tokens where org_id = ${own} and revoked_at is null and (expires_at is null or expires_at > ${at})
+      union all select 'invitation', id::text, email, 'owner' from invitations where org_id = ${own} and expires_at > ${at}
+    ) m join made on made.id = m.id
     order by 1, 3, 2 limit 100`);
 }
 

@@ -81,7 +81,8 @@ export function createIdentify(deps: {
     const kind = row.kind === 'service-account' ? row.kind : (`${row.kind}-token` as const);
     const by = { kind: kind === 'owner-token' ? 'owner' : kind, id: row.id, name: row.name } as const;
     const scope = row.organizationId === null ? database.systemAs(by) : database.scope(row.organizationId, by);
-    refusals(`${row.id} ${code}`, () => recordAct(scope, { action: `${kind}.refuse`, name: row.name, details: { id: row.id, code } }));
+    const act = { action: `${kind}.refuse`, name: row.name, details: { id: row.id, code } };
+    refusals(row.organizationId ?? '', `${row.id} ${code}`, () => recordAct(scope, act));
   }
 
   async function find({ kind, hash }: Credential): Promise<Actor> {

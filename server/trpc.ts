@@ -106,10 +106,11 @@ function inOrganization(needed: TokenRole) {
 }
 
 /** In the log of the organization that it was tried in; of the instance, where that was meant. */
-function noteRefusal({ services }: Context, procedure: string, { tokenId }: Actor, scope: OrgScope | SystemScope): void {
+function noteRefusal({ services }: Context, procedure: string, caller: Actor, scope: OrgScope | SystemScope): void {
   const act = { action: 'request.refuse', name: procedure, details: { code: 'FORBIDDEN' } };
   const where = 'organizationId' in scope ? scope.organizationId : '';
-  services.refusals(`${tokenId} ${where} ${procedure}`, () => recordAct(scope, act));
+  const whose = caller.type === 'owner' ? '' : caller.type === 'user' ? caller.user.id : caller.organization.id;
+  services.refusals(whose, `${caller.tokenId} ${where} ${procedure}`, () => recordAct(scope, act));
 }
 
 type InOrganization = { readonly organization: OrganizationRef; readonly scope: OrgScope; readonly role: TokenRole };

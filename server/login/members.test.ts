@@ -134,23 +134,33 @@ for (const kind of databaseKinds) {
     });
 
     await t.test(
-      'a removed owner comes back by a token or an invitation that he had made: the removal names what is still good',
+      'a removed owner comes back by a token or an invitation that he had made, or that such a token made: the removal names what is still good',
       async () => {
         await acme.api.workflow.create.mutate({ name: 'release', project: 'app' });
         const mallory = await person('mallory', 'owner');
         const { id, token } = await mallory.api.apiToken.create.mutate({ name: 'backdoor', role: 'owner' });
         const revoked = await mallory.api.apiToken.create.mutate({ name: 'revoked' });
         await mallory.api.apiToken.revoke.mutate({ id: revoked.id });
+        // A token that a token made, which is gone.
+        const between = await mallory.api.apiToken.create.mutate({ name: 'between', role: 'owner' });
+        const hidden = await plane.api(between.token).apiToken.create.mutate({ name: 'hidden', role: 'attest' });
+        await plane.api(between.token).apiToken.revoke.mutate({ id: between.id });
         const account = await mallory.api.serviceAccount.create.mutate({ name: 'nightly', workflow: 'release', project: 'app' });
         const invited = await mallory.api.invitation.create.mutate({ email: 'm2@example.com', role: 'owner' });
-        const { left } = await alice.api.member.remove.mutate({ id: mallory.id });
-        assert.deepEqual(left, [
-          { kind: 'api-token', id, name: 'backdoor' },
-          { kind: 'invitation', id: invited.id, name: 'm2@example.com' },
-          { kind: 'service-account', id: account.id, name: 'nightly' },
-        ]);
+        const all = [
+          { kind: 'api-token', id, name: 'backdoor', needs: 'owner' },
+          { kind: 'api-token', id: hidden.id, name: 'hidden', needs: 'attest' },
+          { kind: 'invitation', id: invited.id, name: 'm2@example.com', needs: 'owner' },
+          { kind: 'service-account', id: account.id, name: 'nightly', needs: 'attest' },
+        ] as const;
+        const setRole = async (role: 'owner' | 'admin' | 'viewer') =>
+          (await alice.api.member.setRole.mutate({ id: mallory.id, role })).left;
+        const ofOwners = all.filter(({ needs }) => needs === 'owner');
+        assert.deepEqual([await setRole('owner'), await setRole('admin'), await setRole('viewer')], [[], ofOwners, all]);
+        assert.deepEqual((await alice.api.member.remove.mutate({ id: mallory.id })).left, all);
         await plane.api(token).contract.list.query({});
         await alice.api.apiToken.revoke.mutate({ id });
+        await alice.api.apiToken.revoke.mutate({ id: hidden.id });
         await alice.api.serviceAccount.revoke.mutate({ id: account.id });
         await alice.api.invitation.remove.mutate({ id: invited.id });
         const again = await person('mallory', 'viewer');

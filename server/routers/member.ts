@@ -1,5 +1,6 @@
 import { limits } from '../../core/limits.ts';
-import { type InvitationView, type MemberView, people, type RemovedMemberView } from '../../core/people.ts';
+import { type ChangedMemberView, type InvitationView, type MemberView, people } from '../../core/people.ts';
+import { mayAct } from '../../core/roles.ts';
 import { wire } from '../../core/wire.ts';
 import {
   createInvitation,
@@ -15,7 +16,10 @@ import {
 import { makeToken } from '../tokens.ts';
 import { organizationOwner, router, viewer } from '../trpc.ts';
 
-/** Who is in the organization. Changes count from the next request on, on every server. */
+/**
+ * Who is in the organization. Changes count from the next request on, on every server. Tokens and invitations that a member made stay: who makes him less, or
+ * removes him, is told which.
+ */
 export const members = router({
   list: viewer.input(wire.page).query(async ({ ctx: { scope }, input }) => {
     const { items, nextCursor } = await listMembers(scope, input);
@@ -23,9 +27,13 @@ export const members = router({
   }),
   setRole: organizationOwner
     .input(people.setRole)
-    .mutation(async ({ ctx: { scope }, input }) => memberView(await setMemberRole(scope, input.id, input.role))),
-  /** Tokens and invitations that the member made stay: the answer names them. */
-  remove: organizationOwner.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }): Promise<RemovedMemberView> => {
+    .mutation(async ({ ctx: { scope, services }, input: { id, role } }): Promise<ChangedMemberView> => {
+      const row = await setMemberRole(scope, id, role);
+      const made = await listMadeBy(scope, row.userId, services.now());
+      // What he could still make stays unsaid: to make any token he must be an admin.
+      return { ...memberView(row), left: made.filter(({ needs }) => !mayAct(role, 'admin') || !mayAct(role, needs)) };
+    }),
+  remove: organizationOwner.input(wire.byId).mutation(async ({ ctx: { scope, services }, input }): Promise<ChangedMemberView> => {
     const row = await removeMember(scope, input.id);
     return { ...memberView(row), left: await listMadeBy(scope, row.userId, services.now()) };
   }),
