@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-PQLTCTWU.js";m();m();await i("main");
+import{ga as i,ha as m}from"./chunk-HAAJZVBR.js";m();m();await i("main");

@@ -1,1 +1,1 @@
-import{ga as o,ha as r}from"./chunk-PQLTCTWU.js";r();r();await o("post");
+import{ga as o,ha as r}from"./chunk-HAAJZVBR.js";r();r();await o("post");

@@ -78,13 +78,17 @@ export async function answerError(response: HttpResponse, subject: Subject): Pro
     behind === undefined
       ? meaningOf(status, codes, text, subject, afterMs)
       : { code: behind, advice: 'that is the storage behind it: its operator has to mend it', final: true };
-  return new RegistryError(code, `${subject.name}: ${subject.what} failed (${said}); ${advice}`, {
+  // A look-up is answered without a body, which would say it.
+  const isUnopened = response.header('x-chainloop-error') === 'STORAGE_UNAVAILABLE';
+  return new RegistryError(code, `${subject.name}: ${subject.what} failed (${said}); ${isUnopened ? unopened : advice}`, {
     status,
     registryCodes: codes,
     temporary: temporaryStatuses.has(status) && final !== true,
     afterMs,
   });
 }
+
+const unopened = 'its storage cannot be used: an operator of the organization is told why by: chainloop cas-backend check';
 
 function meaningOf(
   status: number,

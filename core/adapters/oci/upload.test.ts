@@ -194,6 +194,17 @@ test('a registry that keeps failing is given up after a bounded number of tries'
   assert.equal(proxy.requests.filter(({ method }) => method === 'PATCH').length, limits.attempts);
 });
 
+test('a control plane whose storage cannot be used says so, also without a body', async () => {
+  await using registry = await startTinyRegistry();
+  const headers = { 'x-chainloop-error': 'STORAGE_UNAVAILABLE' };
+  await using proxy = await startFaultProxy({ target: registry.origin, faults: [{ type: 'status', status: 503, headers, times: 1000 }] });
+  const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: fast });
+  await assert.rejects(client.headManifest('material-x'), {
+    code: 'REGISTRY_UNAVAILABLE',
+    message: /storage cannot be used: .*cas-backend check/,
+  });
+});
+
 test('a registry that nobody runs is REGISTRY_UNAVAILABLE, with its host', async () => {
   const client = createRegistryClient({ origin: 'http://127.0.0.1:9', repository: 'acme', fetchPolicy: fast });
   await assert.rejects(client.uploadBlob(blobOf(small)), {

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-HMJDQCLR.js";import"./chunk-2LXEKSWU.js";import"./chunk-CKAE45AH.js";import"./chunk-JYFOMNGA.js";import"./chunk-PQLTCTWU.js";c();export{a as craftingDirectory,b as stateDirectory};
