@@ -60,12 +60,18 @@ export function createSession(system: SystemScope, { use, usedUntil, ...session 
 }
 
 /** The sessions of a user that have not ended, newest first. Throws USAGE for a malformed cursor. */
-export async function listSessions(system: SystemScope, userId: string, now: Date, page: Page): Promise<Paged<OpenSessionRow>> {
+export async function listSessions(
+  system: SystemScope,
+  userId: string,
+  { now, usedSince }: { readonly now: Date; readonly usedSince: Date | undefined },
+  page: Page,
+): Promise<Paged<OpenSessionRow>> {
+  const open = and(isNull(sessions.revokedAt), gt(sessions.expiresAt, now), usedSince && gt(sessions.lastUsedAt, usedSince));
   const rows = await system.read((tx) =>
     tx
       .select({ row: sessions, at: position(sessions) })
       .from(sessions)
-      .where(and(eq(sessions.userId, userId), isNull(sessions.revokedAt), gt(sessions.expiresAt, now), after(sessions, page.cursor)))
+      .where(and(eq(sessions.userId, userId), open, after(sessions, page.cursor)))
       .orderBy(desc(sessions.createdAt), desc(sessions.id))
       .limit(page.limit + 1),
   );

@@ -5,7 +5,7 @@ import type { TokenRole } from '../core/roles.ts';
 import { recordAct } from '../db/audit.ts';
 import type { Database } from '../db/client.ts';
 import { findRunCredential } from '../db/run-credentials.ts';
-import { findSession, type Membership, touchSession } from '../db/sessions.ts';
+import { findSession, type Membership, type OpenSessionRow, touchSession } from '../db/sessions.ts';
 import { findToken, type Credential as TokenRow, touchToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
 import { createRateLimit } from './rate-limit.ts';
@@ -109,11 +109,9 @@ export function createIdentify(deps: {
     const row = await findSession(database.system, hash);
     if (row === undefined) throw unknownToken();
     if (row.revokedAt !== null) throw new ChainloopError('TOKEN_REVOKED', 'session: you logged out; log in with: chainloop auth login');
-    const idleEnd = sessionIdleMs === undefined ? Number.POSITIVE_INFINITY : row.lastUsedAt.getTime() + sessionIdleMs;
-    const endsAt = Math.min(row.expiresAt.getTime(), idleEnd);
-    if (endsAt <= at.getTime()) {
-      const when = new Date(endsAt).toISOString();
-      throw new ChainloopError('TOKEN_EXPIRED', `session: it ended at ${when}; log in again with: chainloop auth login`);
+    const endsAt = sessionEnd(row, sessionIdleMs);
+    if (endsAt <= at) {
+      throw new ChainloopError('TOKEN_EXPIRED', `session: it ended at ${endsAt.toISOString()}; log in again with: chainloop auth login`);
     }
     if (at.getTime() - row.lastUsedAt.getTime() > touchIntervalMs) {
       touchSession(database.system, row.id, at).catch((error: unknown) => log.warn({ error }, 'last use of a session not written'));
@@ -132,6 +130,11 @@ export function createIdentify(deps: {
     if (asked !== undefined) limitOrganization(asked.id, `organization '${asked.name}'`, requests);
     return actor;
   };
+}
+
+/** When a session ends, if it is not used until then. */
+export function sessionEnd({ expiresAt, lastUsedAt }: OpenSessionRow, idleMs: number | undefined): Date {
+  return new Date(Math.min(expiresAt.getTime(), idleMs === undefined ? Number.POSITIVE_INFINITY : lastUsedAt.getTime() + idleMs));
 }
 
 /** Whose rate the requests of an actor count for. The owner's for nobody's; those of a person for the organization that he names, or is in alone. */

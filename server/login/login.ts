@@ -20,6 +20,8 @@ import { createProvider, type Grant } from './provider.ts';
  * what another began, and nothing is stored of whoever does not come back. All throw RATE_LIMITED, CONTROL_PLANE_UNREACHABLE.
  */
 export type Login = {
+  /** A session that is not used for so long has ended; undefined: it lasts as long as it lasts. */
+  readonly sessionIdleMs: number | undefined;
   /** Where to send a browser. It comes back to `http://127.0.0.1:<port>/callback` with a code and this `state`. */
   begin(request: { port: number; state: string }): Promise<LoginBegun>;
   /** A session for the code. UNAUTHENTICATED, FORBIDDEN for who was not invited, NOT_FOUND for an invitation that there is not. */
@@ -93,6 +95,7 @@ export function createLogin(deps: {
   }
 
   return {
+    sessionIdleMs: config.sessionIdleMs,
     async begin({ port, state }) {
       limitLogins('', 'login', 1);
       const endsAt = new Date(now().getTime() + limits.loginMs);

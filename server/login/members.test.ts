@@ -171,6 +171,13 @@ for (const kind of databaseKinds) {
     await t.test('a person sees the sessions that are open, and ends any of them, but none of somebody else', async () => {
       const [one, other, ended] = [await person('hana', 'viewer'), await person('hana', 'viewer'), await person('hana', 'viewer')];
       await ended.api.session.end.mutate({});
+      hours = 10.5;
+      const late = await person('hana', 'viewer');
+      const [only, ...others] = (await late.api.session.list.query({})).items;
+      assert.deepEqual(others, [], 'those that were not used for ten hours have ended');
+      assert.equal(Date.parse(only?.expiresAt ?? '') - Date.parse(only?.lastUsedAt ?? ''), 10 * 3_600_000);
+      hours = 0;
+      await late.api.session.end.mutate({});
       const { items } = await one.api.session.list.query({});
       assert.deepEqual(
         items.map(({ isCurrent }) => isCurrent),

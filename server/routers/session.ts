@@ -2,6 +2,7 @@ import { ChainloopError } from '../../core/errors.ts';
 import { type OpenSessionView, people } from '../../core/people.ts';
 import { wire } from '../../core/wire.ts';
 import { endSessions, listSessions, type OpenSessionRow } from '../../db/sessions.ts';
+import { sessionEnd } from '../actor.ts';
 import { auditActor } from '../audit-actor.ts';
 import type { Login } from '../login/login.ts';
 import { anyone, person, router, type Services } from '../trpc.ts';
@@ -17,8 +18,10 @@ export const sessions = router({
   poll: anyone.input(people.poll).mutation(({ ctx, input }) => loginOf(ctx.services).poll(input)),
   /** Where the person is logged in. */
   list: person.input(wire.page).query(async ({ ctx: { caller, services }, input }) => {
-    const { items, nextCursor } = await listSessions(services.database.system, caller.user.id, services.now(), input);
-    return { items: items.map((row) => view(row, row.id === caller.tokenId)), nextCursor };
+    const [now, idleMs] = [services.now(), services.login?.sessionIdleMs];
+    const usedSince = idleMs === undefined ? undefined : new Date(now.getTime() - idleMs);
+    const { items, nextCursor } = await listSessions(services.database.system, caller.user.id, { now, usedSince }, input);
+    return { items: items.map((row) => view(row, sessionEnd(row, idleMs), row.id === caller.tokenId)), nextCursor };
   }),
   /** From the next request on, on every server. NOT_FOUND for a session that is not the person's, or has ended. */
   end: person.input(people.end).mutation(async ({ ctx: { caller, services }, input }) => {
@@ -30,12 +33,12 @@ export const sessions = router({
   }),
 });
 
-function view({ id, createdAt, lastUsedAt, expiresAt }: OpenSessionRow, isCurrent: boolean): OpenSessionView {
+function view({ id, createdAt, lastUsedAt }: OpenSessionRow, endsAt: Date, isCurrent: boolean): OpenSessionView {
   return {
     id,
     createdAt: createdAt.toISOString(),
     lastUsedAt: lastUsedAt.toISOString(),
-    expiresAt: expiresAt.toISOString(),
+    expiresAt: endsAt.toISOString(),
     isCurrent,
   };
 }
