@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -76,6 +77,11 @@ test('device flow, end to end in a terminal: log in, work, log out', { timeout: 
   assert.equal(invited.code, 5, invited.stderr);
   assert.match(invited.stderr, /this needs owner, and 'alice' is admin/);
 
+  const sessions = await cli.run(['auth', 'session', 'ls', '--output', 'json']);
+  const [current, ...others] = JSON.parse(sessions.stdout).items;
+  assert.deepEqual([current.isCurrent, others], [true, []]);
+  const unknown = await cli.run(['auth', 'session', 'revoke', '--id', randomUUID()]);
+  assert.match(unknown.stderr, /not one of yours that is open/);
   assert.equal((await cli.run(['auth', 'logout'])).code, 0);
   assert.equal(JSON.parse(await readFile(path, 'utf8')).token, undefined);
   const over = await cli.run(['auth', 'whoami'], { env: { CHAINLOOP_TOKEN: token } });
