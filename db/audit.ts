@@ -41,13 +41,17 @@ export async function listAudit(
   // Times grow with the numbers: each bound is one look at an index. Inside a select: beneath row-level security a bare coalesce is no bound of an index.
   const first = sql`(select coalesce((select f.sequence from audit_log f where f.org_id = ${chain} and f.at >= ${since ?? null}::timestamptz order by f.at, f.sequence limit 1), ${Number.MAX_SAFE_INTEGER}::bigint))`;
   const last = sql`(select coalesce((select l.sequence from audit_log l where l.org_id = ${chain} and l.at < ${until ?? null}::timestamptz order by l.at desc, l.sequence desc limit 1), 0))`;
+  // The log names a member by the person, who is the actor elsewhere; lists of members show the id of the membership. Whoever joined is in one row.
+  const named = !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(resource ?? '')
+    ? resource
+    : sql`(select coalesce((select j.resource_name from audit_log j where j.org_id = ${chain} and j.action = 'member.join' and j.details ->> 'id' = ${resource} limit 1), ${resource}))`;
   const { rows } = await scope.read(
     (tx) =>
       tx.execute<Text>(sql`select ${columns} from audit_log a where a.org_id = ${chain}
         ${cursor === undefined ? sql`` : sql`and a.sequence < ${cursor}::bigint`}
         ${actor === undefined ? sql`` : sql`and a.actor_name = ${actor}`}
         ${action === undefined ? sql`` : sql`and a.action = ${action}`}
-        ${resource === undefined ? sql`` : sql`and a.resource_name = ${resource}`}
+        ${resource === undefined ? sql`` : sql`and a.resource_name = ${named}`}
         ${since === undefined ? sql`` : sql`and a.sequence >= ${first}`}
         ${until === undefined ? sql`` : sql`and a.sequence <= ${last}`}
         order by a.sequence desc limit ${limit + 1}::int`),

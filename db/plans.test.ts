@@ -186,7 +186,11 @@ reads('a page of the audit log reads a page, whoever did what to what, and howev
     { until },
     ...['ci-1', 'rare', 'absent'].flatMap((actor) => [{ actor }, { actor, since }, { actor, cursor: '12000' }]),
     ...['run.push', 'key.trust', 'absent'].flatMap((action) => [{ action }, { action, until }]),
-    ...['run-7', 'run-absent'].flatMap((resource) => [{ resource }, { resource, action: 'run.push' }, { resource, actor: 'ci-1' }]),
+    ...['run-7', 'run-absent', '01a20aca-3ef4-745a-b4e0-3bf76f6c769e'].flatMap((resource) => [
+      { resource },
+      { resource, action: 'run.push' },
+      { resource, actor: 'ci-1' },
+    ]),
     { actor: 'ci-1', action: 'run.push' },
   ].map((filter): Query => {
     const query: Query = (own) => listAudit(own, { limit, ...filter });

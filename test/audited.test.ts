@@ -103,6 +103,12 @@ const acts: Readonly<Record<string, Act>> = {
   },
   'member.remove': async (scene) => {
     await scene.operator.member.remove.mutate({ id: idOf(scene, 'alice') });
+    // Also who is gone is found by the id that lists of members showed.
+    const { items } = await scene.operator.audit.list.query({ resource: idOf(scene, 'alice') });
+    assert.deepEqual(
+      items.map(({ entry }) => entry.action),
+      ['member.remove', 'member.set-role', 'member.join'],
+    );
     return [`${mine} member.remove Alice`];
   },
   'contract.create': async ({ operator }) => {
