@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { busyMs } from '../test/busy.ts';
 import { parseBinding } from './binding.ts';
 import type { IssuerKind } from './claims.ts';
 import { isChainloopError } from './errors.ts';
@@ -121,7 +122,7 @@ test('a star is nowhere but at the end of a ref', () => {
   );
 });
 
-test('no pattern of ours takes long over 15 KB', () => {
+test('no pattern of ours takes long over 15 KB', async () => {
   for (const evil of ['a/'.repeat(200), 'refs/heads/'.repeat(80), '-'.repeat(600), `a/b/.github/workflows/${'@'.repeat(900)}`]) {
     const text = JSON.stringify({
       workflow: evil,
@@ -131,8 +132,6 @@ test('no pattern of ours takes long over 15 KB', () => {
       jobWorkflowRef: evil,
       workflowRef: evil,
     });
-    const startedAt = performance.now();
-    problemsOf(text);
-    assert.ok(performance.now() - startedAt < 200);
+    assert.ok((await busyMs(() => problemsOf(text))) < 200);
   }
 });

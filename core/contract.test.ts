@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { Ajv } from 'ajv';
 import fc from 'fast-check';
 import * as z from 'zod';
+import { busyMs } from '../test/busy.ts';
 import { Contract, contractDigest, contractFromValue, contractJsonSchema, guessFormat, parseContract } from './contract.ts';
 import { ChainloopError, isChainloopError, type Problem } from './errors.ts';
 import { limits } from './limits.ts';
@@ -252,12 +253,13 @@ for (const [what, value] of [
   });
 }
 
-test('a 50 MB contract is refused before it is parsed (S8)', () => {
+test('a 50 MB contract is refused before it is parsed (S8)', async () => {
   const text = `schemaVersion: v1\nenvAllowList:\n${'- A\n'.repeat(12_500_000)}`;
-  const started = performance.now();
-  assert.equal(refusal(() => parseContract(text, 'yaml')).code, 'LIMIT_EXCEEDED');
-  assert.equal(refusal(() => parseContract(text, 'json')).code, 'LIMIT_EXCEEDED');
-  assert.ok(performance.now() - started < 100);
+  const took = await busyMs(() => {
+    assert.equal(refusal(() => parseContract(text, 'yaml')).code, 'LIMIT_EXCEEDED');
+    assert.equal(refusal(() => parseContract(text, 'json')).code, 'LIMIT_EXCEEDED');
+  });
+  assert.ok(took < 200, `${took} ms`);
 });
 
 test('__proto__ and constructor are unknown keys, and pollute nothing (S13)', () => {
@@ -424,24 +426,22 @@ test('the JSON Schema accepts both schemas, and refuses unknown keys, values and
     assert.equal(validate(value), false);
 });
 
-test('our patterns take 50,000 characters in a few milliseconds (S10)', () => {
+test('our patterns take 50,000 characters in a few milliseconds (S10)', async () => {
   const long = 'a'.repeat(50_000);
-  const started = performance.now();
   for (const [key, text] of [
     ['name', `${long}-`],
     ['name', `${'-a'.repeat(25_000)}_`],
     ['type', long],
-  ] as const)
-    problemsOf(
-      JSON.stringify({
-        schemaVersion: 'v1',
-        materials: [{ type: 'STRING', name: 'a', [key]: text }],
-        envAllowList: [`${long}-`],
-        annotations: [{ name: `${'a.'.repeat(25_000)}` }],
-      }),
-      'json',
-    );
-  assert.ok(performance.now() - started < 100);
+  ] as const) {
+    const contract = JSON.stringify({
+      schemaVersion: 'v1',
+      materials: [{ type: 'STRING', name: 'a', [key]: text }],
+      envAllowList: [`${long}-`],
+      annotations: [{ name: `${'a.'.repeat(25_000)}` }],
+    });
+    const took = await busyMs(() => problemsOf(contract, 'json'));
+    assert.ok(took < 100, `${took} ms`);
+  }
 });
 
 test('the published limits are the enforced ones', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { busyMs } from '../test/busy.ts';
 import { parseBundle } from './bundle.ts';
 import { readCertificate } from './certificate.ts';
 import { derTag, oidOf, onlyDer, readDer } from './der.ts';
@@ -26,12 +27,6 @@ function certificate(...extensions: readonly Uint8Array[]): Uint8Array {
   return der(sequence, body, algorithm, der(bitString, Buffer.from([0, 1])));
 }
 
-function milliseconds(work: () => unknown): number {
-  const startedAt = performance.now();
-  work();
-  return performance.now() - startedAt;
-}
-
 test('object identifiers are read as they are written', () => {
   const rows = [
     ['06052b06010401', '1.3.6.1.4.1'],
@@ -42,22 +37,22 @@ test('object identifiers are read as they are written', () => {
   assert.equal(oidOf(onlyDer(der(oid, Buffer.alloc(64, 0x81).fill(1, 63)), oid))?.startsWith('2.'), true);
 });
 
-test('an object identifier without end, in a certificate or a timestamp, is refused at once', () => {
+test('an object identifier without end, in a certificate or a timestamp, is refused at once', async () => {
   const endless = der(oid, Buffer.alloc(200_000, 0xff).fill(1, 199_999));
   assert.equal(oidOf(onlyDer(endless, oid)), undefined);
   const hostile = certificate(der(sequence, endless, der(octetString, Buffer.from([0]))));
   const response = der(sequence, der(sequence, der(integer, Buffer.from([0]))), der(sequence, endless, der(context(0), der(sequence))));
-  const took = milliseconds(() => {
+  const took = await busyMs(() => {
     assert.equal(typeof readCertificate(hostile), 'string');
     assert.equal(typeof readTimestamp(response), 'string');
   });
   assert.ok(took < 200, `${took} ms`);
 });
 
-test('a flood of elements is refused at once, wherever it is', () => {
+test('a flood of elements is refused at once, wherever it is', async () => {
   const flood = new Uint8Array(Buffer.alloc(2_000_000, Buffer.from([5, 0])));
   const extension = der(sequence, der(oid, Buffer.from([0x55, 0x1d, 0x25])), der(octetString, der(sequence, flood)));
-  const took = milliseconds(() => {
+  const took = await busyMs(() => {
     assert.equal(readDer(flood), undefined);
     assert.equal(typeof readCertificate(certificate(flood)), 'string');
     assert.equal(typeof readCertificate(certificate(extension)), 'string');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { busyMs } from '../test/busy.ts';
 import { didYouMean, nearest } from './nearest.ts';
 
 const keys = ['materials', 'envAllowList', 'runner', 'annotations', 'optional', 'output'];
@@ -26,8 +27,6 @@ test('a guess is put as a question, and no guess as nothing', () => {
   assert.equal(didYouMean('zzz', keys), '');
 });
 
-test('a word of 50,000 letters costs no more than one of 100 (S10)', () => {
-  const started = performance.now();
-  nearest('a'.repeat(50_000), keys);
-  assert.ok(performance.now() - started < 50);
+test('a word of 50,000 letters costs no more than one of 100 (S10)', async () => {
+  assert.ok((await busyMs(() => nearest('a'.repeat(50_000), keys))) < 50);
 });

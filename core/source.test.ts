@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { busyMs } from '../test/busy.ts';
 import { ChainloopError, isChainloopError } from './errors.ts';
 import { limits } from './limits.ts';
 import { parseJson, parseSource, refuseDepth } from './source.ts';
@@ -136,12 +137,13 @@ test('an alias stands for its anchor', () => {
   assert.deepEqual(parseSource('a: &x [1, {b: 2}]\nc: *x', 'yaml', rules).value, { a: [1, { b: 2 }], c: [1, { b: 2 }] });
 });
 
-test('an alias bomb is refused when it outgrows the limit, not when it has used the memory (S8)', () => {
+test('an alias bomb is refused when it outgrows the limit, not when it has used the memory (S8)', async () => {
   const levels = Array.from({ length: 9 }, (_, level) => `l${level + 1}: &l${level + 1} [${`*l${level},`.repeat(9)}]`);
-  const started = performance.now();
-  const { problems } = refusal(() => parseSource(`l0: &l0 [${'x,'.repeat(9)}]\n${levels.join('\n')}`, 'yaml', rules));
-  assert.match(problems[0]?.message ?? '', /more than 1000 values/);
-  assert.ok(performance.now() - started < 1_000);
+  const took = await busyMs(() => {
+    const { problems } = refusal(() => parseSource(`l0: &l0 [${'x,'.repeat(9)}]\n${levels.join('\n')}`, 'yaml', rules));
+    assert.match(problems[0]?.message ?? '', /more than 1000 values/);
+  });
+  assert.ok(took < 1_000, `${took} ms`);
 });
 
 test('an alias inside its own anchor is refused', () => {
@@ -174,11 +176,12 @@ test('the depth of bytes is found without parsing, and brackets in strings do no
   refuseDepth(Buffer.from(JSON.stringify({ a: deep, b: `\\"${deep}` })), rules);
 });
 
-test('size is checked before anything is read (S8)', () => {
-  const started = performance.now();
-  assert.equal(refusal(() => parseSource('['.repeat(50_000_000), 'yaml', rules)).code, 'LIMIT_EXCEEDED');
-  assert.equal(refusal(() => parseJson('é'.repeat(600_000), rules)).code, 'LIMIT_EXCEEDED');
-  assert.ok(performance.now() - started < 500);
+test('size is checked before anything is read (S8)', async () => {
+  const took = await busyMs(() => {
+    assert.equal(refusal(() => parseSource('['.repeat(50_000_000), 'yaml', rules)).code, 'LIMIT_EXCEEDED');
+    assert.equal(refusal(() => parseJson('é'.repeat(600_000), rules)).code, 'LIMIT_EXCEEDED');
+  });
+  assert.ok(took < 500, `${took} ms`);
 });
 
 test('a byte order mark at the beginning is ignored, elsewhere refused', () => {
