@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { freePort } from './listen.ts';
 
 /** The only account of a registry that was started with `auth: 'basic'`; the line is bcrypt with cost 4, so that requests stay fast. */
 const account = { username: 'robot', password: 'robot-password' };
@@ -34,7 +35,7 @@ export async function startRegistry(
   const dataDir = options.dataDir ?? join(folder, 'data');
   await writeFile(join(folder, 'htpasswd'), htpasswd);
   let child: ChildProcess | undefined;
-  let port = 0;
+  const port = await freePort();
 
   async function start(): Promise<void> {
     const config = {
@@ -54,7 +55,7 @@ export async function startRegistry(
     await writeFile(join(folder, 'config.yml'), JSON.stringify(config));
     const started = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: ['ignore', 'ignore', 'pipe'] });
     child = started;
-    port = await listeningPort(started);
+    await listening(started);
   }
 
   async function stop(how: { readonly kill?: boolean } = {}): Promise<void> {
@@ -85,8 +86,8 @@ export async function startRegistry(
   };
 }
 
-/** The port in the line `listening on 127.0.0.1:PORT`; the rest of the log is read and dropped, so that the pipe never fills. */
-function listeningPort(child: ChildProcess): Promise<number> {
+/** Resolves when it says so; the rest of the log is read and dropped, so that the pipe never fills. */
+function listening(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     const seen: string[] = [];
     child.once('error', reject);
@@ -94,8 +95,7 @@ function listeningPort(child: ChildProcess): Promise<number> {
     if (child.stderr === null) return reject(new Error('docker-registry has no stderr'));
     createInterface({ input: child.stderr }).on('line', (line) => {
       if (seen.length < 50) seen.push(line);
-      const port = /listening on 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
-      if (port !== undefined) resolve(Number(port));
+      if (line.includes('listening on 127.0.0.1:')) resolve();
     });
   });
 }

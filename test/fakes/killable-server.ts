@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import * as z from 'zod';
+import { freePort } from './listen.ts';
 
 /** A control plane in a process of its own, which can be killed. */
 export type KillableServer = {
@@ -24,7 +25,7 @@ export type KillableServer = {
 const Held = z.object({ heapBytes: z.number(), externalBytes: z.number(), resources: z.int() });
 export type Held = z.infer<typeof Held>;
 
-/** Starts one on the data directory; ready when this resolves. `listen` keeps the port over a restart. */
+/** Starts one on the data directory; ready when this resolves. `listen` is the address of one that was there before. */
 export async function startKillableServer(options: {
   readonly dataDir: string;
   readonly listen?: string;
@@ -32,7 +33,7 @@ export async function startKillableServer(options: {
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;
 }): Promise<KillableServer> {
-  const { dataDir, listen = '127.0.0.1:0', databaseUrl = '' } = options;
+  const { dataDir, listen = `127.0.0.1:${await freePort()}`, databaseUrl = '' } = options;
   const child = spawn(process.execPath, [join(import.meta.dirname, 'serve.ts'), dataDir], {
     env: { ...process.env, DATABASE_URL: databaseUrl, TEST_LISTEN: listen, ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
