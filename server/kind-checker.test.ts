@@ -48,7 +48,9 @@ test('what is no SBOM of that kind is refused, also when several are checked at 
 });
 
 test('a registry that never answers holds nobody but their own organization, and that not for ever', async () => {
-  const checker = createKindChecker({ readTimeoutMs: 300 });
+  const checker = createKindChecker({ readTimeoutMs: 1_000 });
+  // The thread is there before the time is limited.
+  await check(checker, 'SBOM_CYCLONEDX_JSON', `${sbom} `);
   let under = 0;
   let most = 0;
   const aborted: boolean[] = [];
@@ -68,10 +70,9 @@ test('a registry that never answers holds nobody but their own organization, and
     return new Promise(() => {});
   };
   const slow = Promise.allSettled(Array.from({ length: 4 }, (_, at) => checker.check({ ...evidence(String(at)), read: never })));
-  const startedAt = performance.now();
   assert.equal(await check(checker, 'SBOM_CYCLONEDX_JSON', sbom), 1);
+  assert.equal(aborted.length, 0, 'nobody waited for mallory');
   const codes = (await slow).map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'accepted'));
-  assert.ok(performance.now() - startedAt >= 300);
   assert.deepEqual(
     codes,
     Array.from({ length: 4 }, () => 'STORAGE_UNAVAILABLE'),

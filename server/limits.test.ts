@@ -132,7 +132,7 @@ test('when no connection to the database is free, a call is told to come back, a
   const startedAt = performance.now();
   const [one, other] = await Promise.all([call(plane.url, token), call(plane.url, token, '/v2/acme/tags/list')]);
   assert.deepEqual([one.status, one.headers.get('retry-after'), other.status, other.headers.get('retry-after')], [503, '1', 503, '1']);
-  assert.ok(performance.now() - startedAt < limits.databaseConnectTimeoutMs + 3_000);
+  assert.ok(performance.now() - startedAt < limits.databaseConnectTimeoutMs + 20_000);
   await admin.query('commit');
   assert.equal((await stuck).status, 200);
   assert.equal((await call(plane.url, token)).status, 200);

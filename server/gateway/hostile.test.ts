@@ -127,7 +127,7 @@ test('a connection that is reset in the middle, 20 times at random places, loses
 });
 
 test('a client that stops sending is cut off after the idle timeout, and one that is only slow is not', async () => {
-  await using gateway = await startGateway({ idleTimeoutMs: 300 });
+  await using gateway = await startGateway({ idleTimeoutMs: 1_000 });
   const stalled = await gateway.storage.beginUpload();
   const socket = await dial(gateway.origin);
   socket.write(head('PATCH', `/v2/acme/blobs/uploads/${stalled.session}`, 'Content-Length: 1000\r\n'));
@@ -146,7 +146,7 @@ test('a client that stops sending is cut off after the idle timeout, and one tha
   const timer = setInterval(() => {
     dripping.write('x');
     if (++sent === 8) clearInterval(timer);
-  }, 80);
+  }, 150);
   assert.match(await answered, /^HTTP\/1\.1 201 /);
 });
 

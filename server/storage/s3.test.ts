@@ -322,7 +322,7 @@ test('credentials, region and clock that are wrong are told apart, and no messag
     [{ credentials: { accessKeyId, secretAccessKey } }, /session token is not valid/],
     [{ region: 'us-east-1' }, /region eu-central-1: add the backend with that --region/],
     [{ bucket: 'another' }, /no such bucket/],
-    [{ now: () => new Date(Date.now() + 905_000) }, /clock of this server is 90[456] s ahead of that of the store/],
+    [{ now: () => new Date(Date.now() + 905_000) }, /clock of this server is (89|90|91)\d s ahead of that of the store/],
   ];
   for (const [client, message] of wrong) {
     const storage = storageAt(s3, client);

@@ -43,7 +43,7 @@ test('F3, F4: a download survives broken and stalled connections, and reads no b
   for (const { name, faults } of survivable) {
     await t.test(name, async () => {
       await using proxy = await startFaultProxy({ target: registry.origin, faults });
-      const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: { ...fast, idleTimeoutMs: 200 } });
+      const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: { ...fast, idleTimeoutMs: 1_000 } });
       const download = await client.fetchBlob(digest);
       assert.equal(download.sizeBytes, bytes.byteLength);
       assert.ok((await collect(download.body)).equals(bytes));

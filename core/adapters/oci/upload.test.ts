@@ -141,7 +141,7 @@ test('F4: silence ends a try, not the upload', async () => {
   await using registry = await startTinyRegistry();
   for (const method of ['POST', 'PATCH', 'PUT']) {
     await using proxy = await startFaultProxy({ target: registry.origin, faults: [{ type: 'hang', method }] });
-    const fetchPolicy = { ...fast, requestTimeoutMs: 60, idleTimeoutMs: 60, commitTimeoutMs: 60 };
+    const fetchPolicy = { ...fast, requestTimeoutMs: 500, idleTimeoutMs: 500, commitTimeoutMs: 500 };
     const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy });
     assert.equal((await client.uploadBlob(blobOf(large))).digest, digestOf(large));
   }
