@@ -47,7 +47,8 @@ type Scope = {
   read<T>(fn: (tx: Tx) => PromiseLike<T>, options?: ReadOptions): Promise<T>;
   /**
    * As `read`, of a statement in SQL: for what is asked often, since drizzle takes longer to write a list and to read its rows than PostgreSQL
-   * to find them. What comes back is as the driver has it, by the names that the statement gives.
+   * to find them. What comes back is as the driver has it, by the names that the statement gives. PostgreSQL plans it for any values, so no
+   * value may say which condition counts.
    */
   rows<T extends Record<string, unknown>>(query: SQL, options?: ReadOptions): Promise<T[]>;
   /**

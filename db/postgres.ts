@@ -78,7 +78,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
       const query = (config: pg.QueryConfig, values: unknown[]) => {
         if (asked) throw new Error('read: one statement only; for several that belong together use run');
         asked = true;
-        return single(identity, { readOnly: true, inOrder }, { ...config, name: nameOf(config.text), values });
+        return single(identity, { readOnly: true, inOrder, anyValues: false }, { ...config, name: nameOf(config.text), values });
       };
       try {
         return await fn(new NodePgDatabase(dialect, new NodePgSession(querying(pool, query), dialect, undefined), undefined));
@@ -117,7 +117,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
     async rows(identity, { inOrder = false }, query) {
       const { sql: text, params: values } = dialect.sqlToQuery(query);
       try {
-        return (await single(identity, { readOnly: true, inOrder }, { name: nameOf(text), text, values })).rows;
+        return (await single(identity, { readOnly: true, inOrder, anyValues: true }, { name: nameOf(text), text, values })).rows;
       } catch (error) {
         throw reported(error);
       }
@@ -125,7 +125,7 @@ export function driverOf(pool: pg.Pool): Omit<Driver, 'kind' | 'signal' | 'liste
     async statement(identity, name, query) {
       const { sql: text, params: values } = dialect.sqlToQuery(query);
       try {
-        return (await single(identity, { readOnly: false, inOrder: false }, { name, text, values })).rows;
+        return (await single(identity, { readOnly: false, inOrder: false, anyValues: false }, { name, text, values })).rows;
       } catch (error) {
         throw reported(error);
       }

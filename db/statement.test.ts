@@ -164,7 +164,7 @@ test('a connection remembers nobody, whatever became of the statement', async (t
   await using open = await connected(server.url);
   const { client } = open;
   const identity = { role: 'chainloop_app', organizationId, actor } as const;
-  const manner = { readOnly: true, inOrder: true };
+  const manner = { readOnly: true, inOrder: true, anyValues: true };
   const who = `select current_user as who, current_setting('app.organization', true) as organization,
     current_setting('enable_bitmapscan') as bitmaps, current_setting('transaction_read_only') as "readOnly"`;
   const nobody = { who: 'chainloop', organization: '', bitmaps: 'on', readOnly: 'off' };
@@ -197,7 +197,7 @@ test('a statement that pg refuses to send takes its connection with it', async (
   const { id: organizationId } = await newOrganization(database);
   await using open = await connected(server.url);
   const identity = { role: 'chainloop_app', organizationId, actor } as const;
-  const manner = { readOnly: true, inOrder: false };
+  const manner = { readOnly: true, inOrder: false, anyValues: false };
   prepareAlone(open.client);
   await alone(open.client, identity, manner, { name: 'same', text: 'select 1' });
   // Had it stayed, the next statement would have been heard in the name of that organization.

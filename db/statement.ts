@@ -8,6 +8,8 @@ export type Manner = {
   readonly readOnly: boolean;
   /** Rows come in the order of an index: no plan collects all of them (a bitmap) to sort them. */
   readonly inOrder: boolean;
+  /** Planned once per connection, for any values, and not at each call for those given: planning takes longer than a page. */
+  readonly anyValues: boolean;
 };
 
 /**
@@ -17,7 +19,8 @@ export type Manner = {
 const become = {
   name: 'become',
   text: `select where num_nulls(set_config('role', $1, true), set_config('app.organization', $2, true), set_config('app.actor', $3, true),
-    set_config('app.flushes', 'yes', true), set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true)) < 0`,
+    set_config('app.flushes', 'yes', true), set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true),
+    set_config('plan_cache_mode', $6, true)) < 0`,
 };
 
 /**
@@ -35,7 +38,7 @@ export const flush = {
  * statement does not exist", SQLSTATE 26000.
  */
 export function prepareAlone(client: pg.ClientBase): void {
-  client.query({ ...become, values: ['none', '', '', 'on', 'on'] }).catch(() => {});
+  client.query({ ...become, values: ['none', '', '', 'on', 'on', 'auto'] }).catch(() => {});
 }
 
 /**
@@ -45,12 +48,13 @@ export function prepareAlone(client: pg.ClientBase): void {
 export function alone(
   client: pg.ClientBase,
   identity: Identity,
-  { readOnly, inOrder }: Manner,
+  { readOnly, inOrder, anyValues }: Manner,
   config: pg.QueryConfig,
 ): Promise<pg.QueryResult> {
   const organization = identity.role === 'chainloop_app' ? identity.organizationId : '';
   const actor = readOnly ? '' : JSON.stringify(identity.actor);
-  const values = [identity.role, organization, actor, readOnly ? 'on' : 'off', inOrder ? 'off' : 'on'];
+  const plan = anyValues ? 'force_generic_plan' : 'auto';
+  const values = [identity.role, organization, actor, readOnly ? 'on' : 'off', inOrder ? 'off' : 'on', plan];
   const answered = new Promise<pg.QueryResult>((resolve, reject) => {
     const query = new pg.Query(config, (error, ...results) => {
       const [result] = results.flat().slice(-1);
