@@ -52,7 +52,7 @@ export type ListedRunRow = Omit<ListedRun, 'createdAt'> & { readonly at: string 
 
 /** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<ListedRun>> {
-  const newest = namedRuns(pageOfRuns(scope.organizationId, page), sql`r.created_at desc, r.id desc`);
+  const newest = namedRuns(pageOfRuns(scope.organizationId, page), sql`r.created_at desc, r.id desc`, page.workflowId);
   return pagedAt(await scope.rows<ListedRunRow>(newest, { inOrder: true }), page);
 }
 
@@ -63,15 +63,18 @@ export async function listRun(scope: OrgScope, id: string): Promise<ListedRun> {
   return found(items[0], `run ${id}`);
 }
 
-/** The few runs that a query finds, `r`, and then the names for these, one by one: no plan can then join all runs. */
-export function namedRuns(few: SQL, order: SQL): SQL {
+/**
+ * The few runs that a query finds, `r`, and then the names for these, one by one: no plan can then join all runs. The workflow, where all are
+ * of one, is looked up once.
+ */
+export function namedRuns(few: SQL, order: SQL, workflowId?: string): SQL {
   return sql`select r.id, r.workflow_id as "workflowId", w.name as workflow, p.name as project, c.name as "contractName",
       v.revision as "contractRevision", r.state, r.created_at::text as at, r.finished_at as "finishedAt", r.runner_type as "runnerType",
       r.runner_url as "runnerUrl", r.runner_authenticated as "runnerAuthenticated", r.head_commit as "headCommit",
       coalesce(r.head_commit = r.claims ->> 'commit', false) as "commitAuthenticated",
       'sha256:' || encode(r.bundle_digest, 'hex') as "bundleDigest", r.signer, r.removed_at as "removedAt"
     from (${few}) r,
-      lateral (select name, project_id from workflows where id = r.workflow_id limit 1) w,
+      lateral (select name, project_id from workflows where id = ${workflowId ?? sql`r.workflow_id`} limit 1) w,
       lateral (select name from projects where id = w.project_id limit 1) p,
       lateral (select revision, contract_id from contract_revisions where id = r.contract_revision_id limit 1) v,
       lateral (select name from contracts where id = v.contract_id limit 1) c
