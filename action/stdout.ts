@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { systemCode } from '../core/system-code.ts';
 
 let blocked = false;
 
@@ -12,7 +13,7 @@ export function writeOut(text: string): void {
     while (!blocked && rest.length > 0) rest = rest.subarray(writeSync(1, rest));
   } catch (error) {
     // A pipe that is full, and says so instead of making us wait.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EAGAIN')) throw error;
+    if (systemCode(error) !== 'EAGAIN') throw error;
     blocked = true;
   }
   if (rest.length === 0) return;

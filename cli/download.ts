@@ -4,6 +4,7 @@ import { type FileHandle, link, lstat, open, realpath, rename, rm } from 'node:f
 import { join } from 'node:path';
 import { type Digest, hexOf } from '../core/digest.ts';
 import { ChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 
 /** Letters that mean nothing to any shell, terminal or file system, and not a dot or dash in front. */
 const harmless = /^[A-Za-z0-9_][A-Za-z0-9._+@-]{0,199}$/;
@@ -101,7 +102,7 @@ async function giveName(temporary: string, target: string): Promise<void> {
   try {
     await link(temporary, target);
   } catch (error) {
-    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(codeOf(error))) throw error;
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP'].includes(systemCode(error) ?? '')) throw error;
     await (await open(target, 'wx')).close();
     await rename(temporary, target);
   }
@@ -140,7 +141,7 @@ function alreadyThere(target: string, cause?: unknown): ChainloopError {
 }
 
 function asOperatingError(error: unknown, target: string): unknown {
-  switch (codeOf(error)) {
+  switch (systemCode(error)) {
     case 'EEXIST':
       return alreadyThere(target, error);
     case 'ENOSPC':
@@ -152,12 +153,8 @@ function asOperatingError(error: unknown, target: string): unknown {
     case 'EISDIR':
     case 'ENOTDIR':
     case 'ENOTEMPTY':
-      return new ChainloopError('FILE_UNREADABLE', `download: ${target} cannot be written (${codeOf(error)})`, { cause: error });
+      return new ChainloopError('FILE_UNREADABLE', `download: ${target} cannot be written (${systemCode(error)})`, { cause: error });
     default:
       return error;
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }

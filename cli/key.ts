@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { ChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 import type { PublicKeyView } from '../core/wire.ts';
 import { command, group, requiredText } from './command.ts';
 import { connect } from './connect.ts';
@@ -82,14 +83,14 @@ async function create(path: string, text: string, mode: number): Promise<void> {
     await file.writeFile(text);
     await file.sync();
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    const code = systemCode(cause);
     if (code === 'EEXIST')
       throw new ChainloopError('FILE_EXISTS', `key: ${path} exists; choose another prefix, or move it away`, { cause });
     if (code === 'ENOENT')
       throw new ChainloopError('FILE_NOT_FOUND', `key: the directory of ${path} does not exist; create it first`, { cause });
     if (code === 'ENOSPC')
       throw new ChainloopError('DISK_FULL', `key: no space left to write ${path}; make room, and try again`, { cause });
-    throw new ChainloopError('FILE_UNREADABLE', `key: ${path} cannot be written (${String(code)})`, { cause });
+    throw new ChainloopError('FILE_UNREADABLE', `key: ${path} cannot be written (${code})`, { cause });
   }
 }
 

@@ -2,6 +2,7 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 import type { Environment } from './context.ts';
 
 /** Where the control plane is, and as whom to speak to it. */
@@ -77,7 +78,7 @@ export async function readConfig(env: Environment): Promise<Config> {
     value = JSON.parse(await readFile(path, 'utf8'));
   } catch (error) {
     if (error instanceof SyntaxError) throw new ChainloopError('USAGE', `${path} is not JSON; correct or remove it`, { cause: error });
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {};
+    if (systemCode(error) === 'ENOENT') return {};
     throw new ChainloopError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
   }
   if (!isConfig(value)) throw new ChainloopError('USAGE', `${path} may only hold the texts ${configKeys.join(', ')}; correct or remove it`);
@@ -95,11 +96,11 @@ export async function writeConfig(env: Environment, config: Config): Promise<str
   try {
     await replaceFile(path, `${JSON.stringify(config, null, 3)}\n`);
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    const code = systemCode(cause);
     if (code === 'ENOSPC' || code === 'EDQUOT') {
       throw new ChainloopError('DISK_FULL', `no space left to write ${path}; make room, and try again`, { cause });
     }
-    throw new ChainloopError('FILE_UNREADABLE', `${path} cannot be written (${String(code)}); set XDG_CONFIG_HOME to a folder that can`, {
+    throw new ChainloopError('FILE_UNREADABLE', `${path} cannot be written (${code}); set XDG_CONFIG_HOME to a folder that can`, {
       cause,
     });
   }

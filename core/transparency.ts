@@ -1,6 +1,7 @@
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import type { TransparencyLogEntry } from './bundle.ts';
 import { sameBytes } from './der.ts';
+import { jsonValue } from './json-value.ts';
 
 /** A transparency log of a trusted root. */
 export type Log = {
@@ -61,7 +62,7 @@ const signerPaths: Readonly<Record<string, readonly string[]>> = {
 function isOf({ kindVersion: { kind, version }, canonicalizedBody }: TransparencyLogEntry, signer: EntrySigner): boolean {
   const path = signerPaths[`${kind}/${version}`];
   if (path === undefined) return false;
-  const found = valueAt(parse(canonicalizedBody), ['spec', ...path]);
+  const found = valueAt(jsonValue(Buffer.from(canonicalizedBody, 'base64')), ['spec', ...path]);
   if (typeof found === 'string') return sameBytes(pemContent(Buffer.from(found, 'base64'), signer.type), signer.der);
   const raw = valueAt(found, [signer.type === 'certificate' ? 'x509Certificate' : 'publicKey', 'rawBytes']);
   return typeof raw === 'string' && sameBytes(Buffer.from(raw, 'base64'), signer.der);
@@ -72,14 +73,6 @@ function pemContent(pem: Buffer, type: EntrySigner['type']): Uint8Array | undefi
   if (isCertificate !== (type === 'certificate')) return undefined;
   try {
     return isCertificate ? new X509Certificate(pem).raw : createPublicKey(pem).export({ type: 'spki', format: 'der' });
-  } catch {
-    return undefined;
-  }
-}
-
-function parse(base64: string): unknown {
-  try {
-    return JSON.parse(Buffer.from(base64, 'base64').toString('utf8'));
   } catch {
     return undefined;
   }

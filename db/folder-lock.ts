@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 
 /** Who holds the folder. Process ids are used again: with the start time they are not. */
 const Holder = z.object({ host: z.string(), pid: z.int().positive(), startedAt: z.string() });
@@ -91,7 +92,7 @@ async function startOf(pid: number): Promise<string> {
     process.kill(pid, 0);
     return 'alive';
   } catch (error) {
-    return isCode(error, 'EPERM') ? 'alive' : '';
+    return systemCode(error) === 'EPERM' ? 'alive' : '';
   }
 }
 
@@ -101,17 +102,13 @@ async function appears(from: string, to: string): Promise<boolean> {
     await link(from, to);
     return true;
   } catch (error) {
-    if (isCode(error, 'EEXIST')) return false;
+    if (systemCode(error) === 'EEXIST') return false;
     throw error;
   }
 }
 
 function absent(error: unknown): undefined {
-  if (!isCode(error, 'ENOENT')) throw error;
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  if (systemCode(error) !== 'ENOENT') throw error;
 }
 
 function parse(text: string): unknown {

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 import { ifPresent } from './storage/disk.ts';
 
 /**
@@ -18,13 +19,9 @@ export async function ensureDataDirectory(path: string): Promise<void> {
   }
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
-
 /** What to do about an error of the system, or a defect as it is. */
 function refusalOf(path: string, cause: unknown): unknown {
-  const why = reasons[codeOf(cause)];
+  const why = reasons[systemCode(cause) ?? ''];
   if (why === undefined) return cause;
   const what = `server: ${path} cannot be the data directory: ${why}; choose another one with --data-dir`;
   return new ChainloopError('USAGE', what, { cause });
@@ -45,7 +42,7 @@ export async function claimDataDirectory(path: string, instanceId: string): Prom
       await writeFile(temporary, instanceId, { mode: 0o600, flag: 'wx', flush: true });
       await link(temporary, mark);
     } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw refusalOf(path, error);
+      if (systemCode(error) !== 'EEXIST') throw refusalOf(path, error);
     } finally {
       await rm(temporary, { force: true });
     }
@@ -80,7 +77,7 @@ async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { mode: 0o700 });
   } catch (error) {
-    const code = codeOf(error);
+    const code = systemCode(error);
     if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
     if (code !== 'ENOENT' || dirname(path) === path || (await isDirectory(dirname(path)))) throw error;
     await makeFolder(dirname(path));

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createHttp } from '../core/adapters/http.ts';
 import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
+import { systemCode } from '../core/system-code.ts';
 import { countCasBackends } from '../db/cas-backends.ts';
 import { connect, type Database, type DatabaseOptions } from '../db/client.ts';
 import { hasEvidenceOfSize, touchEvidence } from '../db/evidence.ts';
@@ -289,7 +290,7 @@ async function bind(server: Server, { host, port }: ServerConfig): Promise<void>
   try {
     await promise;
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    const code = systemCode(cause) ?? 'unknown';
     const why = code === 'EADDRINUSE' ? 'something listens there already' : `the system refused it (${code})`;
     throw new ChainloopError('USAGE', `server: cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause });
   } finally {

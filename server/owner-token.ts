@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 import type { Database } from '../db/client.ts';
 import { createOwnerToken, hasOwnerToken } from '../db/tokens.ts';
 import type { Log } from './log.ts';
@@ -37,7 +38,7 @@ async function writeToken(path: string): Promise<string> {
   try {
     await link(temporary, path);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (systemCode(error) !== 'EEXIST') throw error;
   } finally {
     await rm(temporary, { force: true });
   }
@@ -51,7 +52,7 @@ async function readToken(path: string): Promise<string | undefined> {
     const text = (await readFile(path, 'utf8')).trim();
     return parseToken(text)?.kind === 'owner' ? text : undefined;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw new ChainloopError('USAGE', `owner token: ${path} cannot be read; check its owner and mode`, { cause: error });
   }
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChainloopError, type Problem } from '../core/errors.ts';
+import { systemCode } from '../core/system-code.ts';
 import type { SystemScope } from '../db/client.ts';
 import { findSetting, settle } from '../db/settings.ts';
 import { createSecrets } from './sealing.ts';
@@ -94,7 +95,7 @@ async function keyFile(path: string): Promise<string> {
   try {
     await link(temporary, path);
   } catch (error) {
-    if (!isCode(error, 'EEXIST')) throw error;
+    if (systemCode(error) !== 'EEXIST') throw error;
   } finally {
     await rm(temporary, { force: true });
   }
@@ -109,11 +110,7 @@ async function readKey(path: string): Promise<string | undefined> {
     await chmod(path, 0o600);
     return text;
   } catch (error) {
-    if (isCode(error, 'ENOENT')) return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw new ChainloopError('USAGE', `master key: ${path} cannot be read; check its owner and mode`, { cause: error });
   }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

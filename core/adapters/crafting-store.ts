@@ -8,6 +8,7 @@ import { limits } from '../limits.ts';
 import { Name } from '../names.ts';
 import type { CraftingStore } from '../ports.ts';
 import { formatPath } from '../source/place.ts';
+import { systemCode } from '../system-code.ts';
 import { MaterialFile, StartFile } from './crafting-state.ts';
 import { readLimited, syncDirectory, writeFileAtomically } from './files.ts';
 import { explained, makeStateDirectory } from './state-directory.ts';
@@ -48,7 +49,7 @@ export function createCraftingStore(directory: string): CraftingStore {
       await link(aside, path);
       return true;
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false;
+      if (systemCode(error) === 'EEXIST') return false;
       throw error;
     } finally {
       await rm(aside, { force: true });
@@ -124,7 +125,7 @@ export function createCraftingStore(directory: string): CraftingStore {
       try {
         await rename(directory, aside);
       } catch (error) {
-        if (codeOf(error) === 'ENOENT') return;
+        if (systemCode(error) === 'ENOENT') return;
         throw error;
       }
       await syncDirectory(dirname(directory));
@@ -169,8 +170,4 @@ function corrupt(path: string, detail: string, cause?: unknown): ChainloopError 
     `crafting state: ${path} cannot be used: ${detail}; forget it with: chainloop attestation reset, and start again`,
     { cause },
   );
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { type Digest, digestOf, parseDigest } from '../digest.ts';
 import { ChainloopError } from '../errors.ts';
 import type { EvidenceFile, Files } from '../ports.ts';
+import { systemCode } from '../system-code.ts';
 
 /** Two buffers of this size: while one is hashed or sent, the other is filled. Measured: 95 % of the speed of hashing alone. */
 const pieceSizeBytes = 4 * 1024 * 1024;
@@ -173,7 +174,7 @@ export async function assertWritable(path: string): Promise<void> {
 }
 
 function cannotWrite(path: string, cause: unknown): ChainloopError {
-  const code = codeOf(cause);
+  const code = systemCode(cause);
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new ChainloopError('DISK_FULL', `no space left to write ${path}; make room, and try again`, { cause });
   }
@@ -193,7 +194,7 @@ function changed(path: string): ChainloopError {
 }
 
 function cannotOpen(path: string, cause: unknown): ChainloopError {
-  const code = codeOf(cause);
+  const code = systemCode(cause);
   if (code === 'ENOENT' || code === 'ENOTDIR') return new ChainloopError('FILE_NOT_FOUND', `no such file: ${path}`, { cause });
   return new ChainloopError('FILE_UNREADABLE', `cannot read ${path}: ${reasonOf(cause)}`, { cause });
 }
@@ -209,10 +210,6 @@ const reasons: ReadonlyMap<unknown, string> = new Map([
 ]);
 
 function reasonOf(cause: unknown): string {
-  const code = codeOf(cause);
+  const code = systemCode(cause);
   return reasons.get(code) ?? (typeof code === 'string' ? code : 'for an unknown reason');
-}
-
-function codeOf(cause: unknown): unknown {
-  return cause instanceof Error && 'code' in cause ? cause.code : undefined;
 }

@@ -1,3 +1,4 @@
+import { systemCode } from '../system-code.ts';
 /**
  * No (complete) answer. `address`: the resolved address is not allowed; `unknownHost`, `tls`: another try would not help;
  * `unreachable`: nothing was sent; `broken`: the connection broke, the other side may have done its work; `timeout`: silence.
@@ -37,7 +38,7 @@ const words: Readonly<Record<string, string>> = {
 
 /** What an error of a socket means; `connecting` when it never was connected: the same code may come later, when all was sent. */
 export function failureOf(error: unknown, what: string, connecting: boolean): HttpFailure {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const code = systemCode(error) ?? '';
   const isTls = /CERT|SIGNATURE|ERR_TLS|ERR_SSL|SELF_SIGNED|UNABLE_TO|^EPROTO$/.test(code);
   const reason = isTls ? 'tls' : !connecting ? 'broken' : code === 'ENOTFOUND' ? 'unknownHost' : 'unreachable';
   return new HttpFailure(reason, `${what}: ${words[code] ?? (code === '' ? 'the connection broke' : code)}`, error);

@@ -1,5 +1,6 @@
 import { lstat, mkdir } from 'node:fs/promises';
 import { ChainloopError } from '../errors.ts';
+import { systemCode } from '../system-code.ts';
 
 /**
  * Makes a folder for what is remembered, for its owner alone: what will be signed is nobody else's to write, and contracts, variables and
@@ -26,7 +27,7 @@ export async function explained<T>(directory: string, run: () => Promise<T>): Pr
     return await run();
   } catch (cause) {
     if (cause instanceof ChainloopError) throw cause;
-    switch (codeOf(cause)) {
+    switch (systemCode(cause)) {
       case 'ENOSPC':
       case 'EDQUOT':
         throw new ChainloopError('DISK_FULL', `crafting state: no space left in ${directory}; make room, and try again`, { cause });
@@ -44,8 +45,4 @@ export async function explained<T>(directory: string, run: () => Promise<T>): Pr
         throw cause;
     }
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Http } from '../../core/adapters/http.ts';
 import { ChainloopError } from '../../core/errors.ts';
+import { jsonValue } from '../../core/json-value.ts';
 import { limits } from '../../core/limits.ts';
 import { printable } from '../../core/source/place.ts';
 import { insecureProblem } from '../federation/issuers.ts';
@@ -97,7 +98,7 @@ export function createProvider(deps: { readonly config: ProviderConfig; readonly
         signal: AbortSignal.timeout(limits.issuerTimeoutMs),
       });
       const text = (await response.bytes(limits.issuerAnswerSizeBytes)).toString('utf8');
-      return { status: response.status, body: jsonOf(text) };
+      return { status: response.status, body: jsonValue(text) };
     } catch (cause) {
       throw unusable(cause instanceof Error ? cause.message.slice(0, 200) : 'unknown', cause);
     }
@@ -190,12 +191,4 @@ export function createProvider(deps: { readonly config: ProviderConfig; readonly
       return keys({ issuer, jwksUri: (await metadata()).jwks_uri, allowInsecure }, kid);
     },
   };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ChainloopError } from '../../core/errors.ts';
+import { systemCode } from '../../core/system-code.ts';
 
 /**
  * Writes a file so that it is there as a whole or not at all, through a crash of the process or the machine: temporary file, fsync,
@@ -71,7 +72,8 @@ export async function ifPresent<T>(operation: Promise<T>): Promise<T | undefined
   try {
     return await operation;
   } catch (error) {
-    if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return undefined;
+    const code = systemCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw diskError(error, 'storage: the folder cannot be read');
   }
 }
@@ -83,15 +85,10 @@ export async function isPresent(path: string): Promise<boolean> {
 
 /** An error of the file system as ours: DISK_FULL when there is no room, else STORAGE_UNAVAILABLE. */
 export function diskError(error: unknown, what: string): unknown {
-  const code = codeOf(error);
-  if (code === undefined) return error;
+  if (!(error instanceof Error && 'syscall' in error)) return error;
+  const code = systemCode(error);
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new ChainloopError('DISK_FULL', `${what}: no space is left; free some and send it again`, { cause: error });
   }
   return new ChainloopError('STORAGE_UNAVAILABLE', `${what} (${code}); check that the server may write there`, { cause: error });
-}
-
-/** The code of an error of the operating system, such as ENOENT. */
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import type { Http, HttpResponse } from '../http.ts';
 import { redactUrl } from '../http-failure.ts';
@@ -140,7 +141,7 @@ export function createAuthorizer(options: {
       throw failureError(error, about);
     });
     if (answer.status !== 200) throw await answerError(answer, about);
-    const parsed = TokenAnswer.safeParse(parseJson(await answer.bytes(limits.errorBodySizeBytes)));
+    const parsed = TokenAnswer.safeParse(jsonValue(await answer.bytes(limits.errorBodySizeBytes)));
     const bought = parsed.data?.token ?? parsed.data?.access_token;
     if (bought === undefined) throw new RegistryError('REGISTRY_ERROR', `${subject.name}: its token server gave no token`);
     // "If not specified, this will default to 60 seconds"; a fifth of it is kept as a margin, because the token travels.
@@ -175,12 +176,4 @@ export function createAuthorizer(options: {
       return next !== undefined && next !== sent;
     },
   };
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

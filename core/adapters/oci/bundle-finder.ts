@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Digest } from '../../digest.ts';
 import { ChainloopError, isChainloopError } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import type { AttachedImage } from '../../ports.ts';
 import { parseReference } from '../../reference.ts';
@@ -117,13 +118,7 @@ function createdAt({ annotations }: Descriptor): string {
 }
 
 function parse(bytes: Uint8Array, digest: Digest): z.infer<typeof Manifest> {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch {
-    value = undefined;
-  }
-  const parsed = Manifest.safeParse(value);
+  const parsed = Manifest.safeParse(jsonValue(bytes));
   if (parsed.success) return parsed.data;
   throw new ChainloopError('BUNDLE_INVALID', `manifest ${digest}: it is not what the OCI image specification says`);
 }

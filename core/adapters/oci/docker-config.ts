@@ -4,7 +4,9 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { ChainloopError } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
+import { systemCode } from '../../system-code.ts';
 import type { Credentials } from './auth.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -52,12 +54,13 @@ async function readConfig(path: string): Promise<z.infer<typeof DockerConfig> | 
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined;
+    const code = systemCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new ChainloopError('FILE_UNREADABLE', `Docker configuration ${path}: it cannot be read`, { cause: error });
   }
   if (text.length > limits.dockerConfigSizeBytes)
     throw new ChainloopError('LIMIT_EXCEEDED', `Docker configuration ${path}: it is larger than ${limits.dockerConfigSizeBytes} bytes`);
-  const parsed = DockerConfig.safeParse(parseJson(text));
+  const parsed = DockerConfig.safeParse(jsonValue(text));
   // The parser's own message could quote the file.
   if (!parsed.success) throw new ChainloopError('USAGE', `Docker configuration ${path}: it is not valid; repair it, or log in again`);
   return parsed.data;
@@ -94,7 +97,7 @@ async function askHelper(name: string, server: string, env: Environment): Promis
     if (/credentials not found|no credentials/i.test(stdout)) return undefined;
     throw new ChainloopError('USAGE', `${program} get failed for ${server} (exit ${code}); try: echo ${server} | ${program} get`);
   }
-  const answer = HelperAnswer.safeParse(parseJson(stdout));
+  const answer = HelperAnswer.safeParse(jsonValue(stdout));
   if (!answer.success) throw new ChainloopError('USAGE', `${program} get gave no credentials for ${server}; log in again`);
   const { Username: username, Secret: password } = answer.data;
   if (username === '<token>') return { type: 'identity', token: password };
@@ -129,12 +132,4 @@ function run(program: string, input: string, env: Environment): Promise<{ code: 
     child.stdin.on('error', () => {});
     child.stdin.end(`${input}\n`);
   });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

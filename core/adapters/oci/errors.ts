@@ -1,4 +1,5 @@
 import { ChainloopError, type ErrorCode } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import type { HttpResponse } from '../http.ts';
 import { HttpFailure } from '../http-failure.ts';
@@ -120,12 +121,7 @@ function meaningOf(
 
 /** The body `{"errors":[{"code","message"}]}`; anything else is ignored. Control characters never reach a terminal. */
 function parseErrors(text: string): { codes: string[]; message: string } {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    return { codes: [], message: '' };
-  }
+  const parsed = jsonValue(text);
   const errors = isRecord(parsed) && Array.isArray(parsed.errors) ? parsed.errors.filter(isRecord) : [];
   const codes = errors.flatMap(({ code }) => (typeof code === 'string' && /^[A-Z0-9_]{1,40}$/.test(code) ? [code] : []));
   const messages = errors.flatMap(({ message }) =>

@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { type Digest, digestOf, hexOf } from '../../digest.ts';
 import { ChainloopError } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import { isTag } from '../../reference.ts';
 import { Descriptor } from './manifests.ts';
@@ -106,13 +107,7 @@ async function readJson<T>(directory: string, name: string, schema: z.ZodType<T>
 }
 
 function parse<T>(directory: string, name: string, bytes: Uint8Array, schema: z.ZodType<T>): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch {
-    value = undefined;
-  }
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(jsonValue(bytes));
   if (parsed.success) return parsed.data;
   throw new ChainloopError('USAGE', `OCI layout ${directory}: ${name} is not what the OCI image specification says; make the layout again`);
 }

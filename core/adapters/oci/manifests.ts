@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type Digest, digestOf, isDigest } from '../../digest.ts';
 import { ChainloopError } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import { isTag } from '../../reference.ts';
 import type { HttpResponse } from '../http.ts';
@@ -139,13 +140,7 @@ export async function readJson<T>(session: Session, answer: HttpResponse, schema
 }
 
 export function parseAs<T>(session: Session, bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch {
-    value = undefined;
-  }
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(jsonValue(bytes));
   if (parsed.success) return parsed.data;
   throw new RegistryError('REGISTRY_ERROR', `${session.name}: ${what} failed: the answer is not what the distribution specification says`);
 }

@@ -1,6 +1,7 @@
 import { type KeyObject, sign, X509Certificate } from 'node:crypto';
 import * as z from 'zod';
 import { ChainloopError } from '../../errors.ts';
+import { jsonValue } from '../../json-value.ts';
 import { limits } from '../../limits.ts';
 import { type Services, unusable } from './service.ts';
 
@@ -31,7 +32,7 @@ export async function requestCertificate(services: Services, authority: URL, tok
   };
   const body = { type: 'application/json', bytes: new Uint8Array(Buffer.from(JSON.stringify(request))) };
   const { bytes } = await services({ service: 'Fulcio', url, accept: 'application/json', body });
-  const certificates = SigningCertificate.safeParse(parse(bytes)).data;
+  const certificates = SigningCertificate.safeParse(jsonValue(bytes)).data;
   if (certificates === undefined) throw unusable('Fulcio', url, 'sent no certificate');
   const spki = { type: 'spki', format: 'der' } as const;
   if (
@@ -48,7 +49,7 @@ export async function requestCertificate(services: Services, authority: URL, tok
  * here, and nothing of it stands in a message.
  */
 function subjectOf(token: string): string {
-  const claims = parse(Buffer.from(token.split('.')[1] ?? '', 'base64url'));
+  const claims = jsonValue(Buffer.from(token.split('.')[1] ?? '', 'base64url'));
   const { email, email_verified: verified, sub } = Claims.safeParse(claims).data ?? {};
   if (email !== undefined && verified === false) {
     throw new ChainloopError('UNAUTHENTICATED', 'Fulcio: the token of this job names an e-mail address that its issuer has not verified');
@@ -63,14 +64,6 @@ const Claims = z.looseObject({
   email: z.string().min(1).optional(),
   email_verified: z.union([z.boolean(), z.stringbool()]).optional(),
 });
-
-function parse(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch {
-    return undefined;
-  }
-}
 
 function decode(pem: string): X509Certificate | undefined {
   try {

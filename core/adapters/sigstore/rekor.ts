@@ -3,6 +3,7 @@ import * as z from 'zod';
 import { Base64, toBase64 } from '../../base64.ts';
 import type { TransparencyLogEntry } from '../../bundle.ts';
 import { readPae } from '../../dsse.ts';
+import { jsonValue } from '../../json-value.ts';
 import type { SigningServices } from '../../signing-config.ts';
 import { type Services, unusable } from './service.ts';
 
@@ -72,7 +73,7 @@ async function enterFirst(services: Services, log: URL, { pae, signature, certif
     if (uuid === undefined) throw unusable('Rekor', url, 'has such an entry already, and does not say which');
     answer = await services(asked(beneath(log, `/api/v1/log/entries/${uuid}`)));
   }
-  const read = FirstEntry.safeParse(parse(answer.bytes)).data;
+  const read = FirstEntry.safeParse(jsonValue(answer.bytes)).data;
   if (read === undefined) throw unusable('Rekor', url, 'sent no log entry');
   const { body, integratedTime, logID, logIndex, verification } = read;
   const { inclusionProof: proof, signedEntryTimestamp } = verification;
@@ -123,7 +124,7 @@ async function enterSecond(services: Services, log: URL, logged: LoggedSignature
   const url = beneath(log, '/api/v2/log/entries');
   const answer = await services({ ...asked(url), body: json(entry), understood: [409] });
   if (answer.status === 409) return undefined;
-  const read = SecondEntry.safeParse(parse(answer.bytes)).data;
+  const read = SecondEntry.safeParse(jsonValue(answer.bytes)).data;
   if (read === undefined) throw unusable('Rekor', url, 'sent no log entry');
   const { logIndex, logId, inclusionProof: proof, canonicalizedBody } = read;
   return {
@@ -158,7 +159,7 @@ function bareCheckpoint(envelope: string, keyId: Uint8Array): string {
 }
 
 function kindOf(body: string): TransparencyLogEntry['kindVersion'] {
-  const { kind, apiVersion: version } = Kind.safeParse(parse(Buffer.from(body, 'base64'))).data ?? {
+  const { kind, apiVersion: version } = Kind.safeParse(jsonValue(Buffer.from(body, 'base64'))).data ?? {
     kind: 'unknown',
     apiVersion: 'unknown',
   };
@@ -177,12 +178,4 @@ function asked(url: URL) {
 
 function json(value: unknown) {
   return { type: 'application/json', bytes: new Uint8Array(Buffer.from(JSON.stringify(value))) };
-}
-
-function parse(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }
