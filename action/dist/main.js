@@ -1,1 +1,1 @@
-import{ga as i,ha as m}from"./chunk-HAAJZVBR.js";m();m();await i("main");
+import{ia as i,ja as m}from"./chunk-GGXYPP2T.js";m();m();await i("main");

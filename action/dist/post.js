@@ -1,1 +1,1 @@
-import{ga as o,ha as r}from"./chunk-HAAJZVBR.js";r();r();await o("post");
+import{ia as o,ja as r}from"./chunk-GGXYPP2T.js";r();r();await o("post");

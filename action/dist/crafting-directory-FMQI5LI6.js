@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-6FLSMHSQ.js";import"./chunk-YBWXRXID.js";import"./chunk-YY4FMNWZ.js";import"./chunk-DWXAN72Y.js";import"./chunk-HAAJZVBR.js";c();export{a as craftingDirectory,b as stateDirectory};
