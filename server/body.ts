@@ -24,7 +24,9 @@ export async function readBytes(request: IncomingMessage, limitBytes: number, ti
     else pieces.push(piece);
   };
   const onEnd = (): void => resolve(Buffer.concat(pieces));
-  const onClose = (): void => reject(new ChainloopError('USAGE', 'request: the connection was closed before the body was complete'));
+  const onClose = (): void => {
+    if (!request.readableEnded) reject(new ChainloopError('USAGE', 'request: the connection was closed before the body was complete'));
+  };
   const timer = setTimeout(
     () => reject(new ChainloopError('USAGE', `request: the body was not complete after ${timeoutMs / 1000} s`)),
     timeoutMs,
