@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { digestOf } from '../core/digest.ts';
 import type { VerdictView } from '../core/verdict.ts';
-import { commandLine, type Ended } from '../test/fakes/command-line.ts';
+import { commandLine } from '../test/fakes/command-line.ts';
 import { startControlPlane } from '../test/fakes/control-plane.ts';
+import { succeeded } from '../test/fakes/workplace.ts';
 
 const contract = `schemaVersion: v1
 materials:
@@ -26,11 +27,6 @@ after(async () => {
   await cli[Symbol.asyncDispose]();
   await controlPlane[Symbol.asyncDispose]();
 });
-
-function succeeded(ended: Ended): string {
-  assert.equal(ended.code, 0, ended.stderr);
-  return ended.stdout;
-}
 
 before(async () => {
   await writeFile(join(cli.folder, 'contract.yaml'), contract);

@@ -15,6 +15,7 @@ import { startControlPlane } from '../test/fakes/control-plane.ts';
 import { startFaultProxy } from '../test/fakes/fault-proxy.ts';
 import { startIssuer } from '../test/fakes/issuer.ts';
 import { startSigstore } from '../test/fakes/sigstore/server.ts';
+import { refused, succeeded } from '../test/fakes/workplace.ts';
 import { needs } from '../test/needs.ts';
 
 // `attestation push --signing sigstore` and `--on-outage`, as a job calls them.
@@ -29,17 +30,6 @@ after(async () => {
   await sigstore[Symbol.asyncDispose]();
 });
 const ours = ['--signing', 'sigstore', '--sigstore-trusted-root', 'root.json', '--sigstore-signing-config', 'services.json'];
-
-function succeeded(ended: Ended): string {
-  assert.equal(ended.code, 0, ended.stderr);
-  return ended.stdout;
-}
-
-function refused(ended: Ended, exit: number, message: RegExp): void {
-  assert.equal(ended.code, exit, ended.stderr);
-  assert.match(ended.stderr, message);
-  assert.equal(ended.stdout, '');
-}
 
 type Deferred = {
   readonly state: string;

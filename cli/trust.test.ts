@@ -4,8 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createControlPlane } from '../client/control-plane.ts';
-import { commandLine, type Ended } from '../test/fakes/command-line.ts';
+import { commandLine } from '../test/fakes/command-line.ts';
 import { startFederatedPlane } from '../test/fakes/federated.ts';
+import { refused, succeeded } from '../test/fakes/workplace.ts';
 
 // Whom is trusted, from the command line: bindings, identities, the trusted root, keyless signatures, verification offline.
 
@@ -29,17 +30,6 @@ after(async () => {
   await cli[Symbol.asyncDispose]();
   await federated[Symbol.asyncDispose]();
 });
-
-function succeeded(ended: Ended): string {
-  assert.equal(ended.code, 0, ended.stderr);
-  return ended.stdout;
-}
-
-function refused(ended: Ended, exit: number, message: RegExp): void {
-  assert.equal(ended.code, exit, ended.stderr);
-  assert.match(ended.stderr, message);
-  assert.equal(ended.stdout, '');
-}
 
 async function craft(): Promise<void> {
   succeeded(await job('attestation', 'init', '--replace'));

@@ -5,23 +5,14 @@ import { Ajv } from 'ajv';
 import fc from 'fast-check';
 import * as z from 'zod';
 import { busyMs } from '../test/busy.ts';
+import { refusal } from '../test/refusal.ts';
 import { Contract, contractDigest, contractFromValue, contractJsonSchema, guessFormat, parseContract } from './contract.ts';
-import { ChainloopError, isChainloopError, type Problem } from './errors.ts';
+import { isChainloopError, type Problem } from './errors.ts';
 import { limits } from './limits.ts';
 import { materialTypes, runnerTypes } from './names.ts';
 
 const example = (extension: string) =>
   readFileSync(new URL(`../examples/contract/chainloop-contract-example.${extension}`, import.meta.url), 'utf8');
-
-function refusal(work: () => unknown): ChainloopError {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof ChainloopError) return error;
-    throw error;
-  }
-  return assert.fail('it was accepted');
-}
 
 function problemsOf(text: string, format: 'yaml' | 'json' = 'yaml'): readonly Problem[] {
   const error = refusal(() => parseContract(text, format));

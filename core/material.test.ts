@@ -3,8 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { rejection } from '../test/refusal.ts';
 import { files } from './adapters/files.ts';
-import { ChainloopError, isChainloopError } from './errors.ts';
+import { isChainloopError } from './errors.ts';
 import { limits } from './limits.ts';
 import { checkKind, kinds } from './material.ts';
 import { type MaterialType, materialTypes } from './names.ts';
@@ -21,16 +22,6 @@ function memory(content: string | Uint8Array, fileName = 'file.json') {
       for (let offset = 0; offset < bytes.length; offset += 1000) yield bytes.subarray(offset, offset + 1000);
     },
   };
-}
-
-async function refusal(work: Promise<unknown>): Promise<ChainloopError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof ChainloopError) return error;
-    throw error;
-  }
-  return assert.fail('it was accepted');
 }
 
 const cyclonedx = { bomFormat: 'CycloneDX', specVersion: '1.6', version: 1 };
@@ -137,13 +128,13 @@ for (const [content, found] of [
   ['ab\x00', 'binary data'],
 ] as const) {
   test(`${found} is not CycloneDX, and the message says both`, async () => {
-    const { code, message } = await refusal(checkKind('SBOM_CYCLONEDX_JSON', memory(content, 'bom')));
+    const { code, message } = await rejection(checkKind('SBOM_CYCLONEDX_JSON', memory(content, 'bom')));
     assert.deepEqual({ code, message }, { code: 'MATERIAL_KIND_MISMATCH', message: `bom: found ${found}; wanted CycloneDX JSON` });
   });
 }
 
 test('CycloneDX is not SPDX, and the message says both', async () => {
-  const { code, message } = await refusal(checkKind('SBOM_SPDX_JSON', memory(JSON.stringify(cyclonedx))));
+  const { code, message } = await rejection(checkKind('SBOM_SPDX_JSON', memory(JSON.stringify(cyclonedx))));
   assert.equal(code, 'MATERIAL_KIND_MISMATCH');
   assert.equal(message, 'file.json: found a CycloneDX 1.6 JSON document; wanted SPDX JSON');
 });
@@ -242,7 +233,7 @@ for (const [what, type, document, problems] of [
   ],
 ] as const) {
   test(`${type} with ${what} is refused`, async () => {
-    const error = await refusal(checkKind(type, memory(JSON.stringify(document))));
+    const error = await rejection(checkKind(type, memory(JSON.stringify(document))));
     assert.equal(error.code, 'MATERIAL_INVALID');
     const found = error.problems.map(({ path, message }) => ({ path, message }));
     for (const problem of problems)
@@ -257,7 +248,7 @@ test('the components of CycloneDX 1.3 may have keys of their own, those of 1.4 m
   const document = (specVersion: string) =>
     memory(JSON.stringify({ ...cyclonedx, specVersion, components: [{ type: 'library', name: 'x', version: '1', extra: 1 }] }));
   assert.equal((await checkKind('SBOM_CYCLONEDX_JSON', document('1.3')))['chainloop.material.sbom.format'], 'CycloneDX 1.3');
-  assert.deepEqual((await refusal(checkKind('SBOM_CYCLONEDX_JSON', document('1.4')))).problems, [
+  assert.deepEqual((await rejection(checkKind('SBOM_CYCLONEDX_JSON', document('1.4')))).problems, [
     { message: "unknown key 'extra'", path: 'components[0]' },
   ]);
 });
@@ -268,7 +259,7 @@ for (const [what, content, line, column] of [
   ['is not UTF-8', Buffer.concat([Buffer.from('{"a": "'), Buffer.from([0xff]), Buffer.from('"}')]), undefined, undefined],
 ] as const) {
   test(`JSON that ${what} is refused with its place, and without its content`, async () => {
-    const error = await refusal(checkKind('SBOM_CYCLONEDX_JSON', memory(content)));
+    const error = await rejection(checkKind('SBOM_CYCLONEDX_JSON', memory(content)));
     assert.equal(error.code, 'MATERIAL_INVALID');
     const place = line === undefined ? {} : { line, column };
     assert.deepEqual(error.problems, [{ message: 'not valid JSON in UTF-8; it may be cut off', ...place }]);
@@ -278,11 +269,11 @@ for (const [what, content, line, column] of [
 test('the size is looked at before the content', async () => {
   const huge = { fileName: 'a', sizeBytes: limits.sbomSizeBytes + 1, read: () => assert.fail('it was read') };
   for (const type of ['SBOM_CYCLONEDX_JSON', 'SBOM_SPDX_JSON'] as const)
-    assert.equal((await refusal(checkKind(type, huge))).code, 'LIMIT_EXCEEDED');
+    assert.equal((await rejection(checkKind(type, huge))).code, 'LIMIT_EXCEEDED');
 });
 
 test('nesting that would end the process is refused (S8)', async () => {
-  const { code, message } = await refusal(
+  const { code, message } = await rejection(
     checkKind('SBOM_CYCLONEDX_JSON', memory(`{"bomFormat":"CycloneDX","a":${'['.repeat(1_000_000)}`)),
   );
   assert.equal(code, 'MATERIAL_INVALID');
@@ -291,7 +282,7 @@ test('nesting that would end the process is refused (S8)', async () => {
 
 test('__proto__ is a key like any other, and pollutes nothing (S13)', async () => {
   const text = JSON.stringify(cyclonedx).replace('{', '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},');
-  const { problems } = await refusal(checkKind('SBOM_CYCLONEDX_JSON', memory(text)));
+  const { problems } = await rejection(checkKind('SBOM_CYCLONEDX_JSON', memory(text)));
   assert.deepEqual(problems.map(({ message }) => message).toSorted(), ["unknown key '__proto__'", "unknown key 'constructor'"]);
   assert.deepEqual(await checkKind('SBOM_SPDX_JSON', memory(JSON.stringify(spdx).replace('{', '{"__proto__":{"polluted":1},'))), {
     'chainloop.material.sbom.format': 'SPDX 2.3',
@@ -309,7 +300,7 @@ test('of a million problems 20 are shown, and memory stays bounded (S9)', async 
     ['SBOM_CYCLONEDX_JSON', `{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"components":${components(2_000_000)}}`],
     ['SBOM_SPDX_JSON', JSON.stringify(spdx).replace(/}$/, `,"packages":${components(2_000_000)}}`)],
   ] as const) {
-    const error = await refusal(checkKind(type, memory(text)));
+    const error = await rejection(checkKind(type, memory(text)));
     assert.equal(error.code, 'MATERIAL_INVALID');
     assert.ok(error.problems.length > 0 && error.problems.length <= limits.problems);
     assert.ok(error.message.length < 200);
@@ -320,14 +311,14 @@ test('20,000 components take no more than seconds, and one of them twice is foun
   const components = Array.from({ length: 20_000 }, (_, index) => ({ type: 'library', name: `n${index}`, purl: `pkg:npm/n${index}@1` }));
   const text = (list: readonly unknown[]) => memory(JSON.stringify({ ...cyclonedx, components: list }));
   assert.equal((await checkKind('SBOM_CYCLONEDX_JSON', text(components)))['chainloop.material.sbom.components'], '20000');
-  const { problems } = await refusal(checkKind('SBOM_CYCLONEDX_JSON', text([...components, components[7]])));
+  const { problems } = await rejection(checkKind('SBOM_CYCLONEDX_JSON', text([...components, components[7]])));
   assert.deepEqual(problems, [{ message: 'has an item twice', path: 'components' }]);
 });
 
 test('a file that is not as long as it said has changed', async () => {
   const file = memory(JSON.stringify(cyclonedx));
   for (const sizeBytes of [file.sizeBytes - 5, file.sizeBytes + 5])
-    assert.equal((await refusal(checkKind('SBOM_CYCLONEDX_JSON', { ...file, sizeBytes }))).code, 'FILE_CHANGED');
+    assert.equal((await rejection(checkKind('SBOM_CYCLONEDX_JSON', { ...file, sizeBytes }))).code, 'FILE_CHANGED');
 });
 
 test('no document makes it throw anything but our error, and it changes none', async () => {
@@ -439,6 +430,6 @@ for (const [path, type, verdict, why] of verdicts) {
     );
     assert.equal(outcome, verdict);
     const other = type === 'SBOM_SPDX_JSON' ? 'SBOM_CYCLONEDX_JSON' : 'SBOM_SPDX_JSON';
-    assert.equal((await refusal(checkKind(other, memory(await readFile(url))))).code, 'MATERIAL_KIND_MISMATCH');
+    assert.equal((await rejection(checkKind(other, memory(await readFile(url))))).code, 'MATERIAL_KIND_MISMATCH');
   });
 }

@@ -23,25 +23,28 @@ const released = 4;
 const runs = trials(500, 1_000_000);
 const [organizationId, workflowId, revisionId] = [1, 2, 3].map((n) => `00000000-0000-4000-8000-00000000000${n}`);
 
+/** Those that get rows. */
+const tables = [
+  'organizations',
+  'projects',
+  'contracts',
+  'contract_revisions',
+  'workflows',
+  'runs',
+  'run_materials',
+  'runner_counts',
+  'cas_backends',
+  'evidence',
+  'tokens',
+  'settings',
+];
+
 /** A database as that version left it: its columns, its rows. The guards are for servers: the rows are of many a day. */
 async function fill(session: Session): Promise<void> {
   const success = `'success', now(), sha256(n::text::bytea), 1234, sha256(n::text::bytea), 'chainloop.dev/attestation/v0.2', 'release'`;
   for (const statement of [
     'begin',
-    ...[
-      'organizations',
-      'projects',
-      'contracts',
-      'contract_revisions',
-      'workflows',
-      'runs',
-      'run_materials',
-      'runner_counts',
-      'cas_backends',
-      'evidence',
-      'tokens',
-      'settings',
-    ].map((table) => `alter table ${table} no force row level security, disable trigger user`),
+    ...tables.map((table) => `alter table ${table} no force row level security, disable trigger user`),
     `insert into organizations (id, name) values ('${organizationId}', 'acme')`,
     `insert into projects (id, org_id, name) values (gen_random_uuid(), '${organizationId}', 'bedrock')`,
     `insert into contracts (id, org_id, name) values (gen_random_uuid(), '${organizationId}', 'release')`,
@@ -63,20 +66,7 @@ async function fill(session: Session): Promise<void> {
     `insert into tokens (kind, name, hash) values ('owner', 'owner', sha256('o'))`,
     `insert into tokens (org_id, kind, name, hash, workflow_id) values ('${organizationId}', 'service-account', 'job', sha256('s'), '${workflowId}')`,
     `insert into settings (key, value) values ('master-key', 'sealed')`,
-    ...[
-      'organizations',
-      'projects',
-      'contracts',
-      'contract_revisions',
-      'workflows',
-      'runs',
-      'run_materials',
-      'runner_counts',
-      'cas_backends',
-      'evidence',
-      'tokens',
-      'settings',
-    ].map((table) => `alter table ${table} force row level security, enable trigger user`),
+    ...tables.map((table) => `alter table ${table} force row level security, enable trigger user`),
     'commit',
     'analyze',
   ]) {

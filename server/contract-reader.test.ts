@@ -4,25 +4,15 @@ import { test } from 'node:test';
 import * as z from 'zod';
 import { DocumentV1, DocumentV2 } from '../core/contract/schema.ts';
 import { Contract, parseContract } from '../core/contract.ts';
-import { ChainloopError } from '../core/errors.ts';
 import { limits } from '../core/limits.ts';
 import { materialTypes, runnerTypes } from '../core/names.ts';
 import { busyMs } from '../test/busy.ts';
+import { rejection } from '../test/refusal.ts';
 import { createContractReader } from './contract-reader.ts';
 import { evaluateCue } from './cue.ts';
 
 const example = (extension: string) =>
   readFileSync(new URL(`../examples/contract/chainloop-contract-example.${extension}`, import.meta.url), 'utf8');
-
-async function refusal(work: Promise<unknown>): Promise<ChainloopError> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof ChainloopError) return error;
-    throw error;
-  }
-  return assert.fail('it was accepted');
-}
 
 /** A parser in this thread took 2,300. */
 const maxBusyMs = 600;
@@ -79,7 +69,7 @@ test('a hostile CUE contract gets an error within its limits, stalls nobody, and
     Promise.all(
       hostile.map(([what, text, code, message]) =>
         t.test(what, async () => {
-          const error = await refusal(reader.read(text, 'cue'));
+          const error = await rejection(reader.read(text, 'cue'));
           assert.equal(error.code, code);
           assert.match(error.message, message);
         }),
@@ -92,7 +82,7 @@ test('a hostile CUE contract gets an error within its limits, stalls nobody, and
 });
 
 test('what CUE evaluates to is held to the rules of a contract', async () => {
-  const { code, problems } = await refusal(createContractReader().read('schemaVersion: "v1"\nenAllowList: []', 'cue'));
+  const { code, problems } = await rejection(createContractReader().read('schemaVersion: "v1"\nenAllowList: []', 'cue'));
   assert.equal(code, 'CONTRACT_INVALID');
   assert.deepEqual(problems, [{ message: "unknown key 'enAllowList'; did you mean 'envAllowList'?", path: 'enAllowList' }]);
 });
@@ -110,7 +100,7 @@ test('slow YAML of 256 KiB is parsed elsewhere, and stalls nobody (S8)', async (
     ['unmatched brackets', '[}'.repeat(length / 2)],
   ] as const) {
     const took = await busyMs(async () => {
-      const { code } = await refusal(reader.read(text, 'yaml'));
+      const { code } = await rejection(reader.read(text, 'yaml'));
       assert.ok(code === 'CONTRACT_INVALID' || code === 'LIMIT_EXCEEDED');
     });
     t.diagnostic(`${what}: of this thread ${took.toFixed(0)} ms`);
@@ -122,7 +112,7 @@ test('a large YAML contract read elsewhere is the one read here, and so are its 
   const text = `schemaVersion: v1\nmaterials:\n${Array.from({ length: 400 }, (_, index) => `  - {type: ARTIFACT, name: artifact-${index}}\n`).join('')}`;
   const reader = createContractReader();
   assert.deepEqual(await reader.read(text, 'yaml'), parseContract(text, 'yaml'));
-  const { problems } = await refusal(reader.read(`${text}runer: {}\n`, 'yaml'));
+  const { problems } = await rejection(reader.read(`${text}runer: {}\n`, 'yaml'));
   assert.deepEqual(problems, [{ message: "unknown key 'runer'; did you mean 'runner'?", path: 'runer', line: 403, column: 1 }]);
 });
 

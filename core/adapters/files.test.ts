@@ -49,6 +49,7 @@ async function refusal(work: Promise<unknown>, code: ErrorCode): Promise<Chainlo
   return assert.fail('it was accepted');
 }
 
+/** A copy of each piece: the reader uses its memory again. */
 async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const copies: Buffer[] = [];
   for await (const piece of pieces) copies.push(Buffer.from(piece));

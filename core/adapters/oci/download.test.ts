@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { blobOf, seededBytes } from '../../../test/fakes/bytes.ts';
 import { startRegistry } from '../../../test/fakes/docker-registry.ts';
@@ -14,10 +15,6 @@ const fast = { baseDelayMs: 4, maxDelayMs: 40 };
 const bytes = seededBytes(5_000_001, 'download');
 const digest = digestOf(bytes);
 const half = Math.floor(bytes.byteLength / 2);
-
-async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  return Buffer.concat(await Array.fromAsync(body));
-}
 
 const survivable: readonly { name: string; faults: readonly Fault[] }[] = [
   { name: 'nothing goes wrong', faults: [] },
@@ -46,7 +43,7 @@ test('F3, F4: a download survives broken and stalled connections, and reads no b
       const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: { ...fast, idleTimeoutMs: 1_000 } });
       const download = await client.fetchBlob(digest);
       assert.equal(download.sizeBytes, bytes.byteLength);
-      assert.ok((await collect(download.body)).equals(bytes));
+      assert.ok((await buffer(download.body)).equals(bytes));
       for (const request of proxy.requests.slice(1))
         if (request.headers.range !== undefined) assert.notEqual(request.headers.range, 'bytes=0-');
     });
@@ -54,7 +51,7 @@ test('F3, F4: a download survives broken and stalled connections, and reads no b
   await t.test('from an offset', async () => {
     const download = await createRegistryClient({ origin: registry.origin, repository: 'acme' }).fetchBlob(digest, { offset: half });
     assert.equal(download.sizeBytes, bytes.byteLength);
-    assert.ok((await collect(download.body)).equals(bytes.subarray(half)));
+    assert.ok((await buffer(download.body)).equals(bytes.subarray(half)));
   });
 });
 
@@ -66,7 +63,7 @@ test('a registry that ignores Range is read again from the beginning, and the by
     faults: [{ type: 'cutResponse', afterBytes: half, method: 'GET' }],
   });
   const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: fast });
-  assert.ok((await collect((await client.fetchBlob(digest)).body)).equals(bytes));
+  assert.ok((await buffer((await client.fetchBlob(digest)).body)).equals(bytes));
 });
 
 test('a registry that changes one byte is found out at the end of the body', async () => {
@@ -74,7 +71,7 @@ test('a registry that changes one byte is found out at the end of the body', asy
   await createRegistryClient({ origin: registry.origin, repository: 'acme' }).uploadBlob(blobOf(bytes));
   await using proxy = await startFaultProxy({ target: registry.origin, faults: [{ type: 'corruptResponse', method: 'GET' }] });
   const client = createRegistryClient({ origin: proxy.origin, repository: 'acme', fetchPolicy: fast });
-  await assert.rejects(collect((await client.fetchBlob(digest)).body), { code: 'DIGEST_MISMATCH' });
+  await assert.rejects(buffer((await client.fetchBlob(digest)).body), { code: 'DIGEST_MISMATCH' });
 });
 
 test('a registry whose stored blob was cut short is found out', async (t) => {
@@ -86,7 +83,7 @@ test('a registry whose stored blob was cut short is found out', async (t) => {
   assert.deepEqual(await readdir(blobs), ['data']);
   await writeFile(join(blobs, 'data'), bytes.subarray(0, half));
   await assert.rejects(
-    client.fetchBlob(digest).then(({ body }) => collect(body)),
+    client.fetchBlob(digest).then(({ body }) => buffer(body)),
     { code: 'DIGEST_MISMATCH' },
   );
 });
