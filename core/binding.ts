@@ -7,7 +7,7 @@ import type { Finding } from './source/place.ts';
 import { parseSource } from './source.ts';
 
 /** Events that let in a job, unless the binding names its own. None of them runs what a stranger wrote. */
-export const defaultEvents: Readonly<Record<IssuerKind, readonly string[]>> = {
+const defaultEvents: Readonly<Record<IssuerKind, readonly string[]>> = {
   github: ['push', 'release', 'workflow_dispatch', 'schedule'],
   gitlab: ['push', 'web', 'schedule'],
 };

@@ -3,10 +3,10 @@ import { statementType } from './statement/schema.ts';
 import type { VerdictSubject } from './verdict.ts';
 
 /** SLSA v1.2, "Build: Provenance". */
-export const provenancePredicateType = 'https://slsa.dev/provenance/v1';
+const provenancePredicateType = 'https://slsa.dev/provenance/v1';
 
 /** A run of a CI system as its token proves it: docs/verdicts.md says what the parameters mean. */
-export const ciRunBuildType = 'https://chainloop.dev/buildtypes/ci-run/v1';
+const ciRunBuildType = 'https://chainloop.dev/buildtypes/ci-run/v1';
 
 /** What provenance is made of: claims that were verified, and times of the control plane. */
 export type ProvenanceFacts = {

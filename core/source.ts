@@ -49,17 +49,6 @@ export function parseSource(text: string, format: 'yaml' | 'json', rules: Source
 }
 
 /**
- * The value of a JSON text that a program wrote. Strict: duplicate keys, lone surrogates, numbers out of range and nesting beyond
- * `limits.nestingDepth` are refused; `__proto__` is an ordinary own key. Throws LIMIT_EXCEEDED for the size, else `rules.code`.
- */
-export function parseJson(text: string, rules: Omit<SourceRules, 'maxValues'>): unknown {
-  refuseSize(text, rules);
-  const stop = (findings: readonly Finding[]): never => refuse(text, undefined, findings, rules);
-  const parsed = readJson(text, { depth: limits.nestingDepth, values: Number.POSITIVE_INFINITY }, stop);
-  return parsed.findings.length > 0 ? stop(parsed.findings) : parsed.value;
-}
-
-/**
  * Throws when brackets outside of strings nest deeper than `limits.nestingDepth`: to be asked before `JSON.parse`, which accepts
  * any depth that everything after it would die of. Linear, without recursion; takes UTF-8 bytes as they are.
  */

@@ -9,7 +9,7 @@ import { statementType } from './statement/schema.ts';
 import type { Statement } from './statement.ts';
 
 /** SLSA v1.2, "Verification Summary Attestation (VSA)". */
-export const vsaPredicateType = 'https://slsa.dev/verification_summary/v1';
+const vsaPredicateType = 'https://slsa.dev/verification_summary/v1';
 
 /** What is ours in the predicate, under a type of ours (in-toto Attestation Framework v1, "Parsing rules", extension fields). */
 export const vsaExtension = 'https://chainloop.dev/verdict/v1';

@@ -45,7 +45,7 @@ export type Inputs = {
 };
 
 /** Lists that are too long for a workflow file. The same lines as the input. */
-export const defaultMaterialsFile = '.chainloop/materials';
+const defaultMaterialsFile = '.chainloop/materials';
 const materialsFileSizeBytes = 1024 * 1024;
 const longestRetryMs = 3_600_000;
 

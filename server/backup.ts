@@ -116,7 +116,7 @@ export async function restore(options: Options & { readonly input: string }): Pr
 }
 
 /** Rows in all tables. */
-export function rowsOf({ tables }: Dumped): number {
+function rowsOf({ tables }: Dumped): number {
   return Object.values(tables).reduce((sum, { rows }) => sum + rows, 0);
 }
 

@@ -68,7 +68,7 @@ export function checkSignature(bundle: ParsedBundle, policy: Policy): Verified {
 }
 
 /** 4. The payload is an in-toto Statement v1 with our predicate. STATEMENT_INVALID. */
-export function checkStatement({ payload, payloadType }: Verified): Statement {
+function checkStatement({ payload, payloadType }: Verified): Statement {
   if (payloadType !== statementPayloadType) {
     throw new ChainloopError('STATEMENT_INVALID', `statement: the payload type must be ${statementPayloadType}`);
   }
@@ -79,7 +79,7 @@ export function checkStatement({ payload, payloadType }: Verified): Statement {
  * 5. Organization, project, workflow, run, contract and revision are those of this run; so is the commit of a federated one, when there
  * is one. STATEMENT_MISMATCH with every difference.
  */
-export function checkIdentity(statement: Statement, run: RunContext): void {
+function checkIdentity(statement: Statement, run: RunContext): void {
   const { metadata } = statement.predicate;
   const expected = {
     organization: run.organization,
@@ -107,11 +107,7 @@ export function checkIdentity(statement: Statement, run: RunContext): void {
  * 6. The pinned contract revision is satisfied, it was signed in a way that the contract accepts, and the subjects are exactly the commit, when there is one, and the output materials.
  * CONTRACT_NOT_SATISFIED, RUNNER_MISMATCH, SUBJECT_MISMATCH, with everything that is wrong.
  */
-export function checkContract(
-  statement: Statement,
-  { contract }: Pick<RunContext, 'contract'>,
-  { signer }: Pick<Verified, 'signer'>,
-): void {
+function checkContract(statement: Statement, { contract }: Pick<RunContext, 'contract'>, { signer }: Pick<Verified, 'signer'>): void {
   const { env, annotations, runnerType } = statement.predicate;
   const materials = materialsOf(statement);
   const runner = { type: runnerType };
@@ -148,7 +144,7 @@ export function checkContract(
  * 7. Every material that is said to be in storage arrived there for this organization, with that size and the manifest that keeps it,
  * and is still there. EVIDENCE_MISSING with every one that is not; else what our records say of them.
  */
-export async function checkEvidence(statement: Statement, scope: OrgScope, storages: Storages): Promise<readonly Arrived[]> {
+async function checkEvidence(statement: Statement, scope: OrgScope, storages: Storages): Promise<readonly Arrived[]> {
   const uploaded = materialsOf(statement).filter((material) => material.uploaded);
   const digests = uploaded.flatMap(({ digest }) => digest ?? []);
   const rows = await findArrived(scope, storages, digests);
@@ -173,7 +169,7 @@ export async function checkEvidence(statement: Statement, scope: OrgScope, stora
  * 6, the part that needs the bytes, and so comes after 7: what is called an SBOM is one. MATERIAL_KIND_MISMATCH, MATERIAL_INVALID,
  * LIMIT_EXCEEDED.
  */
-export async function checkKinds(
+async function checkKinds(
   statement: Statement,
   evidence: readonly Arrived[],
   scope: OrgScope,
@@ -199,7 +195,7 @@ export async function checkKinds(
  * 8. The runner is the one that the run was opened from: of a federated job as its CI system proved it, of any other as it says itself,
  * and then it must be called self-reported. RUNNER_MISMATCH.
  */
-export function checkRunner(statement: Statement, run: RunContext): void {
+function checkRunner(statement: Statement, run: RunContext): void {
   const { predicate } = statement;
   const pairs = [
     ['runnerType', predicate.runnerType ?? null, run.runnerType],

@@ -20,7 +20,7 @@ export type Secrets = {
 };
 
 /** The bytes of a master key given as text: 32 bytes in base64 or hex. Undefined when it is neither. */
-export function parseMasterKey(text: string): Buffer | undefined {
+function parseMasterKey(text: string): Buffer | undefined {
   const trimmed = text.trim();
   const key = /^[0-9a-f]{64}$/i.test(trimmed) ? Buffer.from(trimmed, 'hex') : Buffer.from(trimmed, 'base64');
   return key.length === 32 ? key : undefined;

@@ -30,7 +30,7 @@ import { AlgorithmIdentifier, Certificate } from '@peculiar/asn1-x509';
 import { arrayBuffer, type CertifiedKey, ecdsa, serialNumber } from './certificate.ts';
 
 /** What our timestamps promise, as docs/trust.md says it: an object identifier of the UUID arc (ITU-T X.667), which needs no registration. */
-export const timestampPolicy = '2.25.59984656793544538321394514119617381958';
+const timestampPolicy = '2.25.59984656793544538321394514119617381958';
 
 /** NIST, Computer Security Objects Register. */
 const hashes = { sha256: '2.16.840.1.101.3.4.2.1', sha384: '2.16.840.1.101.3.4.2.2' };

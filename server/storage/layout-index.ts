@@ -23,7 +23,7 @@ export type LayoutIndex = {
 };
 
 /** The folders of the small files. */
-export const kinds = ['tags', 'untagged'] as const;
+const kinds = ['tags', 'untagged'] as const;
 export type Kind = (typeof kinds)[number];
 
 /** index.json lags behind by this, and by 20 times what writing it took: one twentieth of the time at most goes into it. */

@@ -283,7 +283,7 @@ async function endsOf(output: string, state: string): Promise<Readonly<Record<st
   return Object.fromEntries(await Promise.all(jobs));
 }
 
-export async function put(folder: string, path: string, content: string): Promise<void> {
+async function put(folder: string, path: string, content: string): Promise<void> {
   await mkdir(dirname(join(folder, path)), { recursive: true });
   await writeFile(join(folder, path), content, { mode: path.endsWith('.sh') ? 0o755 : 0o644 });
 }

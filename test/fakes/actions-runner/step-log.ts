@@ -21,7 +21,7 @@ export type StepLog = {
 };
 
 /** A runner sends so many of each level for one step. */
-export const annotationsPerLevel = 10;
+const annotationsPerLevel = 10;
 
 export function createStepLog(masker: Masker, onLine: (shown: string) => void, debug = false): StepLog {
   const [shown, raw, annotations, groups]: [string[], string[], Annotation[], string[]] = [[], [], [], []];

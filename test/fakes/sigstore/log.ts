@@ -60,7 +60,7 @@ export function leafHash(body: Buffer): Buffer {
   return sha256(Buffer.from([0]), body);
 }
 
-export function sha256(...pieces: readonly Uint8Array[]): Buffer {
+function sha256(...pieces: readonly Uint8Array[]): Buffer {
   return createHash('sha256').update(Buffer.concat(pieces)).digest();
 }
 
