@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-RQKD5IIZ.js";import"./chunk-ZXSS675J.js";import"./chunk-EUDAD7SQ.js";import"./chunk-W3LXNIYO.js";import"./chunk-GGXYPP2T.js";c();export{a as craftingDirectory,b as stateDirectory};
