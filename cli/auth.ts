@@ -6,7 +6,7 @@ import { addressOf, connect } from './connect.ts';
 import { type Context, print } from './context.ts';
 import type { LoginWay } from './login.ts';
 import { session } from './session.ts';
-import { configPath, defaultUrl, originOf, readConfig, type Settings, tokenIn, writeConfig } from './settings.ts';
+import { type Config, configPath, defaultUrl, originOf, readConfig, type Settings, tokenIn, writeConfig } from './settings.ts';
 import { formatTime } from './terminal/time.ts';
 
 export const auth = group('auth', 'log in to a control plane', [
@@ -39,9 +39,20 @@ only you can read.`,
       const only = actor.organizations.length === 1 ? actor.organizations[0]?.name : undefined;
       const mayStay = session === undefined || actor.organizations.some(({ name }) => name === settings.organization);
       const organization = actor.organization ?? (mayStay ? settings.organization : only);
-      const path = await writeConfig(context.env, { url: settings.url, token, ...(organization === undefined ? {} : { organization }) });
+      const kept = await readConfig(context.env);
+      // What is kept of the same control plane stays, such as its trusted root.
+      const { organization: _, ...same } = isOf(kept, settings) ? kept : {};
+      const path = await writeConfig(context.env, {
+        ...same,
+        url: settings.url,
+        token,
+        ...(organization === undefined ? {} : { organization }),
+      });
       const as = session === undefined ? '' : ` as ${session.name}`;
       context.log.info(`Logged in to ${settings.url}${as}; the token is kept in ${path}`);
+      // Nobody has its token any more.
+      if (isSession(kept.token) && kept.token !== token && (await endSession(context, ofKept(kept), false)))
+        context.log.info('The session that was kept here before is ended');
       if (context.env.CHAINLOOP_TOKEN) context.log.warn('CHAINLOOP_TOKEN is set and goes before the token that is kept');
       print(context, actor, () => []);
     },
@@ -54,9 +65,9 @@ only you can read.`,
     flags: { everywhere: toggle('end all your sessions, those of other machines too') },
     run: async (context, { everywhere }) => {
       const { token, ...kept } = await readConfig(context.env);
-      const isSession = token?.startsWith('chl_u_') === true;
-      if (everywhere && !isSession) throw new ChainloopError('USAGE', '--everywhere ends sessions; log in with a browser to have one');
-      const ended = isSession && (await endSession(context, { url: originOf(kept.url ?? defaultUrl), token }, everywhere));
+      if (everywhere && !isSession(token))
+        throw new ChainloopError('USAGE', '--everywhere ends sessions; log in with a browser to have one');
+      const ended = isSession(token) && (await endSession(context, ofKept({ ...kept, token }), everywhere));
       if (token !== undefined) await writeConfig(context.env, kept);
       context.log.info(token === undefined ? `There is no token in ${configPath(context.env)}` : 'Logged out');
       print(context, { loggedOut: token !== undefined, ended }, () => []);
@@ -73,14 +84,14 @@ CHAINLOOP_WORKFLOW and CHAINLOOP_PROJECT say which.`,
     run: async (context) => {
       const { withoutToken } = await import('./job.ts');
       const actor = await (await connect(await withoutToken(context), { forJobs: true })).auth.whoami.query();
-      const { url } = await context.settings();
+      const { url, organization } = await context.settings();
       print(context, actor, () => [
         {
           rows: [
             ['Control Plane', url],
             ['Kind', actor.kind],
             ['Name', actor.name],
-            ['Organization', actor.organization ?? ''],
+            ['Organization', actor.organization ?? worksIn(actor, organization)],
             ...(actor.role === null ? [] : [['Role', actor.role]]),
             ...(actor.email === null ? [] : [['E-Mail', actor.email]]),
             ...actor.organizations.map(({ name, role }) => [`In ${name}`, role]),
@@ -111,6 +122,33 @@ async function loginAsPerson(context: Context, way: LoginWay & { readonly device
     if (asked || !isChainloopError(error, 'LOGIN_UNSUPPORTED')) throw error;
     return undefined;
   }
+}
+
+/** Where somebody works who is not of one organization, as an owner of the instance or a person: what is chosen, or how to choose. */
+function worksIn(
+  { kind, organizations }: { readonly kind: string; readonly organizations: readonly { readonly name: string }[] },
+  named: string | undefined,
+): string {
+  if (kind === 'user' && organizations.length === 0) {
+    return 'none yet: let an owner of one invite you (chainloop org member invite), then: chainloop auth login';
+  }
+  const chosen = named ?? (organizations.length === 1 ? organizations[0]?.name : undefined);
+  if (chosen === undefined) return 'none is chosen: chainloop org use --name NAME';
+  const isIn = kind !== 'user' || organizations.some(({ name }) => name === chosen);
+  return isIn ? chosen : `${chosen}, which you are not in: chainloop org use --name NAME`;
+}
+
+function isSession(token: string | undefined): token is string {
+  return token?.startsWith('chl_u_') === true;
+}
+
+/** Where what is kept here is for. */
+function ofKept({ url, token }: Config): Settings {
+  return { url: originOf(url ?? defaultUrl), token };
+}
+
+function isOf(kept: Config, { url }: Settings): boolean {
+  return originOf(kept.url ?? defaultUrl) === url;
 }
 
 /** False when it could not be told to the control plane: then it lasts until it expires. */

@@ -31,7 +31,7 @@ function runNode({ run, touches, attestation, vsa, provenance, subjects, materia
       leaf(`contract ${run.contractName ?? ''} (revision ${run.contractRevision})`),
       ...(run.commit ? [leaf(`commit ${run.commit} ${run.commitAuthenticated === true ? '(verified)' : '(self-reported)'}`)] : []),
       ...(attestation === null
-        ? []
+        ? [leaf('no attestation: what it brought is evidence of nothing')]
         : [
             leaf(
               `attestation of ${attestation.signer ?? ''}${attestation.removedAt === null ? '' : `, removed by retention ${formatTime(attestation.removedAt)}`}`,

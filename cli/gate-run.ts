@@ -1,6 +1,6 @@
 import type { BundleFinder } from '../core/adapters/oci/bundle-finder.ts';
 import { type ChainloopError, isChainloopError } from '../core/errors.ts';
-import { type Expected, factsOf, type Judgement, judge, nothingFound, ranked, type Trust } from '../core/gate.ts';
+import { type Expected, factsOf, type Judgement, judge, neverAttested, nothingFound, ranked, type Trust } from '../core/gate.ts';
 import { limits } from '../core/limits.ts';
 import type { Context } from './context.ts';
 import { patienceOf } from './crafting.ts';
@@ -52,6 +52,8 @@ export async function runGate(
     return reportOf(ranked(judged.map(({ facts }) => judge(facts, known))), sources);
   }
   const names = sources.map(({ name }) => name);
+  const refused = neverAttested(artifact, plane?.unattested ?? [], expected);
+  if (refused !== undefined) return { sources: names, judgements: [], ...refused };
   const fix = await advice(artifact, places, platforms);
   return { sources: names, judgements: [], ...nothingFound(artifact, names.join(', '), fix) };
 }

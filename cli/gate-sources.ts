@@ -7,7 +7,7 @@ import { type Candidate, type Expected, type RunRecord, readSummary, runIdOf, ty
 import { limits } from '../core/limits.ts';
 import type { AttachedImage } from '../core/ports.ts';
 import type { TrustedKey } from '../core/verify.ts';
-import type { AttestedView } from '../core/wire.ts';
+import type { AttestedView, UnattestedView } from '../core/wire.ts';
 
 /** A place where attestations are looked for. */
 export type Source = {
@@ -58,6 +58,8 @@ export type PlaneSource = Source & {
   recordOf(candidate: Candidate): Promise<RunRecord>;
   /** Keys that the organization trusts. */
   keys(): Promise<readonly TrustedKey[]>;
+  /** The runs that brought the artifact and did not succeed, where `candidates` found nothing. */
+  readonly unattested: UnattestedView[];
   /** True when it has an attestation of that artifact. */
   has(digest: Digest): Promise<boolean>;
 };
@@ -69,6 +71,7 @@ export function fromPlane(
   wanted: Pick<Expected, 'workflow' | 'contract' | 'summary'>,
 ): PlaneSource {
   const summaries: Summary[] = [];
+  const unattested: UnattestedView[] = [];
   const name = 'the control plane';
 
   async function listed(): Promise<readonly AttestedView[]> {
@@ -77,6 +80,7 @@ export function fromPlane(
     for (let page = 0; page < limits.gatePages; page++) {
       const answer = await api.attestation.find.query({ digest, cursor, limit: limits.pageSize });
       found.push(...answer.items);
+      unattested.push(...(answer.unattested ?? []));
       cursor = answer.nextCursor;
       if (cursor === undefined) break;
     }
@@ -95,6 +99,7 @@ export function fromPlane(
   return {
     name,
     summaries,
+    unattested,
     async *candidates() {
       for (const view of await listed()) {
         const { runId: id, state, attestation, signer, removedAt } = view;

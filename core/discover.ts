@@ -31,7 +31,9 @@ export const asked = {
 /** What was asked about: `digest` of bytes that runs brought, or of an attestation; `contract`: the digest of what a contract says. */
 export type DiscoverSubject = { readonly type: 'digest' | 'commit' | 'contract' | 'run'; readonly value: string };
 
-/** How a run touches it. `subject`: it is an output, which the attestation is about; `material`: it is other evidence that the run brought. */
+/**
+ * How a run touches it. `subject`: it is an output, which the attestation is about; `material`: it is other evidence that the run brought; all of
+ * it, of a run that is no success, and has no attestation. */
 export type Touch =
   | { readonly role: 'subject' | 'material'; readonly name: string; readonly type: string }
   | { readonly role: 'commit' | 'attestation' | 'vsa' | 'provenance' | 'contract' | 'run' };

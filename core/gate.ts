@@ -2,6 +2,7 @@ import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
 import { checkBundle, checks, type Expected, type Finding } from './gate/checks.ts';
 import type { Facts } from './gate/facts.ts';
+import type { UnattestedView } from './wire.ts';
 
 export type { Expected } from './gate/checks.ts';
 export { type Candidate, type Facts, factsOf, type RunRecord, readSummary, runIdOf, type Summary, type Trust } from './gate/facts.ts';
@@ -61,6 +62,28 @@ export function nothingFound(
 ): Pick<Judgement, 'code' | 'checks'> {
   const expected = `an attestation of ${artifact.name} (${artifact.digest})`;
   return { code: 'ATTESTATION_NOT_FOUND', checks: [{ name: 'attestation', ok: false, expected, found: `none (${where})`, fix }] };
+}
+
+/** The judgement where nothing but runs was found that brought the artifact and did not succeed: none has an attestation. */
+export function neverAttested(
+  artifact: { readonly name: string; readonly digest: Digest },
+  runs: readonly UnattestedView[],
+  { workflow: wanted }: Pick<Expected, 'workflow'>,
+): Pick<Judgement, 'code' | 'checks'> | undefined {
+  const isWanted = ({ project, workflow }: UnattestedView): boolean =>
+    wanted === undefined || (wanted.project === project && wanted.name === workflow);
+  const run = runs.find(isWanted) ?? runs[0];
+  if (run === undefined) return undefined;
+  const expected = `a run that attests ${artifact.name} (${artifact.digest}) and is a success`;
+  const others = runs.filter((other) => other !== run).map(({ runId, state }) => `, and run ${runId}: ${state}`);
+  const ended =
+    run.state === 'initialized' ? 'which is still open' : `which ended as ${run.state}${run.reason === null ? '' : ` (${run.reason})`}`;
+  const found = `run ${run.runId} of ${run.project}/${run.workflow}, ${ended}${others.join('')}`;
+  const fix =
+    run.state === 'initialized' && isWanted(run)
+      ? 'push it: chainloop attestation push'
+      : `attest the artifact in another run of ${wanted?.project ?? run.project}/${wanted?.name ?? run.workflow}, which has to be pushed and accepted`;
+  return { code: 'RUN_NOT_SUCCESSFUL', checks: [{ name: 'run', ok: false, expected, found, fix }] };
 }
 
 function distance({ checks, passed }: Judgement): number {

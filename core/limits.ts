@@ -129,6 +129,9 @@ export const limits = {
   gateCandidates: 20,
   /** Pages of `pageSize` runs among which it chooses them. */
   gatePages: 10,
+  /** Runs that brought an artifact and did not succeed, which the gate names where there is no attestation; and among how many it looks. */
+  gateUnattested: 3,
+  gateUnattestedAmong: 100,
   /** Bundles that are given to the gate as files. */
   gateBundles: 100,
   /** Trusted roots that are given to it. */

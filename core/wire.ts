@@ -147,6 +147,16 @@ export type AttestedView = {
   /** When retention removed the attestation. */
   readonly removedAt: string | null;
 };
+/** A run that brought the artifact as an output, and did not succeed. */
+export type UnattestedView = {
+  readonly runId: string;
+  readonly state: Exclude<RunState, 'success'>;
+  readonly reason: string | null;
+  readonly project: string;
+  readonly workflow: string;
+};
+/** `unattested`: where there is no attestation, the newest runs that should have made one. */
+export type AttestedPage = Paged<AttestedView> & { readonly unattested?: readonly UnattestedView[] };
 export type TokenView = {
   readonly id: string;
   readonly name: string;

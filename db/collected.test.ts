@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import type { CraftedMaterial, CraftingStart } from '../core/crafting.ts';
 import { digestOf } from '../core/digest.ts';
 import { forEachDatabase, newOrganization } from '../test/databases.ts';
-import { collect, keepStart, listCollected, startOf } from './collected.ts';
-import { newWorkflow, openedRun, someAttested } from './fixtures.ts';
+import type { OrgScope } from './client.ts';
+import { collect, keepStart, listCollected, listUnattested, startOf } from './collected.ts';
+import type { RevisionContent } from './contracts.ts';
+import { newWorkflow, openedRun, someAttested, someContent } from './fixtures.ts';
 import { endRun, pushRun } from './run-states.ts';
+import { createWorkflow } from './workflows.ts';
 
 const now = new Date('2026-11-23T09:00:00Z');
 const text = (name: string, value = name): CraftedMaterial => ({ name, type: 'STRING', value, uploaded: false, annotations: {} });
@@ -135,3 +138,55 @@ forEachDatabase('of eight inits at once, one decides what the run starts from', 
   assert.deepEqual(await startOf(scope, run.id), start(String(kept.indexOf(true))));
   assert.equal(await keepStart(scope, run.id, start('later')), false);
 });
+
+forEachDatabase(
+  'an artifact leads to the runs that should have attested it and did not, newest first, of this organization',
+  async (_, database) => {
+    const [{ scope }, { scope: others }] = [await newOrganization(database), await newOrganization(database)];
+    const outputs = (name: string): RevisionContent => ({
+      ...someContent(name),
+      content: {
+        materials: ['binary', 'lockfile'].map((called) => ({
+          ...{ name: called, type: 'ARTIFACT', optional: true, output: called === 'binary', skipUpload: false, annotations: [] },
+        })),
+        envAllowList: [],
+        annotations: [],
+      },
+    });
+    const workflow = async (own: OrgScope) =>
+      (await createWorkflow(own, { name: 'build', project: 'bedrock', team: '', contract: { name: 'build', content: outputs('build') } }))
+        .id;
+    const [workflowId, theirs] = [await workflow(scope), await workflow(others)];
+    const brought = async (own: OrgScope, id: string, name = 'binary'): Promise<string> => {
+      const run = await openedRun(own, id);
+      await collect(own, run.id, by('build', file(name, 'the program')), now);
+      return run.id;
+    };
+    const [failed, cancelled, open] = [
+      await brought(scope, workflowId),
+      await brought(scope, workflowId),
+      await brought(scope, workflowId),
+    ];
+    await brought(scope, workflowId, 'lockfile');
+    await brought(others, theirs);
+    const success = await brought(scope, workflowId);
+    await pushRun(scope, success, someAttested(success), now);
+    await endRun(scope, failed, { state: 'failed', reason: 'the tests failed', now });
+    await endRun(scope, cancelled, { state: 'cancelled', reason: 'stopped', now });
+    const found = await listUnattested(scope, digestOf('the program'), { now, limit: 10, among: 10 });
+    assert.deepEqual(
+      found.map(({ id, state, reason, project, workflow: name }) => [id, state, reason, project, name]),
+      [
+        [open, 'initialized', null, 'bedrock', 'build'],
+        [cancelled, 'cancelled', 'stopped', 'bedrock', 'build'],
+        [failed, 'failed', 'the tests failed', 'bedrock', 'build'],
+      ],
+    );
+    const later = await listUnattested(scope, digestOf('the program'), { now: new Date('2199-01-01'), limit: 1, among: 10 });
+    assert.deepEqual(
+      later.map(({ id, state }) => [id, state]),
+      [[open, 'expired']],
+    );
+    assert.deepEqual(await listUnattested(scope, digestOf('another program'), { now, limit: 10, among: 10 }), []);
+  },
+);

@@ -1,6 +1,7 @@
 import { and, asc, desc, eq, gt, sql } from 'drizzle-orm';
 import type { CraftedMaterial, CraftingStart } from '../core/crafting.ts';
-import { hexOf } from '../core/digest.ts';
+import { type Digest, hexOf } from '../core/digest.ts';
+import type { RunState } from '../core/names.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { type RunContext, selectRun } from './runs.ts';
 import { runs } from './schema.ts';
@@ -77,6 +78,39 @@ export async function lockCollected(
   return collected
     .filter(({ material }) => !materials.some((candidate) => candidate.name === material.name && sameContent(candidate, material)))
     .map(({ material }) => material.name);
+}
+
+/** A run that brought an artifact as an output, and is no success. */
+export type UnattestedRow = {
+  readonly id: string;
+  readonly state: Exclude<RunState, 'success'>;
+  readonly reason: string | null;
+  readonly project: string;
+  readonly workflow: string;
+};
+
+/** The newest runs that these bytes would have been a subject of, had they succeeded. Looks at no more than the newest `among` that brought them at all. */
+export function listUnattested(
+  scope: OrgScope,
+  digest: Digest,
+  { now, limit, among }: { readonly now: Date; readonly limit: number; readonly among: number },
+): Promise<UnattestedRow[]> {
+  return scope.statement<UnattestedRow>(
+    'list_unattested',
+    sql`select r.id::text, case when r.state = 'initialized' and r.expires_at <= ${now.toISOString()}::timestamptz then 'expired' else r.state end as state, r.reason,
+        p.name as project, w.name as workflow
+      from (
+        select run_id, json_agg(name) as names from run_collected
+        where org_id = ${scope.organizationId}::uuid and digest = decode(${hexOf(digest)}, 'hex')
+        group by run_id order by run_id desc limit ${among}::int
+      ) brought, lateral (select * from runs where org_id = ${scope.organizationId}::uuid and id = run_id and state <> 'success' limit 1) r,
+        lateral (select name, project_id from workflows where id = r.workflow_id limit 1) w,
+        lateral (select name from projects where id = w.project_id limit 1) p
+      where exists (
+        select from contract_revisions v, json_array_elements_text(names) called, jsonb_array_elements(v.content -> 'materials') material
+        where v.id = r.contract_revision_id and material ->> 'name' = called and (material ->> 'output')::boolean)
+      order by r.id desc limit ${limit}::int`,
+  );
 }
 
 /** Keeps what `init` fixed, unless the run has it already; then, or when the run is over, the answer is false. */

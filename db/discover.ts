@@ -6,6 +6,7 @@ import type { OrgScope } from './client.ts';
 import { afterId, type Page, pagedAt, rowsWanted } from './page.ts';
 import { type ListedRun, type ListedRunRow, namedRuns } from './runs.ts';
 import { contractRevisions, contracts, runMaterials, runs } from './schema.ts';
+import { runCollected } from './trust-schema.ts';
 import { verdicts } from './verdict-schema.ts';
 
 /** What is known by a digest, or by its hex digits, besides bytes. */
@@ -40,7 +41,7 @@ export async function identify(scope: OrgScope, digest: Digest): Promise<Identif
 }
 
 /**
- * The runs that brought these bytes, and the one whose attestation, verification summary or provenance they are, newest first, however many they are. Throws USAGE for a
+ * The runs that brought these bytes, whatever became of them, and the one whose attestation, verification summary or provenance they are, newest first, however many they are. Throws USAGE for a
  * malformed cursor.
  */
 export async function listTouching(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<ListedRun>> {
@@ -56,11 +57,17 @@ function touchingRuns({ organizationId }: OrgScope, digest: Digest, page: Page):
     eq(runMaterials.digest, digest),
     afterId(runMaterials.runId, page.cursor),
   );
+  const collected = and(
+    eq(runCollected.organizationId, organizationId),
+    eq(runCollected.digest, digest),
+    afterId(runCollected.runId, page.cursor),
+  );
   const attested = and(own, eq(runs.bundleDigest, digest), afterId(runs.id, page.cursor));
   const judged = (signed: PgColumn) =>
     sql`(select run_id from ${verdicts} where ${and(eq(verdicts.organizationId, organizationId), eq(signed, digest), afterId(verdicts.runId, page.cursor))} limit 1)`;
   return sql`select ${runs}.* from (
       (select run_id from ${runMaterials} where ${brought} group by run_id order by run_id desc limit ${few})
+      union (select run_id from ${runCollected} where ${collected} group by run_id order by run_id desc limit ${few})
       union (select id as run_id from ${runs} where ${attested} order by id desc limit ${few})
       union ${judged(verdicts.vsaDigest)} union ${judged(verdicts.provenanceDigest)}
       order by run_id desc limit ${few}
@@ -94,13 +101,13 @@ export type TouchedMaterial = {
   readonly value: string | null;
   readonly sizeBytes: number | null;
   readonly uploaded: boolean;
-  /** A subject of the attestation (core/statement/subjects.ts). */
+  /** A subject of the attestation (core/statement/subjects.ts): of a run without one there are none. */
   readonly output: boolean;
   /** How many pieces that run has. */
   readonly total: number;
 };
 
-/** The evidence of these runs, of each at most `most` pieces: first those that are `digest`, then its outputs, then by name. */
+/** The evidence of these runs, also what jobs brought to a run that is no success, of each at most `most` pieces: first those that are `digest`, then its outputs, then by name. */
 export async function listEvidenceOf(
   scope: OrgScope,
   runIds: readonly string[],
@@ -114,9 +121,13 @@ export async function listEvidenceOf(
       from runs run join contract_revisions revision on revision.id = run.contract_revision_id,
         lateral (select array(select material ->> 'name' from jsonb_array_elements(revision.content -> 'materials') material
           where (material ->> 'output')::boolean) as outputs) asked,
-        lateral (select *, name = any (outputs) and type <> 'STRING' as output, count(*) over () as total from run_materials
-          where org_id = run.org_id and run_id = run.id
-          order by coalesce(digest = decode(${digest === undefined ? null : hexOf(digest)}::text, 'hex'), false) desc, name = any (outputs) and type <> 'STRING' desc, name collate "C" limit ${most}::int) one
+        lateral (select *, count(*) over () as total from (
+            select name, type, digest, file_name, value, size_bytes, uploaded, name = any (outputs) and type <> 'STRING' as output
+            from run_materials where org_id = run.org_id and run_id = run.id
+            union all select name, type, digest, file_name, value, size_bytes, uploaded, false
+            from run_collected where org_id = run.org_id and run_id = run.id and run.state <> 'success'
+          ) brought
+          order by coalesce(digest = decode(${digest === undefined ? null : hexOf(digest)}::text, 'hex'), false) desc, output desc, name collate "C" limit ${most}::int) one
       where run.org_id = ${scope.organizationId}::uuid
         and run.id = any (array(select wanted.id::uuid from json_array_elements_text(${JSON.stringify(runIds)}::json) wanted (id)))`,
   );

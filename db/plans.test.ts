@@ -9,6 +9,7 @@ import { planOf } from '../test/plans.ts';
 import { listAttested } from './attestations.ts';
 import { listAudit } from './audit.ts';
 import { connect, type Database, type OrgScope } from './client.ts';
+import { listUnattested } from './collected.ts';
 import { identify, listEvidenceOf, listTouching } from './discover.ts';
 import { findEvidence, listUses } from './evidence.ts';
 import { countRunners, countRuns } from './metrics.ts';
@@ -24,7 +25,7 @@ const aPage = 9 * (limit + 1);
 /** The workflows of the loaded organization are 194; whoever asks for a project's looks at each, and reads a page of some. */
 const workflows = 3 * 200;
 const ofProject = (limit + 1) ** 2 + aPage + workflows;
-const large: readonly string[] = ['runs', 'run_materials', 'evidence', 'audit_log'];
+const large: readonly string[] = ['runs', 'run_materials', 'run_collected', 'evidence', 'audit_log'];
 
 let loaded: Promise<{ readonly postgres: Postgres; readonly database: Database; readonly dataset: Dataset }> | undefined;
 async function load() {
@@ -136,6 +137,7 @@ reads('a digest is looked up where it is, however many runs brought it', aPage, 
     (scope) => listUses(scope, digest, { limit }),
     (scope) => listAttested(scope, digest, { limit }),
     (scope) => listTouching(scope, digest, { limit }),
+    (scope) => listUnattested(scope, digest, { now: new Date(), limit: 3, among: limit }),
     (scope) => identify(scope, digest),
     (scope) => findEvidence(scope, [digest]),
   ]),

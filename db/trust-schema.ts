@@ -139,6 +139,8 @@ export const runCollected = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.runId, t.name] }),
+    // In the direction of lists, as of `run_materials`: what a run brought that never succeeded is found here alone.
+    index('run_collected_uses').on(t.organizationId, t.digest, t.runId.desc().nullsFirst()).where(sql`digest is not null`),
     foreignKey({ name: 'run_collected_run', columns: [t.organizationId, t.runId], foreignColumns: [runs.organizationId, runs.id] }),
     named('run_collected', t.name),
     check(

@@ -133,6 +133,7 @@ const rows: Readonly<Record<string, (scope: OrgScope, first: First) => Promise<u
       { material: { name: 'commit', type: 'STRING', value: 'y', uploaded: false, annotations: {} }, job: 'j' },
       now,
     ),
+  listUnattested: (scope) => collected.listUnattested(scope, digestOf('artifact of first'), { now, limit: 3, among: 100 }),
   listCollected: (scope, { openId }) => collected.listCollected(scope, openId),
   lockCollected: (scope, { openId }) => inTransaction(scope, (tx) => collected.lockCollected(tx, scope, openId, [], now)),
   keepStart: (scope, { openId }) => collected.keepStart(scope, openId, releaseStart),

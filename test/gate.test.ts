@@ -233,14 +233,27 @@ claim(
 claim('a run that failed, or was never pushed, is refused, though the signature is good; another run passes', async (scene) => {
   const base = ['--workflow', 'bedrock/release', '--trust-root', scene.root];
   for (const then of ['fail', 'leave'] as const) {
-    const { artifact, bundle } = await scene.attest({ then, content: `of a run that ends otherwise: ${then}` });
+    const { artifact, bundle, runId } = await scene.attest({ then, content: `of a run that ends otherwise: ${then}` });
     for (const named of [[], ['--identity', san]]) {
       refusedWith('RUN_NOT_SUCCESSFUL', await scene.verify(online([artifact, '--bundle', bundle, ...base, ...named]), scene));
     }
     // Nothing says so offline, but there is no summary of it.
     refusedWith('VSA_MISSING', await scene.verify([artifact, '--bundle', bundle, ...base, '--identity', san, '--vsa'], alone));
+    // The artifact alone leads to the run, too, though there is no attestation of it; in another organization to nothing.
     const nothing = await scene.verify([artifact, ...base], scene);
-    assert.match(refusedWith('ATTESTATION_NOT_FOUND', nothing), /push it/);
+    const fix = refusedWith('RUN_NOT_SUCCESSFUL', nothing);
+    assert.match(fix, then === 'fail' ? /another run of bedrock\/release/ : /push it/);
+    const [check] = nothing.answer?.checks ?? [];
+    assert.match(
+      check?.found ?? '',
+      new RegExp(
+        `^run ${runId} of bedrock/release, ${then === 'fail' ? 'which ended as failed .the tests failed.' : 'which is still open'}$`,
+      ),
+    );
+    refusedWith('ATTESTATION_NOT_FOUND', await scene.verify([artifact], { token: scene.otherToken }));
+    // Another workflow's run is not pushed instead.
+    const elsewhere = await scene.verify([artifact, '--workflow', 'bedrock/strict', '--trust-root', scene.root], scene);
+    assert.match(refusedWith('RUN_NOT_SUCCESSFUL', elsewhere), /another run of bedrock\/strict/);
     await scene.attest({ content: await readFile(artifact, 'utf8') });
     passed(await scene.verify([artifact, ...base], scene));
   }

@@ -49,12 +49,16 @@ function watch(child: ChildProcess) {
 test('device flow, end to end in a terminal: log in, work, log out', { timeout: 120_000 }, async () => {
   await using all = await scene('alice@example.com');
   const { cli, plane } = all;
-  const login = watch(cli.start(['auth', 'login', '--device', '--output', 'json']));
-  const [, address = '', code = ''] = await login.until(/open (http\S+) and enter the code (\S+)\n/);
-  const page = await createPerson({ user_code: code, login: 'alice', password: 'any', confirm: 'yes' }).walk(address);
-  assert.match(page, /Sign-in Success/i);
-  const { code: exit, said } = await login.ended;
-  assert.equal(exit, 0, said);
+  const logIn = async (): Promise<string> => {
+    const login = watch(cli.start(['auth', 'login', '--device', '--output', 'json']));
+    const [, address = '', code = ''] = await login.until(/open (http\S+) and enter the code (\S+)\n/);
+    const page = await createPerson({ user_code: code, login: 'alice', password: 'any', confirm: 'yes' }).walk(address);
+    assert.match(page, /Sign-in Success/i);
+    const { code: exit, said } = await login.ended;
+    assert.equal(exit, 0, said);
+    return said;
+  };
+  const said = await logIn();
   assert.match(said, /Logged in to http\S+ as alice; the token is kept in/);
 
   const path = join(cli.folder, 'config', 'chainloop', 'config.json');
@@ -67,6 +71,9 @@ test('device flow, end to end in a terminal: log in, work, log out', { timeout: 
   const whoami = await cli.run(['auth', 'whoami']);
   assert.match(whoami.stdout, /alice@example\.com/);
   assert.match(whoami.stdout, /In acme\W+admin/);
+  assert.match(whoami.stdout, /Organization\W+acme\W/);
+  const elsewhere = await cli.run(['auth', 'whoami', '--organization', 'other']);
+  assert.match(elsewhere.stdout, /Organization\W+other, which you are not in: chainloop org use --name NAME/);
   assert.equal((await cli.run(['workflow', 'create', '--name', 'release', '--project', 'app'])).code, 0);
   const members = await cli.run(['org', 'member', 'ls', '--output', 'json']);
   assert.deepEqual(
@@ -82,12 +89,23 @@ test('device flow, end to end in a terminal: log in, work, log out', { timeout: 
   assert.deepEqual([current.isCurrent, others], [true, []]);
   const unknown = await cli.run(['auth', 'session', 'revoke', '--id', randomUUID()]);
   assert.match(unknown.stderr, /not one of yours that is open/);
+
+  // A login over this one: nobody has its token any more, so it ends. The trusted root is of the same control plane.
+  assert.equal((await cli.run(['trust-root', 'export', '--output', 'root.json'])).code, 0);
+  assert.equal((await cli.run(['config', 'set', 'trust-root', 'root.json'])).code, 0);
+  assert.match(await logIn(), /The session that was kept here before is ended/);
+  const kept = JSON.parse(await readFile(path, 'utf8'));
+  assert.deepEqual([kept.organization, kept.trustRoot], ['acme', join(cli.folder, 'root.json')]);
+  assert.equal((await cli.run(['auth', 'whoami'], { env: { CHAINLOOP_TOKEN: token } })).code, 5);
+  const [newest, ...older] = JSON.parse((await cli.run(['auth', 'session', 'ls', '--output', 'json'])).stdout).items;
+  assert.deepEqual([newest.isCurrent, older], [true, []]);
+
   assert.equal((await cli.run(['auth', 'logout'])).code, 0);
   assert.equal(JSON.parse(await readFile(path, 'utf8')).token, undefined);
-  const over = await cli.run(['auth', 'whoami'], { env: { CHAINLOOP_TOKEN: token } });
+  const over = await cli.run(['auth', 'whoami'], { env: { CHAINLOOP_TOKEN: kept.token } });
   assert.equal(over.code, 5);
   assert.match(over.stderr, /you logged out/);
-  assert.ok(!plane.log.join('').includes(token));
+  assert.ok(![token, kept.token].some((secret) => plane.log.join('').includes(secret)));
 });
 
 test('code flow, end to end in a headless browser', { timeout: 120_000 }, async (t) => {

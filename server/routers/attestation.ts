@@ -1,10 +1,10 @@
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { InitAnswer, PushAnswer } from '../../core/ports.ts';
-import { type AttestedView, type Paged, wire } from '../../core/wire.ts';
+import { type AttestedPage, type AttestedView, wire } from '../../core/wire.ts';
 import { type AttestedRow, listAttested } from '../../db/attestations.ts';
 import type { OrgScope } from '../../db/client.ts';
-import { sharedRun } from '../../db/collected.ts';
+import { listUnattested, sharedRun } from '../../db/collected.ts';
 import { describeContract } from '../../db/contracts.ts';
 import { endRun, openRun } from '../../db/run-states.ts';
 import { describeWorkflow, type WorkflowRow } from '../../db/workflows.ts';
@@ -74,10 +74,15 @@ export const attestations = router({
   }),
 
   /** The attestations of an artifact: those whose subject it is. Newest first; a page may be empty and have a next one. */
-  find: viewer.input(wire.attestationFind).query(async ({ ctx: { scope }, input: { digest, ...page } }): Promise<Paged<AttestedView>> => {
-    const { items, nextCursor } = await listAttested(scope, digest, page);
-    return { items: items.map(attested), nextCursor };
-  }),
+  find: viewer
+    .input(wire.attestationFind)
+    .query(async ({ ctx: { scope, services }, input: { digest, ...page } }): Promise<AttestedPage> => {
+      const { items, nextCursor } = await listAttested(scope, digest, page);
+      if (items.length > 0 || nextCursor !== undefined) return { items: items.map(attested), nextCursor };
+      const bounds = { limit: limits.gateUnattested, among: limits.gateUnattestedAmong };
+      const unattested = await listUnattested(scope, digest, { now: services.now(), ...bounds });
+      return { items: [], unattested: unattested.map(({ id: runId, ...run }) => ({ runId, ...run })) };
+    }),
 
   /** Ends a run that will not be pushed. */
   end: job.input(wire.attestationEnd).mutation(async ({ ctx: { scope, services, caller }, input }) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isDigest } from '../../core/digest.ts';
+import { digestOf, isDigest } from '../../core/digest.ts';
 import type { DiscoverRun } from '../../core/discover.ts';
 import { isChainloopError } from '../../core/errors.ts';
 import { databaseKinds } from '../../test/databases.ts';
@@ -36,6 +36,7 @@ for (const kind of databaseKinds) {
     };
     const [first, second] = [await release(1), await release(2)];
     const open = await job.init();
+    let failed = '';
     const brief = ({ run, touches }: DiscoverRun) => [run.id, touches];
 
     await t.test('of an SBOM: all releases that contain it, the newest first, and what they are', async () => {
@@ -75,6 +76,32 @@ for (const kind of databaseKinds) {
       assert.deepEqual(items.map(brief), [[first.runId, [{ role: 'subject', name: 'binary', type: 'ARTIFACT' }]]]);
     });
 
+    await t.test('of what was brought to a run that failed: that run, and no subject, since nothing attests it', async () => {
+      const jobs = plane.api(serviceAccount);
+      const { runId } = await job.init();
+      failed = runId;
+      for (const { annotations: _, layout: __, ...brought } of [
+        await job.upload('binary', 'a broken binary'),
+        await job.upload('sbom', 'what is in all of them'),
+      ])
+        await jobs.attestation.collect.mutate({ runId, material: { ...brought, annotations: {} }, job: 'build' });
+      await jobs.attestation.end.mutate({ runId, state: 'failed', reason: 'the tests failed' });
+      const { items } = await api.discover.find.query({ digest: digestOf('a broken binary') });
+      assert.deepEqual(items.map(brief), [[runId, [{ role: 'material', name: 'binary', type: 'ARTIFACT' }]]]);
+      const [found] = items;
+      assert.deepEqual([found?.run.state, found?.attestation, found?.subjects], ['failed', null, []]);
+      assert.deepEqual(
+        found?.materials.map(({ name }) => name),
+        ['binary', 'sbom'],
+      );
+      const shared = await api.discover.find.query({ digest: first.sbom, limit: 2 });
+      assert.deepEqual(
+        shared.items.map(({ run }) => run.id),
+        [runId, second.runId],
+      );
+      assert.deepEqual((await strangers.discover.find.query({ digest: digestOf('a broken binary') })).items, []);
+    });
+
     await t.test('of an attestation: its run', async () => {
       const { items, stored } = await api.discover.find.query({ digest: first.attestation });
       assert.deepEqual([items.map(brief), stored], [[[first.runId, [{ role: 'attestation' }]]], null]);
@@ -107,7 +134,7 @@ for (const kind of databaseKinds) {
       assert.deepEqual([subject.type, contracts], ['contract', [{ name: 'release', revision: 1 }]]);
       assert.deepEqual(
         items.map(({ run }) => run.id),
-        [open.runId, second.runId, first.runId],
+        [failed, open.runId, second.runId, first.runId],
       );
       assert.deepEqual(items[0]?.touches, [{ role: 'contract' }]);
     });

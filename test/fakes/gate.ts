@@ -132,6 +132,12 @@ export async function startGateScene(database: Kind): Promise<GateScene> {
     const job = await startJob({ url: plane.url, organization: 'acme', token: credential });
     const run = await job.init();
     const materials = [text('commit', '9a96775d'), material ?? (await job.upload('binary', content))];
+    for (const brought of materials) {
+      const { annotations, layout: _, ...rest } = brought;
+      await plane
+        .api(credential)
+        .attestation.collect.mutate({ runId: run.runId, material: { ...rest, annotations: { ...annotations } }, job: 'build' });
+    }
     const by = signer ?? createKeylessSigner(createKeylessPorts(plane.api(credential)));
     const bundle = await job.bundle(run, materials, { signer: by, start: { runner: run.runner, env: {}, annotations: {} } });
     if (then === 'push') assert.equal((await job.push(run, bundle)).state, 'success');

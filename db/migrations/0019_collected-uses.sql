@@ -1,0 +1,1 @@
+CREATE INDEX IF NOT EXISTS "run_collected_uses" ON "run_collected" USING btree ("org_id","digest","run_id" DESC NULLS FIRST) WHERE digest is not null;
