@@ -1,13 +1,13 @@
 import type { Api } from '../client/api.ts';
 import type { BundleFinder } from '../core/adapters/oci/bundle-finder.ts';
 import type { RegistryClient } from '../core/adapters/oci/client.ts';
+import type { AttestedView, UnattestedView } from '../core/attested.ts';
 import { type Digest, isDigest } from '../core/digest.ts';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { type Candidate, type Expected, type RunRecord, readSummary, runIdOf, type Summary } from '../core/gate.ts';
 import { limits } from '../core/limits.ts';
 import type { AttachedImage } from '../core/ports.ts';
 import type { TrustedKey } from '../core/verify.ts';
-import type { AttestedView, UnattestedView } from '../core/wire.ts';
 
 /** A place where attestations are looked for. */
 export type Source = {

@@ -1,8 +1,8 @@
+import type { UnattestedView } from './attested.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
 import { checkBundle, checks, type Expected, type Finding } from './gate/checks.ts';
 import type { Facts } from './gate/facts.ts';
-import type { UnattestedView } from './wire.ts';
 
 export type { Expected } from './gate/checks.ts';
 export { type Candidate, type Facts, factsOf, type RunRecord, readSummary, runIdOf, type Summary, type Trust } from './gate/facts.ts';

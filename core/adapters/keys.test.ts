@@ -218,10 +218,10 @@ test('a reference that leads nowhere is told what it may be', async () => {
   using folder = temporaryFolder();
   writeFileSync(join(folder.path, 'large.key'), 'x'.repeat(limits.keySizeBytes + 1));
   const load = (reference: string) => loadSigner(reference, { env: {} });
-  await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': There is no such file\. Give a path, or env:/);
+  await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': there is no such file\. Give a path, or env:/);
   await refused(load('hunter2'), 'FILE_NOT_FOUND', /^signing key: the path that was given \(not repeated: .*\): There is no such file\./);
   await refused(load(folder.path), 'FILE_UNREADABLE', new RegExp(`'${folder.path}': .*cannot be read`));
-  await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /larger, deeper or longer than its documented limit/);
+  await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /it has more than \d+ bytes\. Give a path/);
   await refused(load('env://ABSENT'), 'USAGE', /must name an environment variable that is set, and ABSENT is not/);
   await refused(load('env://'), 'USAGE', /must name an environment variable/);
   await refused(load('env://__proto__'), 'USAGE', /must name an environment variable/);

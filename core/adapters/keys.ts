@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPair as generate, type KeyObject, sign } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { ChainloopError, errorTable, isChainloopError } from '../errors.ts';
+import { ChainloopError, type ErrorCode, isChainloopError } from '../errors.ts';
 import { hashOf, hintOf, keyType, type PublicKey, parsePublicKey } from '../key.ts';
 import { limits } from '../limits.ts';
 import { type PemBlock, pemBlocks, pemBytes } from '../pem.ts';
@@ -101,8 +101,14 @@ async function readSecretFile(path: string, what: string): Promise<string> {
     if (!isChainloopError(error)) throw error;
     const shown = existsSync(path) || /^[\w./\\: -]{1,200}\.(key|pem)$/.test(path);
     const place = shown ? `'${path}'` : 'the path that was given (not repeated: it may be the secret itself)';
-    const reason = error.code === 'FILE_NOT_FOUND' ? 'There is no such file.' : errorTable[error.code].meaning;
-    throw new ChainloopError(error.code, `${what}: ${place}: ${reason} Give a path, or env://VARIABLE`);
+    const reasons: Partial<Record<ErrorCode, string>> = {
+      FILE_NOT_FOUND: 'there is no such file',
+      LIMIT_EXCEEDED: `it has more than ${limits.keySizeBytes} bytes`,
+    };
+    throw new ChainloopError(
+      error.code,
+      `${what}: ${place}: ${reasons[error.code] ?? 'it cannot be read'}. Give a path, or env://VARIABLE`,
+    );
   }
 }
 

@@ -1,7 +1,8 @@
+import type { AttestedPage, AttestedView } from '../../core/attested.ts';
 import { ChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
 import type { InitAnswer, PushAnswer } from '../../core/ports.ts';
-import { type AttestedPage, type AttestedView, wire } from '../../core/wire.ts';
+import { wire } from '../../core/wire.ts';
 import { type AttestedRow, listAttested } from '../../db/attestations.ts';
 import type { OrgScope } from '../../db/client.ts';
 import { listUnattested, sharedRun } from '../../db/collected.ts';

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-UYKVALE5.js";import"./chunk-ZKHAUT4Z.js";import"./chunk-Y6NNTF5K.js";import"./chunk-MEGPGPTE.js";import"./chunk-V4UW4EKP.js";c();export{a as craftingDirectory,b as stateDirectory};
