@@ -219,7 +219,7 @@ test('a reference that leads nowhere is told what it may be', async () => {
   writeFileSync(join(folder.path, 'large.key'), 'x'.repeat(limits.keySizeBytes + 1));
   const load = (reference: string) => loadSigner(reference, { env: {} });
   await refused(load(join(folder.path, 'absent.key')), 'FILE_NOT_FOUND', /absent\.key': there is no such file\. Give a path, or env:/);
-  await refused(load('hunter2'), 'FILE_NOT_FOUND', /^signing key: the path that was given \(not repeated: .*\): There is no such file\./);
+  await refused(load('hunter2'), 'FILE_NOT_FOUND', /^signing key: the path that was given \(not repeated: .*\): there is no such file\./);
   await refused(load(folder.path), 'FILE_UNREADABLE', new RegExp(`'${folder.path}': .*cannot be read`));
   await refused(load(join(folder.path, 'large.key')), 'LIMIT_EXCEEDED', /it has more than \d+ bytes\. Give a path/);
   await refused(load('env://ABSENT'), 'USAGE', /must name an environment variable that is set, and ABSENT is not/);
