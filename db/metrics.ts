@@ -1,4 +1,4 @@
-import { and, desc, eq, isNull, sql } from 'drizzle-orm';
+import { desc, eq, isNull, sql } from 'drizzle-orm';
 import type { RunnerType } from '../core/names.ts';
 import type { SystemScope } from './client.ts';
 import { organizations, projects, runnerCounts, workflows } from './schema.ts';
@@ -32,7 +32,7 @@ export function countRuns(system: SystemScope, limit: number): Promise<WorkflowC
       .from(workflows)
       .innerJoin(projects, eq(projects.id, workflows.projectId))
       .innerJoin(organizations, eq(organizations.id, workflows.organizationId))
-      .where(and(isNull(workflows.deletedAt)))
+      .where(isNull(workflows.deletedAt))
       .orderBy(desc(workflows.runsCount))
       .limit(limit),
   );
