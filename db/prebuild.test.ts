@@ -7,7 +7,7 @@ import { until } from '../test/until.ts';
 import { connect } from './client.ts';
 import { migratePostgres } from './migrate.ts';
 
-test('an index that a migration brings to a database in use is built while others write', { timeout: 60_000 }, async (t) => {
+test('an index that a migration brings to a database in use is built while others write', { timeout: 240_000 }, async (t) => {
   if (!needs(t, 'postgresql')) return;
   await using postgres = await startPostgres();
   const databaseUrl = await postgres.createDatabase();

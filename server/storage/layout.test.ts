@@ -157,7 +157,7 @@ test('an organization has at most a thousand open uploads', async (t) => {
 });
 
 test('killed 20 times at random instants, a layout has every acknowledged material, and nothing that is half there', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   const directory = await folder(t);
   const acknowledged: string[] = [];

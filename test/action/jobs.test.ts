@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { JobResult, Run } from '../fakes/actions-runner/job.ts';
+import { cancellation } from '../fakes/actions-runner/process.ts';
 import { materials, put, type Scene, startScene } from './scene.ts';
 
 // Acceptance list of the Action: rows 5 to 8 and 10: several jobs, several attempts, and jobs that end early.
@@ -140,7 +141,7 @@ test('a job that fails after init ends the run as failed, unless another job goe
   assert.equal((await scene.describe(job.steps[0])).run.state, 'failed', job.posts[0]?.log);
 });
 
-test('a cancelled job is reported as cancelled in less than two seconds', async () => {
+test('a cancelled job is reported as cancelled at once', async (t) => {
   const cancel = new AbortController();
   const job = await scene.job([step('init'), { run: 'echo waiting; trap exit INT; while :; do sleep 0.05; done' }], {
     cancel: cancel.signal,
@@ -149,7 +150,8 @@ test('a cancelled job is reported as cancelled in less than two seconds', async 
   assert.equal(job.status, 'cancelled');
   const [post] = job.posts;
   assert.equal(post?.outcome, 'success', post?.log);
-  assert.ok((post?.durationMs ?? 9999) < 2000, `${post?.durationMs} ms`);
+  t.diagnostic(`after ${post?.durationMs.toFixed(0)} ms`);
+  assert.ok((post?.durationMs ?? 99_999) < cancellation.termAfterMs, 'less than a runner gives, on a busy machine too');
   assert.equal((await scene.describe(job.steps[0])).run.state, 'cancelled', post?.log);
 });
 

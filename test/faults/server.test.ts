@@ -159,7 +159,7 @@ for (const kind of databaseKinds) {
 }
 
 test('F11: at SIGTERM what is in flight finishes, what is new is told to come back, and the server is gone in time', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async (t) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-drain-'));
   await using server = await startKillableServer({ dataDir: folder.path });
@@ -195,7 +195,7 @@ test('F11: at SIGTERM what is in flight finishes, what is new is told to come ba
   });
 });
 
-test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 60_000 }, async (t) => {
+test('S9: refusing large bodies takes a bounded amount of memory', { timeout: 240_000 }, async (t) => {
   if (process.platform !== 'linux') return t.skip('resident memory is read from /proc: Linux only');
   await using folder = await mkdtempDisposable(join(tmpdir(), 'chainloop-memory-'));
   await using server = await startKillableServer({ dataDir: folder.path });
