@@ -17,32 +17,29 @@ import { until } from '../test/until.ts';
 const call = (url: string, token: string, path = '/trpc/auth.whoami'): Promise<Response> =>
   fetch(url + path, { headers: { authorization: `Bearer ${token}` } });
 
-/** Statuses of so many requests, one after the other. */
-async function statuses(count: number, ask: () => Promise<Response>): Promise<readonly number[]> {
-  const seen: number[] = [];
-  for (let index = 0; index < count; index++) {
-    const response = await ask();
-    await response.arrayBuffer();
-    seen.push(response.status);
-  }
-  return seen;
+/** One that is refused of so many at once: more than can have flowed in meanwhile, on a busy machine too. */
+async function refusedOf(count: number, ask: () => Promise<Response>): Promise<Response> {
+  const answers = await Promise.all(Array.from({ length: count }, ask));
+  const refused = answers.find(({ status }) => status === 429) ?? assert.fail('none was refused');
+  for (const answer of answers) if (answer !== refused) await answer.arrayBuffer();
+  return refused;
 }
+/** Where one request flows in a second. */
+const beyondBurst = limits.rateBurstSeconds + 20;
+const beyondRest = 20;
 
 test('a token that makes too many requests is told when to come back, by the API and the gateway alike; others are not', async () => {
   await using plane = await startControlPlane({ options: { tokenRate: '1' } });
   const { api, token } = await plane.createOrganization('acme');
   const { token: other } = await api.apiToken.create.mutate({ name: 'other' });
-  const burst = limits.rateBurstSeconds;
-  const seen = await statuses(burst + 5, () => call(plane.url, token));
-  assert.equal(seen[0], 200);
-  assert.equal(seen.at(-1), 429);
-  const refused = await call(plane.url, token);
+  assert.equal((await call(plane.url, token)).status, 200);
+  const refused = await refusedOf(beyondBurst, () => call(plane.url, token));
   assert.equal(refused.headers.get('retry-after'), '1');
   const { error } = JSON.parse(await refused.text());
   assert.equal(error.data.code, 'RATE_LIMITED');
   assert.match(error.message, /^token: more than 1 requests a second/);
-  const gateway = await call(plane.url, token, '/v2/acme/tags/list');
-  assert.deepEqual([gateway.status, gateway.headers.get('retry-after')], [429, '1']);
+  const gateway = await refusedOf(beyondRest, () => call(plane.url, token, '/v2/acme/tags/list'));
+  assert.equal(gateway.headers.get('retry-after'), '1');
   assert.equal(JSON.parse(await gateway.text()).errors[0].code, 'TOOMANYREQUESTS');
   assert.equal((await call(plane.url, other)).status, 200);
 });
@@ -52,9 +49,8 @@ test('the tokens of an organization share its limit, and another organization ha
   const acme = await plane.createOrganization('acme');
   const umbrella = await plane.createOrganization('umbrella');
   const { token: second } = await acme.api.apiToken.create.mutate({ name: 'second' });
-  assert.equal((await statuses(limits.rateBurstSeconds + 5, () => call(plane.url, acme.token))).at(-1), 429);
-  const refused = await call(plane.url, second);
-  assert.equal(refused.status, 429);
+  await refusedOf(beyondBurst, () => call(plane.url, acme.token));
+  const refused = await refusedOf(beyondRest, () => call(plane.url, second));
   assert.match(JSON.parse(await refused.text()).error.message, /^organization 'acme': more than 1 requests a second/);
   assert.equal((await call(plane.url, umbrella.token)).status, 200);
 });
@@ -70,9 +66,9 @@ test('a person who is logged in shares the limit of the organization that he ask
     fetch(`${plane.url}/trpc/contract.list?input=%7B%7D`, {
       headers: { authorization: `Bearer ${token}`, 'x-chainloop-organization': organization },
     });
-  assert.equal((await statuses(limits.rateBurstSeconds + 5, () => ask('acme'))).at(-1), 429);
-  assert.equal((await call(plane.url, token, '/v2/acme/tags/list')).status, 429);
-  assert.equal((await call(plane.url, acme.token)).status, 429);
+  await refusedOf(beyondBurst, () => ask('acme'));
+  await refusedOf(beyondRest, () => call(plane.url, token, '/v2/acme/tags/list'));
+  await refusedOf(beyondRest, () => call(plane.url, acme.token));
   assert.equal((await ask('umbrella')).status, 200);
   assert.equal((await call(plane.url, token, '/v2/umbrella/tags/list')).status, 200);
 });
@@ -81,9 +77,8 @@ test('a batch counts as its calls', async () => {
   await using plane = await startControlPlane({ options: { tokenRate: '1' } });
   const { token } = await plane.createOrganization('acme');
   const path = `/trpc/${Array(limits.requestBatch).fill('auth.whoami').join(',')}?batch=1&input=%7B%7D`;
-  const seen = await statuses(limits.rateBurstSeconds / limits.requestBatch + 1, () => call(plane.url, token, path));
-  assert.equal(seen[0], 200);
-  assert.equal(seen.at(-1), 429);
+  assert.equal((await call(plane.url, token, path)).status, 200);
+  await refusedOf(limits.rateBurstSeconds / limits.requestBatch + 2, () => call(plane.url, token, path));
 });
 
 test('a client waits as long as it is told, says so, and gets through', async () => {
@@ -142,9 +137,10 @@ test('when no connection to the database is free, a call is told to come back, a
 test('a rate limit ends a call that has no time left to wait, with the code and what to do', async () => {
   await using plane = await startControlPlane({ options: { tokenRate: '1' } });
   const { token } = await plane.createOrganization('acme');
-  await statuses(limits.rateBurstSeconds + 2, () => call(plane.url, token));
+  await refusedOf(beyondBurst, () => call(plane.url, token));
+  const { auth } = createApi({ url: plane.url, token, retryBudgetMs: 0 });
   await assert.rejects(
-    createApi({ url: plane.url, token, retryBudgetMs: 0 }).auth.whoami.query(),
+    Promise.all(Array.from({ length: beyondRest }, () => auth.whoami.query())),
     (error) => isChainloopError(error, 'RATE_LIMITED') && /try again in a second/.test(error.message),
   );
 });
