@@ -28,7 +28,7 @@ export type Held = z.infer<typeof Held>;
 /** Starts one on the data directory; ready when this resolves. `listen` is the address of one that was there before. */
 export async function startKillableServer(options: {
   readonly dataDir: string;
-  readonly listen?: string;
+  readonly listen?: string | undefined;
   readonly databaseUrl?: string | undefined;
   /** More of the environment. */
   readonly env?: Readonly<Record<string, string>>;

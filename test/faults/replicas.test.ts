@@ -41,7 +41,7 @@ async function startPair(stack: AsyncDisposableStack): Promise<Pair> {
   const env = { CHAINLOOP_MASTER_KEY: randomBytes(32).toString('hex') };
   const servers: KillableServer[] = [];
   const start = async (index: number): Promise<KillableServer> => {
-    const listen = servers[index] === undefined ? '127.0.0.1:0' : new URL(servers[index].url).host;
+    const listen = servers[index] && new URL(servers[index].url).host;
     const server = await startKillableServer({ dataDir: join(home, String(index)), databaseUrl, listen, env });
     servers[index] = server;
     return server;
