@@ -1,3 +1,4 @@
+import { delimiter } from 'node:path';
 import type { Api } from '../client/api.ts';
 import { ChainloopError } from '../core/errors.ts';
 import type { Trust } from '../core/gate.ts';
@@ -16,13 +17,18 @@ export type TrustedRoot = { readonly root: TrustRoot; readonly from: 'file' | 'c
 
 /** What the user pinned: by the option, the environment or the configuration. The first is of the control plane. USAGE, LIMIT_EXCEEDED. */
 export async function pinnedRoots(context: Context, { trustRoot: given, key }: GatePolicyOptions): Promise<readonly TrustedRoot[]> {
-  if (given.length > limits.gateTrustRoots)
-    throw new ChainloopError('LIMIT_EXCEEDED', `--trust-root: at most ${limits.gateTrustRoots} may be given`);
+  // As PATH has several, where the option may be given several times.
+  const named = context.env.CHAINLOOP_TRUST_ROOT?.split(delimiter).filter((path) => path !== '') ?? [];
+  const { trustRoot: configured } = await context.settings();
+  const paths = [given, named, configured === undefined ? [] : [configured]].find(({ length }) => length > 0) ?? [];
+  if (paths.length > limits.gateTrustRoots)
+    throw new ChainloopError(
+      'LIMIT_EXCEEDED',
+      `trusted roots: ${paths.length} are given (--trust-root, CHAINLOOP_TRUST_ROOT), and at most ${limits.gateTrustRoots} are taken`,
+    );
   if (given.length > 1 && key.length > 0) {
     throw usage('--trust-root: beside --key there is one, of the control plane: keys have no certificate that another could vouch for');
   }
-  const pinned = context.env.CHAINLOOP_TRUST_ROOT || (await context.settings()).trustRoot;
-  const paths = given.length > 0 ? given : pinned === undefined ? [] : [pinned];
   const { loadTrustRoot } = await import('../core/trust-root.ts');
   const load = async (path: string): Promise<TrustedRoot> => {
     const root = await withTrustRoot(

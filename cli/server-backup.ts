@@ -56,7 +56,9 @@ verified. A backup of an older version is brought up to date by the server that 
     report(context, 'backup is restored', restored);
     const { chains, rows, altered } = restored.audit;
     for (const { chain, problem } of altered) context.log.warn(`${chain}: ${problem}; it was so when the backup was made`);
-    if (altered.length === 0) context.log.info('audit log verified', { chains: String(chains), rows: String(rows) });
+    if (chains === 0)
+      context.log.info('the backup is of a version without an audit log: the log of each organization begins when a server starts on this');
+    else if (altered.length === 0) context.log.info('audit log verified', { chains: String(chains), rows: String(rows) });
   },
 });
 

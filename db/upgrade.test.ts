@@ -5,12 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { databaseKinds, tester } from '../test/databases.ts';
+import { databaseKinds, type Kind, tester } from '../test/databases.ts';
 import { startPostgres } from '../test/fakes/postgres.ts';
 import { record, trials } from '../test/faults/reliability.ts';
 import { needs } from '../test/needs.ts';
+import { listAudit } from './audit.ts';
+import { checkRestored } from './audit-chains.ts';
 import { connect } from './client.ts';
+import { dump } from './dump.ts';
 import { someAttested } from './fixtures.ts';
+import { type DumpedRow, load } from './load.ts';
 import { listOrganizations } from './organizations.ts';
 import { openRun, pushRun } from './run-states.ts';
 import { listRuns } from './runs.ts';
@@ -103,10 +107,7 @@ for (const kind of databaseKinds) {
   }, async (t) => {
     if (kind === 'postgresql' && !needs(t, 'postgresql')) return;
     await using stack = new AsyncDisposableStack();
-    let place: Place;
-    if (kind === 'pglite')
-      place = { folder: join(stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-upgrade-'))).path, 'database') };
-    else place = { databaseUrl: await stack.use(await startPostgres()).createDatabase() };
+    const place = await newPlace(kind, stack);
     {
       await using session = await openSession(place, { make: true });
       await session.migrate(released);
@@ -167,6 +168,46 @@ for (const kind of databaseKinds) {
       figure: `${runs} runs: ${(tookMs / 1000).toFixed(1)} s${meanwhile}`,
     });
   });
+}
+
+test('a dump of before the audit log, loaded in the other kind of database, is upgraded, and a log begins for what there is', async (t) => {
+  if (!needs(t, 'postgresql')) return;
+  await using stack = new AsyncDisposableStack();
+  let dumped: readonly string[];
+  {
+    await using session = await openSession(await newPlace('postgresql', stack), { make: true });
+    await session.migrate(released);
+    await fill(session);
+    dumped = (await Array.fromAsync(dump(session, 'postgresql'))).join('').trimEnd().split('\n');
+  }
+  const target = await newPlace('pglite', stack);
+  {
+    await using session = await openSession(target, { make: true });
+    const { $end } = JSON.parse(dumped.at(-1) ?? '');
+    await load(session, $end, rowsIn(dumped.slice(0, -1)));
+    assert.deepEqual(await checkRestored(session, $end.takenAt, () => {}), { chains: 0, rows: 0, altered: [] });
+  }
+  await using database = await connect('folder' in target ? { dataDir: target.folder } : target);
+  const scope = database.scope(organizationId ?? '', tester);
+  assert.equal((await listRuns(scope, { limit: 100 })).items.length, 100);
+  const { items } = await listAudit(scope, { limit: 10 });
+  assert.deepEqual(
+    items.map(({ entry: { sequence, action } }) => [sequence, action]),
+    [[1, 'audit.begin']],
+  );
+});
+
+/** A database of the kind that nobody has used. */
+async function newPlace(kind: Kind, stack: AsyncDisposableStack): Promise<Place> {
+  if (kind === 'postgresql') return { databaseUrl: await stack.use(await startPostgres()).createDatabase() };
+  return { folder: join(stack.use(await mkdtempDisposable(join(tmpdir(), 'chainloop-upgrade-'))).path, 'database') };
+}
+
+async function* rowsIn(lines: readonly string[]): AsyncGenerator<DumpedRow> {
+  for (const line of lines) {
+    const [prefix = '', table = ''] = /^\{"(\w+)":/.exec(line) ?? [];
+    yield { table, json: line.slice(prefix.length, -1) };
+  }
 }
 
 test('what looks at every row of a table that was there before does so beside writers: IF NOT EXISTS for indexes, NOT VALID for constraints', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { delimiter } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createSigstoreSigner } from '../core/adapters/sigstore/signer.ts';
 import { certifiedSigner, createFakeAuthority } from './fakes/authority.ts';
@@ -55,6 +56,9 @@ test('what Sigstore signed and the control plane vouches for passes in one comma
     [[...offline, '--identity', san, '--identity-issuer', scene.github.issuer], {}],
   ] as const) {
     assert.deepEqual(await asked([...args, ...under(roots.plane, roots.sigstore)], options), passes);
+    const named = (...paths: readonly string[]) => asked(args, { ...options, env: { CHAINLOOP_TRUST_ROOT: paths.join(delimiter) } });
+    assert.deepEqual(await named(roots.plane, roots.sigstore), passes);
+    assert.equal((await named(roots.sigstore, roots.plane)).code, 'TRUST_ROOT_MISMATCH');
     // One of them is not enough, and the fix says which is missing.
     const withoutSigstore = await asked([...args, ...under(roots.plane)], options);
     assert.deepEqual(
@@ -115,7 +119,7 @@ test('roots that say nothing, or are too many, are refused', async () => {
   const { artifact, bundle } = await scene.attest();
   const args = [artifact, '--bundle', bundle, '--identity', san];
   const many = await scene.verify([...args, ...under(...Array.from({ length: 11 }, () => roots.plane))]);
-  assert.match(many.stderr, /--trust-root: at most 10/);
+  assert.match(many.stderr, /and at most 10 are taken/);
   const keyed = await scene.verify([artifact, '--bundle', bundle, '--key', bundle, ...under(roots.plane, roots.sigstore)]);
   assert.deepEqual([keyed.code, /beside --key there is one/.test(keyed.stderr)], [2, true], keyed.stderr);
 });

@@ -18,6 +18,10 @@ const environment: readonly (readonly [string, string])[] = [
   ['CHAINLOOP_REGISTRY_USERNAME', 'the name for the registry of images; with the password, and for one registry'],
   ['CHAINLOOP_REGISTRY_PASSWORD', 'the password of the registry of images, or of a CAS backend'],
   ['CHAINLOOP_REGISTRY_TOKEN_HOSTS', 'hosts, beside a registry itself, that may ask for its credentials: `auth.example.com,…`'],
+  [
+    'CHAINLOOP_TRUST_ROOT',
+    'the trusted roots of `chainloop verify`, first that of the control plane, as `PATH` has several: `root.json:sigstore.json`',
+  ],
   ['CHAINLOOP_STATE_DIR', 'where open attestations are kept; never inside the checkout'],
   [
     'CHAINLOOP_RETRY_SECONDS',
