@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempDisposable, readdir, writeFile } from 'node:fs/promises';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -10,7 +10,6 @@ import { createKeylessPorts } from '../client/signing.ts';
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
 import { toBase64 } from '../core/base64.ts';
 import type { CraftedMaterial } from '../core/crafting.ts';
-import { isChainloopError } from '../core/errors.ts';
 import type { InitAnswer, Signer } from '../core/ports.ts';
 import {
   acme as acmeApp,
@@ -23,7 +22,7 @@ import {
 } from '../test/fakes/authority.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { type Job, jobContract, startJob, text } from '../test/fakes/job.ts';
-import { until } from '../test/until.ts';
+import { refusedPush } from '../test/fakes/refused-push.ts';
 
 /**
  * The referee's checks where a certificate signs: each test breaks one thing alone and sees the code of its check; the run is still
@@ -62,21 +61,8 @@ describe('the referee, keyless', () => {
   const bundleBy = (run: InitAnswer, signer: Signer) => job.bundle(run, materials, { signer });
   /** As this job would sign now, but for what is said. */
   const liar = (lie: Signature = {}, by = authority) => certifiedSigner(by, { san, issuer: plane.url, signedAt: new Date(), ...lie });
-  const storedBlobs = (): Promise<string[]> => readdir(join(plane.dataDir, 'storage', 'acme', 'blobs', 'sha256'));
-
-  async function refused(run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> {
-    // What an accepted push before this one has left to be done.
-    await until('the outbox is empty', async () => (await acme.api.outbox.list.query({})).items.length === 0);
-    const stored = await storedBlobs();
-    await assert.rejects(job.push(run, bundle), (error) => {
-      assert.ok(isChainloopError(error), String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match([error.message, ...error.problems.map(({ path, message }) => `${path ?? ''} ${message}`)].join('\n'), words);
-      return true;
-    });
-    assert.deepEqual(await storedBlobs(), stored, 'a refused push stores nothing');
-    assert.equal((await acme.api.run.describe.query({ id: run.runId })).run.state, 'initialized');
-  }
+  const refused = (run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> =>
+    refusedPush({ api: acme.api, dataDir: plane.dataDir, job }, run, bundle, code, words);
 
   /** The same bundle with something in its JSON changed. */
   function edited(bundle: string, change: (value: { verificationMaterial: Record<string, unknown> }) => void): string {

@@ -4,12 +4,12 @@ import { createKeylessPorts } from '../client/signing.ts';
 import { createKeylessSigner } from '../core/adapters/keyless.ts';
 import { createSigstoreSigner } from '../core/adapters/sigstore/signer.ts';
 import type { CraftedMaterial } from '../core/crafting.ts';
-import { isChainloopError } from '../core/errors.ts';
 import type { InitAnswer, Signer } from '../core/ports.ts';
 import { createFakeAuthority } from '../test/fakes/authority.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { type Issuer, startIssuer } from '../test/fakes/issuer.ts';
 import { type Job, jobContract, startJob, text } from '../test/fakes/job.ts';
+import { refusedPush } from '../test/fakes/refused-push.ts';
 import { type Sigstore, startSigstore } from '../test/fakes/sigstore/server.ts';
 
 const release = 'https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main';
@@ -59,15 +59,8 @@ describe('the referee, Sigstore', () => {
 
   const signed = (run: InitAnswer, way?: Way): Promise<string> => job.bundle(run, materials, { signer: signer(way) });
 
-  async function refused(run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> {
-    await assert.rejects(job.push(run, bundle), (error) => {
-      assert.ok(isChainloopError(error), String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match([error.message, ...error.problems.map(({ message }) => message)].join('\n'), words);
-      return true;
-    });
-    assert.equal((await acme.api.run.describe.query({ id: run.runId })).run.state, 'initialized');
-  }
+  const refused = (run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> =>
+    refusedPush({ api: acme.api, dataDir: plane.dataDir, job }, run, bundle, code, words);
 
   function edited(bundle: string, change: (material: Record<string, unknown>) => void): string {
     const value = JSON.parse(bundle);

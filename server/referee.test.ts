@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { CraftedMaterial } from '../core/crafting.ts';
 import { digestOf, hexOf } from '../core/digest.ts';
-import { isChainloopError } from '../core/errors.ts';
 import type { InitAnswer } from '../core/ports.ts';
 import { type ControlPlane, startControlPlane } from '../test/fakes/control-plane.ts';
 import { type Job, jobContract, jobRunner, newSigner, signBundle, startJob, text } from '../test/fakes/job.ts';
-import { until } from '../test/until.ts';
+import { refusedPush, storedBlobs } from '../test/fakes/refused-push.ts';
 
 /** Each test breaks one check alone, signs the lie for real, and sees the code of that check; the run is still open afterwards. */
 describe('the referee', () => {
@@ -29,24 +28,8 @@ describe('the referee', () => {
   });
   after(() => plane[Symbol.asyncDispose]());
 
-  /** The push is refused with that code and words, nothing is stored, and the run can still succeed. */
-  async function refused(run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> {
-    // What an accepted push before this one has left to be done.
-    await until('the outbox is empty', async () => (await acme.api.outbox.list.query({})).items.length === 0);
-    const stored = await storedBlobs();
-    await assert.rejects(job.push(run, bundle), (error) => {
-      assert.ok(isChainloopError(error), String(error));
-      assert.equal(error.code, code, error.message);
-      assert.match([error.message, ...error.problems.map(({ path, message }) => `${path ?? ''} ${message}`)].join('\n'), words);
-      return true;
-    });
-    assert.deepEqual(await storedBlobs(), stored, 'a refused push stores nothing');
-    const described = await acme.api.run.describe.query({ id: run.runId });
-    assert.equal(described.run.state, 'initialized');
-    assert.equal(described.attestation, null);
-  }
-
-  const storedBlobs = (): Promise<string[]> => readdir(join(plane.dataDir, 'storage', 'acme', 'blobs', 'sha256'));
+  const refused = (run: InitAnswer, bundle: string, code: string, words: RegExp): Promise<void> =>
+    refusedPush({ api: acme.api, dataDir: plane.dataDir, job }, run, bundle, code, words);
 
   test('an honest push is accepted, stored, and verifies', async () => {
     const run = await job.init();
@@ -64,7 +47,7 @@ describe('the referee', () => {
         ['commit', '9a96775d'],
       ],
     );
-    assert.ok((await storedBlobs()).includes(hexOf(digestOf(bundle))));
+    assert.ok((await storedBlobs(plane.dataDir)).includes(hexOf(digestOf(bundle))));
   });
 
   test('check 1: a bundle that is not canonical is refused', async () => {
