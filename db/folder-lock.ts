@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
+import { jsonValue } from '../core/json-value.ts';
 import { systemCode } from '../core/system-code.ts';
 
 /** Who holds the folder. Process ids are used again: with the start time they are not. */
@@ -60,12 +61,12 @@ async function replaces(mine: string, path: string, dead: string): Promise<boole
 }
 
 async function lives(text: string): Promise<boolean> {
-  const { data: holder } = Holder.safeParse(parse(text));
+  const { data: holder } = Holder.safeParse(jsonValue(text));
   return holder === undefined || (await startOf(holder.pid)) === holder.startedAt;
 }
 
 async function refuseLiving(text: string, folder: string, lock: string): Promise<void> {
-  const { data: holder } = Holder.safeParse(parse(text));
+  const { data: holder } = Holder.safeParse(jsonValue(text));
   if (holder === undefined) {
     throw new ChainloopError('CONFLICT', `${folder}: ${lock} is not a lock of ours; remove it if no server uses this folder`);
   }
@@ -109,12 +110,4 @@ async function appears(from: string, to: string): Promise<boolean> {
 
 function absent(error: unknown): undefined {
   if (systemCode(error) !== 'ENOENT') throw error;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -36,16 +36,7 @@ export async function claimDataDirectory(path: string, instanceId: string): Prom
   const read = () => ifPresent(readFile(mark, 'utf8'));
   let found = await read();
   if (found === undefined) {
-    // Written whole, then linked to its name: servers of one control plane may start at once.
-    const temporary = `${mark}.${randomUUID()}`;
-    try {
-      await writeFile(temporary, instanceId, { mode: 0o600, flag: 'wx', flush: true });
-      await link(temporary, mark);
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw refusalOf(path, error);
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    await keepFirst(mark, instanceId).catch((error: unknown) => Promise.reject(refusalOf(path, error)));
     found = await read();
   }
   if (found === instanceId) return;
@@ -53,6 +44,22 @@ export async function claimDataDirectory(path: string, instanceId: string): Prom
     'CONFLICT',
     `server: ${path} is the data directory of another control plane, whose database is not this one; choose another one with --data-dir, or, if that control plane is gone for good, remove ${mark}`,
   );
+}
+
+/**
+ * Writes a file that is written once, for the owner's eyes alone. Whole, then linked to its name: of servers that start at once one wins, and
+ * all of them read the same.
+ */
+export async function keepFirst(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${randomUUID()}`;
+  try {
+    await writeFile(temporary, text, { mode: 0o600, flag: 'wx', flush: true });
+    await link(temporary, path);
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
 }
 
 /** The file that says whose a data directory is. */

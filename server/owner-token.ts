@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChainloopError, isChainloopError } from '../core/errors.ts';
 import { systemCode } from '../core/system-code.ts';
 import type { Database } from '../db/client.ts';
 import { createOwnerToken, hasOwnerToken } from '../db/tokens.ts';
+import { keepFirst } from './data-directory.ts';
 import type { Log } from './log.ts';
 import { hashToken, makeToken, parseToken } from './tokens.ts';
 
@@ -31,17 +31,8 @@ export async function ensureOwnerToken(deps: {
   return token;
 }
 
-/** Written whole, then linked to its name: of two servers that start at once, one wins and both read the same token. */
 async function writeToken(path: string): Promise<string> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
-  await writeFile(temporary, `${makeToken('owner').token}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  try {
-    await link(temporary, path);
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error;
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  await keepFirst(path, `${makeToken('owner').token}\n`);
   const token = await readToken(path);
   if (token === undefined) throw new ChainloopError('USAGE', `owner token: ${path} does not hold one; remove the file and start again`);
   return token;

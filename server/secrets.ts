@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ChainloopError, type Problem } from '../core/errors.ts';
 import { systemCode } from '../core/system-code.ts';
 import type { SystemScope } from '../db/client.ts';
 import { findSetting, settle } from '../db/settings.ts';
+import { keepFirst } from './data-directory.ts';
 import { createSecrets } from './sealing.ts';
 
 /**
@@ -85,20 +86,11 @@ export async function openSecrets(options: KeyPlace): Promise<Secrets> {
   return createSecrets(key);
 }
 
-/** Written whole, then linked to its name: of two servers that start at once, one wins and both read the same key. */
 async function keyFile(path: string): Promise<string> {
   const present = await readKey(path);
   if (present !== undefined) return present;
   await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
-  await writeFile(temporary, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  try {
-    await link(temporary, path);
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error;
-  } finally {
-    await rm(temporary, { force: true });
-  }
+  await keepFirst(path, `${randomBytes(32).toString('base64')}\n`);
   const made = await readKey(path);
   if (made === undefined) throw new ChainloopError('USAGE', `master key: ${path} cannot be read`);
   return made;
