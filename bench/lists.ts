@@ -138,7 +138,7 @@ async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGen
 }
 
 /** Half of the calls take no longer, in ms. */
-function p50({ quick }: Context, call: () => Promise<unknown>, calls = quick ? 30 : 300) {
+function p50({ quick }: Context, call: () => Promise<unknown>, calls = quick ? 30 : 1000) {
   return async (): Promise<number> => percentile(await times(calls, call), 0.5);
 }
 
