@@ -54,6 +54,8 @@ export function createFakeAuthority(name = 'test', periods: { readonly root?: Da
     certificates: [certificate, certified.certificate].map(({ raw }) => ({ rawBytes: toBase64(raw) })),
   });
   const always = { start: years.notBefore.toISOString() };
+  // Required by the specification, and by the sigstore package of Python.
+  const subject = { organization: 'Chainloop', commonName: name };
   return {
     root: certified,
     issuing: issuer,
@@ -77,9 +79,9 @@ export function createFakeAuthority(name = 'test', periods: { readonly root?: Da
               },
             ]
           : [],
-        certificateAuthorities: [{ certChain: chain(issuer), validFor: change.issuing ?? always }],
+        certificateAuthorities: [{ subject, certChain: chain(issuer), validFor: change.issuing ?? always }],
         ctlogs: [],
-        timestampAuthorities: [{ certChain: chain(stamper), validFor: change.stamping ?? always }],
+        timestampAuthorities: [{ subject, certChain: chain(stamper), validFor: change.stamping ?? always }],
       }),
   };
 }
