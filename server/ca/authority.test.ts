@@ -23,6 +23,7 @@ import { createSecrets } from '../sealing.ts';
 import { type CertificateAuthority, createAuthority } from './authority.ts';
 import { certificatePem, issuingCertificate, rootCertificate, timestampingCertificate } from './certificate.ts';
 import { makeGeneration } from './generation.ts';
+import { timestampPolicy } from './timestamp.ts';
 import type { TrustedRootText } from './trust-root.ts';
 
 const identity = { san: 'https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v1', issuer: 'https://token.example' };
@@ -145,6 +146,14 @@ test('OpenSSL verifies the chain of a certificate, and a timestamp, embedded cer
     await writeFile(at('reply'), await authority.timestamp(new Uint8Array(await readFile(at('query')))));
     assert.match(openssl('ts', '-reply', '-in', at('reply'), '-text'), reason);
   }
+});
+
+test('a timestamp names a policy that Go can read, so that cosign and gh can: no number of it is above 2^31', async () => {
+  await using plane = await setUp();
+  const request = Buffer.concat([Buffer.from('30360201013031300d060960864801650304020105000420', 'hex'), randomBytes(32)]);
+  const response = Buffer.from(await plane.replica().timestamp(new Uint8Array(request)));
+  assert.ok(response.includes(Buffer.from('06092b0601040183bf3002', 'hex')), timestampPolicy);
+  assert.ok(timestampPolicy.split('.').every((number) => Number(number) < 2 ** 31));
 });
 
 test('what is no request for a timestamp is rejected by a response, and by no exception', async () => {

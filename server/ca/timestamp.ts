@@ -29,8 +29,11 @@ import {
 import { AlgorithmIdentifier, Certificate } from '@peculiar/asn1-x509';
 import { arrayBuffer, type CertifiedKey, ecdsa, serialNumber } from './certificate.ts';
 
-/** What our timestamps promise, as docs/trust.md says it: an object identifier of the UUID arc (ITU-T X.667), which needs no registration. */
-const timestampPolicy = '2.25.59984656793544538321394514119617381958';
+/**
+ * What our timestamps promise, as docs/trust.md says it: the policy of Sigstore's timestamp authority, which others run as well. Not one of the
+ * UUID arc: Go reads no number above 2^31 there, so neither cosign nor gh could read the timestamp.
+ */
+export const timestampPolicy = '1.3.6.1.4.1.57264.2';
 
 /** NIST, Computer Security Objects Register. */
 const hashes = { sha256: '2.16.840.1.101.3.4.2.1', sha384: '2.16.840.1.101.3.4.2.2' };
