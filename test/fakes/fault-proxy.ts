@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { listen } from './listen.ts';
 
 /**
@@ -26,6 +27,8 @@ export type Fault = {
   /** The body of the answer is changed in its first byte. */
   | { readonly type: 'corruptResponse' }
   | { readonly type: 'delay'; readonly delayMs: number }
+  /** A slow link, both ways. */
+  | { readonly type: 'slow'; readonly bytesPerSecond: number }
 );
 
 export type SeenRequest = {
@@ -150,10 +153,7 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, seen: SeenReq
       });
       return;
     }
-    if (!upstream.write(piece)) {
-      incoming.pause();
-      upstream.once('drain', () => incoming.resume());
-    }
+    hand(piece, incoming, upstream, fault);
   });
   incoming.on('end', () => {
     if (fault?.type === 'cutRequest') {
@@ -162,6 +162,16 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, seen: SeenReq
     } else upstream.end();
   });
   upstream.on('response', (answer) => answerBack(answer, incoming, outgoing, seen, fault));
+}
+
+/** Takes the next piece when this one is gone: over a slow link, when it would have arrived. */
+function hand(piece: Buffer, from: IncomingMessage, to: Writable, fault: Fault | undefined): void {
+  const isTaken = to.write(piece);
+  if (isTaken && fault?.type !== 'slow') return;
+  from.pause();
+  const next = () => setTimeout(() => from.resume(), fault?.type === 'slow' ? (piece.length / fault.bytesPerSecond) * 1000 : 0);
+  if (isTaken) next();
+  else to.once('drain', next);
 }
 
 function answerBack(
@@ -196,10 +206,7 @@ function answerBack(
       });
       return;
     }
-    if (!outgoing.write(part)) {
-      answer.pause();
-      outgoing.once('drain', () => answer.resume());
-    }
+    hand(part, answer, outgoing, fault);
   });
   answer.on('end', () => {
     if (limit === Number.POSITIVE_INFINITY) outgoing.end();

@@ -8,6 +8,7 @@ import { after, before, type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
 import { createApi } from '../../client/api.ts';
 import { createRegistryClient } from '../../core/adapters/oci/client.ts';
+import type { FetchPolicy } from '../../core/adapters/oci/session.ts';
 import { digestOf, hexOf } from '../../core/digest.ts';
 import { type ErrorCode, errorTable, isChainloopError } from '../../core/errors.ts';
 import { limits } from '../../core/limits.ts';
@@ -30,8 +31,11 @@ const fast = { baseDelayMs: 4, maxDelayMs: 40 };
 const account = { username: 'robot', password: 'robot-password' };
 const behinds = ['disk', 'docker-registry', 'a registry that resumes'] as const;
 
+type Timeouts = Pick<FetchPolicy, 'requestTimeoutMs' | 'idleTimeoutMs' | 'commitTimeoutMs'>;
+const all = (ms: number): Timeouts => ({ requestTimeoutMs: ms, idleTimeoutMs: ms, commitTimeoutMs: ms });
+
 /** `client → front → gateway → back → registry`; without `back` where the gateway writes to its own disk. */
-async function way(behind: (typeof behinds)[number]) {
+async function way(behind: (typeof behinds)[number], timeouts = { front: all(3_000), back: all(400) }) {
   await using stack = new AsyncDisposableStack();
   let back: FaultProxy | undefined;
   let tiny: Awaited<ReturnType<typeof startTinyRegistry>> | undefined;
@@ -47,7 +51,7 @@ async function way(behind: (typeof behinds)[number]) {
         origin: back.origin,
         repository: 'acme/evidence',
         credentials: tiny === undefined ? { type: 'anonymous' } : { type: 'basic', ...account },
-        fetchPolicy: { attempts: 3, ...fast, requestTimeoutMs: 400, idleTimeoutMs: 400, commitTimeoutMs: 400 },
+        fetchPolicy: { attempts: 3, ...fast, ...timeouts.back },
         // The token server of the tiny registry names itself, behind the proxy.
         ...(tiny === undefined ? {} : { tokenHosts: [tiny.host] }),
       },
@@ -61,7 +65,7 @@ async function way(behind: (typeof behinds)[number]) {
       origin: front.origin,
       repository: 'acme',
       credentials: { type: 'bearer', token: async () => token },
-      fetchPolicy: { ...fast, attempts, budgetMs, requestTimeoutMs: 3_000, idleTimeoutMs: 3_000, commitTimeoutMs: 3_000 },
+      fetchPolicy: { ...fast, attempts, budgetMs, ...timeouts.front },
     });
   const resources = stack.move();
   return {
@@ -257,6 +261,46 @@ for (const { fault, what, faults, expected, sees } of rows) {
     assert.deepEqual(at.gateway.errors, []);
     const stored = expected === 'passes' ? 'the blob, once, verified' : 'nothing; the same command stores it when the fault is over';
     record(t, { fault, what, trials: count, sees, stored, seed });
+  });
+}
+
+// In CI everything is thirty times as fast as in the world: the link, and the limits of the product.
+const haste = isLong ? 1 : 30;
+const { requestTimeoutMs, idleTimeoutMs, commitTimeoutMs } = limits;
+const hasty: Timeouts = {
+  requestTimeoutMs: requestTimeoutMs / haste,
+  idleTimeoutMs: idleTimeoutMs / haste,
+  commitTimeoutMs: commitTimeoutMs / haste,
+};
+const slow = { bytesPerSecond: 10_000 * haste, sizeBytes: isLong ? 1_500_000 : 750_000 };
+for (const [link, behind] of [
+  ['to the control plane', 'disk'],
+  ['to the registry', 'docker-registry'],
+] as const) {
+  test(`F4: a link ${link} that is slow but not silent is waited for, there and back`, { timeout: 1_800_000 }, async (t) => {
+    if (behind === 'docker-registry' && !needs(t, 'docker-registry')) return;
+    await using at = await way(behind, { front: hasty, back: hasty });
+    const bytes = seededBytes(slow.sizeBytes, `${seed} slow ${link}`);
+    const proxy = at.back ?? at.front;
+    proxy.inject({ type: 'slow', bytesPerSecond: slow.bytesPerSecond, ...always });
+    const startedAt = performance.now();
+    await at.job.uploadBlob(blobOf(bytes));
+    const sentAt = performance.now();
+    await assertStored(at, bytes);
+    const [upMs, downMs] = [sentAt - startedAt, performance.now() - sentAt];
+    for (const ms of [upMs, downMs]) assert.ok(ms > hasty.idleTimeoutMs, `${ms} ms: the link was not slow`);
+    assert.ok(proxy.bodyBytes() <= slow.sizeBytes * 1.01, `${proxy.bodyBytes()} bytes were sent, some of them twice`);
+    assert.deepEqual(at.gateway.errors, []);
+    const asIfs = isLong ? '' : ' (all of it thirty times as fast)';
+    record(t, {
+      fault: 'F4',
+      what: `the link ${link} takes 10 KB/s, so that a transfer takes longer than any timeout but that of a commit${asIfs}`,
+      trials: 1,
+      sees: 'progress, slowly: only silence ends a transfer',
+      stored: 'the blob, once, verified; no byte is sent twice',
+      figure: `${slow.sizeBytes} bytes: ${(upMs / 1000).toFixed(1)} s up, ${(downMs / 1000).toFixed(1)} s down`,
+      seed,
+    });
   });
 }
 
