@@ -21,7 +21,7 @@ export const errorTable = {
   CONTRACT_NOT_SATISFIED: { exit: 3, http: 412 },
   RUNNER_MISMATCH: { exit: 3, http: 412 },
   POLICY_NOT_SATISFIED: { exit: 4, http: 412 },
-  // From here to VSA_INVALID: of the release gate, about an attestation. Short, as the Action loads this table at its start.
+  // From here to VSA_INVALID: of the release gate, about an attestation.
   ATTESTATION_NOT_FOUND: { exit: 4, http: 404 },
   ATTESTATION_INVALID: { exit: 4, http: 400 },
   ATTESTATION_SIGNER: { exit: 4, http: 403 },

@@ -46,7 +46,7 @@ function watch(child: ChildProcess) {
   return { ended, until };
 }
 
-test('device flow, end to end in a terminal: log in, work, log out', { timeout: 120_000 }, async () => {
+test('device flow, end to end in a terminal: log in, work, log out', { timeout: 600_000 }, async () => {
   await using all = await scene('alice@example.com');
   const { cli, plane } = all;
   const logIn = async (): Promise<string> => {
@@ -108,7 +108,7 @@ test('device flow, end to end in a terminal: log in, work, log out', { timeout: 
   assert.ok(![token, kept.token].some((secret) => plane.log.join('').includes(secret)));
 });
 
-test('code flow, end to end in a headless browser', { timeout: 120_000 }, async (t) => {
+test('code flow, end to end in a headless browser', { timeout: 600_000 }, async (t) => {
   if (!needs(t, 'chromium')) return;
   await using all = await scene('bob@example.com');
   const { cli } = all;
@@ -133,7 +133,7 @@ test('code flow, end to end in a headless browser', { timeout: 120_000 }, async 
   assert.match((await cli.run(['auth', 'whoami'])).stdout, /In acme\W+admin/);
 });
 
-test('who was not invited is told so, by exit code 5, and nothing is kept of him', { timeout: 120_000 }, async () => {
+test('who was not invited is told so, by exit code 5, and nothing is kept of him', { timeout: 600_000 }, async () => {
   await using all = await scene('alice@example.com');
   const { cli } = all;
   const login = watch(cli.start(['auth', 'login', '--device']));

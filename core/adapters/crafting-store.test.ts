@@ -142,7 +142,7 @@ test('no variable of the environment but those recorded, and no credential, is i
 });
 
 // faults.md, F1: kill -9 at random instants of a process that does nothing but change the state.
-test('a writer that is killed at any instant leaves the old state or the new one', { timeout: 120_000 }, async (t) => {
+test('a writer that is killed at any instant leaves the old state or the new one', { timeout: 600_000 }, async (t) => {
   const kills = 30;
   const lanes = 3;
   let seen = 0;

@@ -57,7 +57,7 @@ async function download({ origin, token }: Target, digest: Digest): Promise<void
   assert.equal(`sha256:${hash.digest('hex')}`, digest);
 }
 
-test('eight uploads at once, then eight downloads, keep the gateway under 300 MB', { timeout: 180_000 }, async (t) => {
+test('eight uploads at once, then eight downloads, keep the gateway under 300 MB', { timeout: 600_000 }, async (t) => {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../test/fakes/gateway-process.ts')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });

@@ -103,7 +103,7 @@ const passing: readonly { readonly what: string; readonly faults: readonly Fault
   },
   { what: 'loses the answer to each step once', faults: ['POST', 'PATCH', 'PUT'].map((method) => ({ type: 'loseAnswer', method })) },
 ];
-test('a registry that only stumbles is not noticed: the job goes through, and its evidence is whole', { timeout: 120_000 }, async (t) => {
+test('a registry that only stumbles is not noticed: the job goes through, and its evidence is whole', { timeout: 600_000 }, async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();
   await using proxy = await startFaultProxy({ target: registry.origin });
@@ -135,7 +135,7 @@ test('a registry that only stumbles is not noticed: the job goes through, and it
 });
 
 test('a registry that is killed in the middle of a blob and comes back: nothing half, and the same command succeeds', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();
@@ -174,7 +174,7 @@ const image = JSON.stringify({
   layers: [],
 });
 test('an image is resolved, or is refused with what to do: 401, 404, 429, 500, bytes that are not those of the digest, gone', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   if (!needs(t, 'docker-registry')) return;
   await using registry = await startRegistry();
@@ -213,7 +213,7 @@ test('an image is resolved, or is refused with what to do: 401, 404, 429, 500, b
 
 for (const kind of databaseKinds) {
   test(`evidence lies in the registry, where skopeo reads it, there and through the control plane (${kind})`, {
-    timeout: 120_000,
+    timeout: 600_000,
   }, async (t) => {
     if (!needs(t, 'docker-registry', 'skopeo', ...(kind === 'postgresql' ? (['postgresql'] as const) : []))) return;
     await using registry = await startRegistry({ auth: 'basic' });

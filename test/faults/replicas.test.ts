@@ -175,7 +175,7 @@ test('of two servers behind a balancer one is killed under load, and later one i
 });
 
 test('what one server knows, the other one knows: uploads go on there, revoked tokens are refused', {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async (t) => {
   if (missing(t)) return;
   await using stack = new AsyncDisposableStack();
