@@ -15,6 +15,7 @@ export function controlPlaneOf(context: Context): ControlPlane {
   return {
     init: async (request) => (await open()).init(request),
     push: async (request) => (await open()).push(request),
+    bring: async (request) => (await open()).bring(request),
     end: async (request) => (await open()).end(request),
   };
 }

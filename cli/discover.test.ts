@@ -83,6 +83,21 @@ test('discover takes a file, a digest, a commit or a run, and draws what each ru
     assert.deepEqual([subject.type, items.map(({ run }) => run.id), items[0]?.touches], [type, [runId], touches], what);
   }
 
+  // A job that fails says what it had: the gate and discover lead to its run.
+  await work.write('broken.bin', 'a broken program');
+  succeeded(await line.run(['attestation', 'init'], { env: job }));
+  succeeded(await line.run(['attestation', 'add', '--name', 'binary', '--value', 'broken.bin'], { env: job }));
+  succeeded(await line.run(['attestation', 'reset', '--trigger', 'failed', '--reason', 'the tests failed'], { env: job }));
+  refused(
+    await line.run(['verify', 'broken.bin'], { env: operator }),
+    3,
+    /found run \S+ of bedrock\/release, which ended as failed \(the tests failed\); attest the artifact in another run of bedrock\/release/,
+  );
+  assert.match(
+    succeeded(await discover('broken.bin')),
+    /run \S+ failed, .*\n {3}bedrock\/release, as material binary\n.*\n(?:.*commit.*\n)? {3}├─ no attestation: what it brought is evidence of nothing\n/,
+  );
+
   await writeFile(join(line.folder, 'other.bin'), 'another program');
   const none = await discover('other.bin');
   assert.match(none.stderr, /no run of this organization touches digest sha256:/);

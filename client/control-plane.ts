@@ -21,6 +21,9 @@ export function createControlPlane(options: ApiOptions): ControlPlane {
       const { runId, digest, state } = await attestation.push.mutate(request);
       return { runId, digest: parseDigest(digest), state };
     },
+    async bring({ runId, material: { annotations, layout: _, ...material } }) {
+      await attestation.collect.mutate({ runId, material: { ...material, annotations: { ...annotations } } });
+    },
     async end(request) {
       await attestation.end.mutate(request);
     },

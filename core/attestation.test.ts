@@ -79,7 +79,11 @@ test('a dry run needs no control plane, and records nothing anywhere (lessons.md
   const offline = async (): Promise<never> => {
     throw new Error('a dry run must not ask the control plane');
   };
-  const ports = { ...job.ports, controlPlane: { init: offline, push: offline, end: offline }, evidence: { upload: offline } };
+  const ports = {
+    ...job.ports,
+    controlPlane: { init: offline, push: offline, bring: offline, end: offline },
+    evidence: { upload: offline },
+  };
   await init(ports, { from: dryRun, env: { CUSTOM_VAR: 'x' }, directory: root });
   await add(ports, { name: 'commit', value: 'deadbeef' });
   await add(ports, { name: 'binary', value: binary });

@@ -11,6 +11,8 @@ import type { Digest } from './digest.ts';
 export type ControlPlane = {
   init(request: InitRequest): Promise<InitAnswer>;
   push(request: { readonly runId: string; readonly bundle: string }): Promise<PushAnswer>;
+  /** Records what was brought to an open run: where it will not be pushed, nothing else says so. */
+  bring(request: { readonly runId: string; readonly material: CraftedMaterial }): Promise<void>;
   /** Ends a run that will not be pushed. */
   end(request: { readonly runId: string; readonly state: 'failed' | 'cancelled'; readonly reason: string }): Promise<void>;
 };

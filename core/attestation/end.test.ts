@@ -10,6 +10,7 @@ test('reset ends the run with its reason, and forgets the attestation here', asy
   const answer = await job.reset();
   assert.equal(answer.ended, true);
   assert.deepEqual([job.plane.states(), job.plane.reasons()], [['cancelled'], ['test']]);
+  assert.deepEqual(job.plane.brought(), ['binary', 'image'], 'what the run made leads to it; a text is no artifact');
   await fails(job.reset(), 'NO_CRAFTING');
 });
 
@@ -32,6 +33,15 @@ test('reset without a control plane changes nothing, and can be repeated', async
   await fails(job.reset(), 'CONTROL_PLANE_UNREACHABLE');
   assert.equal((await job.status()).materials.length, 3);
   await job.reset();
+});
+
+test('a control plane that takes nothing more is no reason not to end the run; one that does not answer is', async () => {
+  const job = await ready();
+  job.plane.breakNext('bring', 'before');
+  await fails(job.reset(), 'CONTROL_PLANE_UNREACHABLE');
+  assert.deepEqual(job.plane.states(), ['initialized']);
+  job.plane.breakNext('bring', 'before', 'MATERIAL_UNKNOWN');
+  assert.equal((await job.reset()).ended, true);
 });
 
 test('reset forgets a state that cannot be read', async () => {

@@ -1,5 +1,5 @@
-import type { CraftingStart } from '../crafting.ts';
-import { type ErrorCode, isChainloopError } from '../errors.ts';
+import type { Crafting, CraftingStart } from '../crafting.ts';
+import { type ErrorCode, isChainloopError, isOutage } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { ControlPlane, CraftingStore } from '../ports.ts';
 
@@ -32,9 +32,22 @@ export async function reset(
   });
   if (crafting === 'unreadable') return { ended: false, unreadable: true };
   if (crafting === undefined) return { ended: false };
+  if (ports.store.shared !== true) await bring(ports.controlPlane, crafting);
   const ended = await endRun(ports.controlPlane, crafting.start, options);
   await ports.store.remove();
   return { runId: crafting.start.identity.runId || undefined, ended };
+}
+
+/** So that the gate and discover find the run by what it made. It is no reason not to end it: an older control plane, or a run that is over, takes nothing. */
+async function bring(controlPlane: ControlPlane, { start, materials }: Crafting): Promise<void> {
+  if (start.dryRun) return;
+  try {
+    for (const material of materials) {
+      if (material.digest !== undefined) await controlPlane.bring({ runId: start.identity.runId, material });
+    }
+  } catch (error) {
+    if (!isChainloopError(error) || isOutage(error)) throw error;
+  }
 }
 
 /** Ends the run of a crafting; false when it was over already. */

@@ -9,7 +9,7 @@ import { materialsOf, parseStatement } from '../../core/statement.ts';
 import { type TrustedKey, verifyBundle } from '../../core/verify.ts';
 
 type Call = keyof ControlPlane;
-type Run = { readonly answer: InitAnswer; state: RunState; reason: string; bundle?: string };
+type Run = { readonly answer: InitAnswer; readonly brought: string[]; state: RunState; reason: string; bundle?: string };
 
 /**
  * A control plane in memory that behaves: runs by idempotency key, states that only move forward, bundles that are verified against
@@ -70,7 +70,7 @@ export function fakeControlPlane(options: {
       runner: request.runner,
       collected: false,
     };
-    const run: Run = { answer, state: 'initialized', reason: '' };
+    const run: Run = { answer, brought: [], state: 'initialized', reason: '' };
     runs.set(answer.runId, run);
     byKey.set(request.idempotencyKey, run);
     return answer;
@@ -97,6 +97,12 @@ export function fakeControlPlane(options: {
   const controlPlane: ControlPlane = {
     init: (request) => effect('init', () => open(request)),
     push: ({ runId, bundle }) => effect('push', () => accept(runId, bundle)),
+    bring: ({ runId, material }) =>
+      effect('bring', () => {
+        const run = find(runId);
+        assertOpen(run);
+        run.brought.push(material.name);
+      }),
     end: ({ runId, state, reason }) =>
       effect('end', () => {
         const run = find(runId);
@@ -122,6 +128,8 @@ export function fakeControlPlane(options: {
     controlPlane,
     store,
     evidence,
+    /** What was brought to the runs that were not pushed. */
+    brought: () => [...runs.values()].flatMap(({ brought }) => brought),
     /** What became of each run, in the order in which they were opened. */
     states: (): RunState[] => [...runs.values()].map((run) => run.state),
     reasons: (): string[] => [...runs.values()].map((run) => run.reason),
