@@ -1,1 +1,1 @@
-import{ia as i,ja as m}from"./chunk-VSU5LZU4.js";m();m();await i("main");
+import{ia as i,ja as m}from"./chunk-MSI5WOJZ.js";m();m();await i("main");

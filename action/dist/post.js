@@ -1,1 +1,1 @@
-import{ia as o,ja as r}from"./chunk-VSU5LZU4.js";r();r();await o("post");
+import{ia as o,ja as r}from"./chunk-MSI5WOJZ.js";r();r();await o("post");

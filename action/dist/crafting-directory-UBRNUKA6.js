@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-NBGB35VN.js";import"./chunk-SCXJBUA2.js";import"./chunk-CKGGYH3M.js";import"./chunk-UEQK7EZJ.js";import"./chunk-VSU5LZU4.js";c();export{a as craftingDirectory,b as stateDirectory};
