@@ -16,6 +16,7 @@ import { type KillableServer, startKillableServer } from '../fakes/killable-serv
 import { type Postgres, startPostgres } from '../fakes/postgres.ts';
 import { needs } from '../needs.ts';
 import { until } from '../until.ts';
+import { everyRun, onceAndVerifying } from './acknowledged.ts';
 import { record, trials } from './reliability.ts';
 
 const clients = 8;
@@ -99,15 +100,7 @@ for (const [{ fault, what, disturb }, kind] of disturbances.flatMap((row) => row
     await all;
 
     assert.equal(server.process.exitCode, null, 'it is alive');
-    const runs = await everyRun(api);
-    assert.equal(runs.length, opened.size, 'no run was opened twice');
-    assert.deepEqual(new Set(runs.filter(({ state }) => state === 'success').map(({ id }) => id)), new Set(acknowledged.keys()));
-    for (const [id, digest] of acknowledged) {
-      const { attestation } = await api.run.describe.query({ id });
-      assert.deepEqual([attestation?.digest, attestation?.verified, attestation?.verificationError], [digest, true, null]);
-    }
-    const [workflow] = (await api.workflow.list.query({})).items;
-    assert.equal(workflow?.runsCount, runs.length, 'counters are as the rows');
+    await onceAndVerifying(api, opened, acknowledged);
     const log = await auditOf(api, heads);
     const done = (action: string) => log.filter((entry) => entry.action === action).map(({ resource }) => resource.name);
     assert.deepEqual(done('run.init').toSorted(), [...opened].toSorted(), 'each run has its row, and each row its run');
@@ -260,17 +253,6 @@ async function auditOf(api: Api, heads: readonly AuditHead[]): Promise<AuditEntr
   }
   for (const check of checks) check.end();
   return entries;
-}
-
-async function everyRun(api: Api) {
-  const runs = [];
-  let cursor: string | undefined;
-  do {
-    const page = await api.run.list.query({ limit: 100, cursor });
-    runs.push(...page.items);
-    cursor = page.nextCursor;
-  } while (cursor !== undefined);
-  return runs;
 }
 
 /** An upload session with a PATCH whose body is half sent. */
