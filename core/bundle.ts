@@ -205,8 +205,8 @@ export function buildBundle(parts: {
 }): string {
   const { payload, payloadType, signature, verification, timestamps = [], transparencyLogEntries = [] } = parts;
   const signer = bundleSigner(verification);
-  const keyid = signer.type === 'publicKey' ? signer.hint : undefined;
-  return formatBundle({ payload, payloadType, signature, keyid, signer, transparencyLogEntries, timestamps });
+  // The hint says which key. As keyid it would be compared by cosign with what it calls the key itself, and the signature passed over.
+  return formatBundle({ payload, payloadType, signature, keyid: undefined, signer, transparencyLogEntries, timestamps });
 }
 
 function bundleSigner(verification: SignerIdentity): BundleSigner {

@@ -1,1 +1,1 @@
-import{ia as o,ja as r}from"./chunk-MSI5WOJZ.js";r();r();await o("post");
+import{ia as o,ja as r}from"./chunk-JO4ZY7YD.js";r();r();await o("post");

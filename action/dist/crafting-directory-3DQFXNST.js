@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-XIJBRA2A.js";import"./chunk-GXAP6K5Y.js";import"./chunk-URCNU4J4.js";import"./chunk-5F6XUCIP.js";import"./chunk-MSI5WOJZ.js";c();export{a as craftingDirectory,b as stateDirectory};
