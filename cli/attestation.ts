@@ -123,6 +123,7 @@ are given; the password is better in CHAINLOOP_REGISTRY_PASSWORD, and the name m
     name: 'reset',
     about: 'end the attestation without pushing it',
     examples: ['chainloop attestation reset', 'chainloop attestation reset --trigger failed --reason "the build failed"'],
+    details: `The control plane keeps what was added, by its digest: chainloop verify and chainloop discover then say which run it is of, and how that one ended.`,
     flags: {
       trigger: oneOf('<state>', ['cancelled', 'failed'], 'how the run ended, by default the first'),
       reason: text('<text>', 'why, for who looks at the run'),

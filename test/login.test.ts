@@ -24,7 +24,7 @@ async function scene(email: string) {
   await api.invitation.create.mutate({ email, role: 'admin' });
   const cli = stack.use(await commandLine({ CHAINLOOP_URL: plane.url }));
   const resources = stack.move();
-  return { plane, cli, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+  return { plane, api, cli, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
 /** What the command says until it says that, and how it ends. */
@@ -48,7 +48,7 @@ function watch(child: ChildProcess) {
 
 test('device flow, end to end in a terminal: log in, work, log out', { timeout: 600_000 }, async () => {
   await using all = await scene('alice@example.com');
-  const { cli, plane } = all;
+  const { cli, plane, api } = all;
   const logIn = async (): Promise<string> => {
     const login = watch(cli.start(['auth', 'login', '--device', '--output', 'json']));
     const [, address = '', code = ''] = await login.until(/open (http\S+) and enter the code (\S+)\n/);
@@ -100,6 +100,9 @@ test('device flow, end to end in a terminal: log in, work, log out', { timeout: 
   const [newest, ...older] = JSON.parse((await cli.run(['auth', 'session', 'ls', '--output', 'json'])).stdout).items;
   assert.deepEqual([newest.isCurrent, older], [true, []]);
 
+  const [member] = (await api.member.list.query({})).items;
+  await api.member.remove.mutate({ id: member?.id ?? '' });
+  assert.match((await cli.run(['auth', 'whoami'])).stdout, /Organization\W+none yet: let an owner of one invite you/);
   assert.equal((await cli.run(['auth', 'logout'])).code, 0);
   assert.equal(JSON.parse(await readFile(path, 'utf8')).token, undefined);
   const over = await cli.run(['auth', 'whoami'], { env: { CHAINLOOP_TOKEN: kept.token } });
