@@ -167,11 +167,14 @@ function pass(incoming: IncomingMessage, outgoing: ServerResponse, seen: SeenReq
 /** Takes the next piece when this one is gone: over a slow link, when it would have arrived. */
 function hand(piece: Buffer, from: IncomingMessage, to: Writable, fault: Fault | undefined): void {
   const isTaken = to.write(piece);
-  if (isTaken && fault?.type !== 'slow') return;
-  from.pause();
-  const next = () => setTimeout(() => from.resume(), fault?.type === 'slow' ? (piece.length / fault.bytesPerSecond) * 1000 : 0);
-  if (isTaken) next();
-  else to.once('drain', next);
+  const resume = (): unknown => from.resume();
+  if (fault?.type === 'slow') {
+    from.pause();
+    setTimeout(() => (to.writableNeedDrain ? to.once('drain', resume) : resume()), (piece.length / fault.bytesPerSecond) * 1000);
+  } else if (!isTaken) {
+    from.pause();
+    to.once('drain', resume);
+  }
 }
 
 function answerBack(
