@@ -33,7 +33,8 @@ export type DiscoverSubject = { readonly type: 'digest' | 'commit' | 'contract' 
 
 /**
  * How a run touches it. `subject`: it is an output, which the attestation is about; `material`: it is other evidence that the run brought; all of
- * it, of a run that is no success, and has no attestation. */
+ * it, of a run that is no success, and has no attestation.
+ */
 export type Touch =
   | { readonly role: 'subject' | 'material'; readonly name: string; readonly type: string }
   | { readonly role: 'commit' | 'attestation' | 'vsa' | 'provenance' | 'contract' | 'run' };
