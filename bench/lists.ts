@@ -46,13 +46,13 @@ async function* runPages({ context, scope, databaseUrl, dataset }: Loaded): Asyn
   const rest = { unit: 'ms', reference: 'select 1', goal } as const;
   yield compared(`G11 newest ${pageSize} of a workflow's ${size}`, await pairs(long, newest, p50(context, admin.selectOne)), rest);
   yield compared(
-    'the same, beside the least that the store can ask',
+    `G11 newest ${pageSize}, beside the least that the store can ask`,
     await pairs(long, newest, p50(context, least(scope))),
     inTheStore(goal),
   );
   yield compared(`G11 oldest ${pageSize} of them`, await pairs(long, oldest, p50(context, admin.selectOne)), rest);
   yield compared(
-    'the same, beside the least that the store can ask',
+    `G11 oldest ${pageSize}, beside the least that the store can ask`,
     await pairs(long, oldest, p50(context, least(scope))),
     inTheStore(goal),
   );
@@ -111,7 +111,7 @@ async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGen
     const one = p50(context, () => listUses(scope, dataset.once, { limit: pageSize }));
     const goal = { of: 'ratio', atMost: 1.5 } as const;
     yield compared(
-      'one run, beside the least that the store can ask',
+      'G13 one run, beside the least that the store can ask',
       await pairs(long, one, p50(context, least(scope))),
       inTheStore(goal),
     );
@@ -128,7 +128,7 @@ async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGen
       rate(async (client) => connections[client]?.selectOne()),
     );
     yield compared(`G13 the same by ${clients} at once`, measured, { unit: '/s', reference: 'select 1', goal });
-    yield compared('the same, beside the least that the store can ask', await pairs(long, ours, rate(least(scope))), {
+    yield compared(`G13 by ${clients} at once, beside the least that the store can ask`, await pairs(long, ours, rate(least(scope))), {
       ...{ unit: '/s', reference: 'role, select 1' },
       goal,
     });
