@@ -4,6 +4,9 @@ import type { OrgScope } from '../db/client.ts';
 
 export type Statement = { readonly text: string; readonly params: readonly unknown[] };
 
+/** As db/statement.ts has it. */
+const ordered = ['set local enable_bitmapscan = off', 'set local enable_seqscan = off'].map((text) => ({ text, params: [] }));
+
 /** The statements that a query function would send, so that pgbench can send the same. */
 export async function recorded(organizationId: string, query: (scope: OrgScope) => Promise<unknown>): Promise<readonly Statement[]> {
   const statements: Statement[] = [];
@@ -13,11 +16,11 @@ export async function recorded(organizationId: string, query: (scope: OrgScope) 
     organizationId,
     run: (fn) => fn(mock),
     async read(fn, { inOrder = false } = {}) {
-      if (inOrder) statements.push({ text: 'set local enable_bitmapscan = off', params: [] });
+      if (inOrder) statements.push(...ordered);
       return fn(mock);
     },
     async rows(sql, { inOrder = false } = {}) {
-      if (inOrder) statements.push({ text: 'set local enable_bitmapscan = off', params: [] });
+      if (inOrder) statements.push(...ordered);
       const { sql: text, params } = dialect.sqlToQuery(sql);
       statements.push({ text, params });
       return [];

@@ -29,7 +29,7 @@ export type Identity = { readonly actor: AuditActor } & (
 export type ReadOptions = {
   /**
    * The rows come in the order of an index: for lists. A prepared statement is planned for the average: where a workflow has a hundred runs
-   * on average, PostgreSQL would collect all of one (a bitmap) and sort them, also of the one that has a million.
+   * on average, PostgreSQL would collect all of one (a bitmap, or the whole table) and sort them, also of the one that has a million.
    */
   readonly inOrder?: boolean;
 };

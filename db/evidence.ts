@@ -2,7 +2,7 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, pagedAt, rowsWanted } from './page.ts';
+import { afterId, type Page, pagedAt, rowsWanted, type Written } from './page.ts';
 import { evidence, runMaterials } from './schema.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
@@ -154,11 +154,11 @@ export async function listUses(scope: OrgScope, digest: Digest, page: Page): Pro
   const brought = sql`org_id = ${organizationId}::uuid and digest = decode(${hexOf(digest)}, 'hex')`;
   const where = and(brought, afterId(runMaterials.runId, page.cursor));
   // A run that brought the bytes under two names is one use. The names of runs are looked up for the page alone, one by one.
-  const uses = await scope.rows<Omit<UseRow, 'createdAt'> & { readonly at: string }>(
+  const uses = await scope.rows<Written<UseRow>>(
     sql`select uses.run_id as id, uses.material, run.* from (
         select run_id, min(name) as material from run_materials where ${where} group by run_id order by run_id desc limit ${rowsWanted(page)}
       ) uses, lateral (
-        select r.workflow_id as "workflowId", r.created_at::text as at, w.name as workflow, p.name as project
+        select r.workflow_id as "workflowId", r.created_at::text as "createdAt", w.name as workflow, p.name as project
         from runs r join workflows w on w.id = r.workflow_id join projects p on p.id = w.project_id
         where r.org_id = ${organizationId}::uuid and r.id = uses.run_id limit 1
       ) run order by uses.run_id desc`,

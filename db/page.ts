@@ -44,23 +44,27 @@ export function paged<Row extends { readonly id: string }, T>(
   page: Page,
   view: (row: Row) => T,
 ): Paged<T> {
-  const shown = rows.slice(0, page.limit);
-  const last = shown.at(-1);
-  const items = shown.map(({ row }) => view(row));
-  if (rows.length <= page.limit || last === undefined) return { items };
-  return { items, nextCursor: Buffer.from(JSON.stringify([last.at, last.row.id])).toString('base64url') };
+  const last = rows[page.limit - 1];
+  const items = rows.slice(0, page.limit).map(({ row }) => view(row));
+  return rows.length > page.limit && last !== undefined ? { items, nextCursor: cursorOf(last.at, last.row.id) } : { items };
 }
 
-/** The page of rows that SQL alone has written: `at` is when each was made, as `position` has it. */
-export function pagedAt<Row extends { readonly id: string; readonly at: string }>(
+/** A row as SQL alone has written it: `createdAt` is text, as `position` has it. */
+export type Written<Row extends { readonly createdAt: Date }> = Omit<Row, 'createdAt'> & { readonly createdAt: unknown };
+
+/** The page of such rows. They are changed and handed on: to copy them takes as long as to read them from the connection. */
+export function pagedAt<Row extends { readonly id: string; readonly createdAt: unknown }>(
   rows: readonly Row[],
   page: Page,
-): Paged<Omit<Row, 'at'> & { readonly createdAt: Date }> {
-  return paged(
-    rows.map((row) => ({ row, at: row.at })),
-    page,
-    ({ at, ...row }) => ({ ...row, createdAt: new Date(at) }),
-  );
+): Paged<Row & { readonly createdAt: Date }> {
+  const last = rows[page.limit - 1];
+  const next = rows.length > page.limit && last !== undefined ? { nextCursor: cursorOf(String(last.createdAt), last.id) } : {};
+  const items = rows.slice(0, page.limit).map((row) => Object.assign(row, { createdAt: new Date(String(row.createdAt)) }));
+  return { items, ...next };
+}
+
+function cursorOf(at: string, id: string): string {
+  return Buffer.from(JSON.stringify([at, id])).toString('base64url');
 }
 
 function parseCursor(cursor: string): z.infer<typeof Position> {

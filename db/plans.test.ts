@@ -77,6 +77,9 @@ reads(
     ]),
 );
 
+// Of 194, which PostgreSQL would rather read to the last and sort.
+reads('a page of workflows reads a page', 3 * (limit + 1), () => [(scope) => listWorkflows(scope, { limit })]);
+
 reads('a page of the runs of a project reads pages of some of its workflows', ofProject, ({ large: { project }, rare, deepest }) =>
   [project, 'services', rare.project, 'absent'].flatMap((name) =>
     states.flatMap((state): Query[] => [

@@ -3,7 +3,7 @@ import type { Contract } from '../core/contract.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
-import { type Page, pagedAt } from './page.ts';
+import { type Page, pagedAt, type Written } from './page.ts';
 import { pageOfRuns, type RunFilter } from './run-filter.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
 import { found } from './violation.ts';
@@ -47,8 +47,8 @@ export type ListedRun = Pick<
   /** Its CI system proved the commit. */
   readonly commitAuthenticated: boolean;
 };
-/** As a list has it from the database: `at` is `createdAt` in text. */
-export type ListedRunRow = Omit<ListedRun, 'createdAt'> & { readonly at: string };
+/** As a list has it from the database. */
+export type ListedRunRow = Written<ListedRun>;
 
 /** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<ListedRun>> {
@@ -68,16 +68,16 @@ export async function listRun(scope: OrgScope, id: string): Promise<ListedRun> {
  * of one, is looked up once.
  */
 export function namedRuns(few: SQL, order: SQL, workflowId?: string): SQL {
-  return sql`select r.id, r.workflow_id as "workflowId", w.name as workflow, p.name as project, c.name as "contractName",
-      v.revision as "contractRevision", r.state, r.created_at::text as at, r.finished_at as "finishedAt", r.runner_type as "runnerType",
+  return sql`select r.id, r.workflow_id as "workflowId", w.name as workflow, w.project, v.name as "contractName",
+      v.revision as "contractRevision", r.state, r.created_at::text as "createdAt", r.finished_at as "finishedAt", r.runner_type as "runnerType",
       r.runner_url as "runnerUrl", r.runner_authenticated as "runnerAuthenticated", r.head_commit as "headCommit",
       coalesce(r.head_commit = r.claims ->> 'commit', false) as "commitAuthenticated",
       'sha256:' || encode(r.bundle_digest, 'hex') as "bundleDigest", r.signer, r.removed_at as "removedAt"
     from (${few}) r,
-      lateral (select name, project_id from workflows where id = ${workflowId ?? sql`r.workflow_id`} limit 1) w,
-      lateral (select name from projects where id = w.project_id limit 1) p,
-      lateral (select revision, contract_id from contract_revisions where id = r.contract_revision_id limit 1) v,
-      lateral (select name from contracts where id = v.contract_id limit 1) c
+      lateral (select w.name, p.name as project from workflows w join projects p on p.id = w.project_id
+        where w.id = ${workflowId ?? sql`r.workflow_id`} limit 1) w,
+      lateral (select v.revision, c.name from contract_revisions v join contracts c on c.id = v.contract_id
+        where v.id = r.contract_revision_id limit 1) v
     order by ${order}`;
 }
 

@@ -166,8 +166,8 @@ test('a connection remembers nobody, whatever became of the statement', async (t
   const identity = { role: 'chainloop_app', organizationId, actor } as const;
   const manner = { readOnly: true, inOrder: true, anyValues: true };
   const who = `select current_user as who, current_setting('app.organization', true) as organization,
-    current_setting('enable_bitmapscan') as bitmaps, current_setting('transaction_read_only') as "readOnly"`;
-  const nobody = { who: 'chainloop', organization: '', bitmaps: 'on', readOnly: 'off' };
+    current_setting('enable_bitmapscan') as bitmaps, current_setting('enable_seqscan') as tables, current_setting('transaction_read_only') as "readOnly"`;
+  const nobody = { who: 'chainloop', organization: '', bitmaps: 'on', tables: 'on', readOnly: 'off' };
   const whoNow = async () => (await client.query({ text: who })).rows[0];
 
   // Before anything was prepared nothing is heard, least of all what was to be asked in somebody's name.
@@ -175,7 +175,7 @@ test('a connection remembers nobody, whatever became of the statement', async (t
   prepareAlone(client);
   assert.deepEqual(await whoNow(), nobody);
   const { rows } = await alone(client, identity, manner, { text: who });
-  assert.deepEqual(rows, [{ who: 'chainloop_app', organization: organizationId, bitmaps: 'off', readOnly: 'on' }]);
+  assert.deepEqual(rows, [{ who: 'chainloop_app', organization: organizationId, bitmaps: 'off', tables: 'off', readOnly: 'on' }]);
   assert.deepEqual(await whoNow(), nobody);
   for (const text of ['select 1 / 0', 'select absent', `select pg_cancel_backend(pg_backend_pid()), pg_sleep(5)`]) {
     await assert.rejects(alone(client, identity, manner, { name: text, text }));

@@ -6,7 +6,7 @@ import type { Identity } from './client.ts';
 export type Manner = {
   /** PostgreSQL refuses it when it would write. */
   readonly readOnly: boolean;
-  /** Rows come in the order of an index: no plan collects all of them (a bitmap) to sort them. */
+  /** Rows come in the order of an index: no plan collects all of them (a bitmap, a table) to sort them. */
   readonly inOrder: boolean;
   /** Planned once per connection, for any values, and not at each call for those given: planning takes longer than a page. */
   readonly anyValues: boolean;
@@ -20,7 +20,7 @@ const become = {
   name: 'become',
   text: `select where num_nulls(set_config('role', $1, true), set_config('app.organization', $2, true), set_config('app.actor', $3, true),
     set_config('app.flushes', 'yes', true), set_config('transaction_read_only', $4, true), set_config('enable_bitmapscan', $5, true),
-    set_config('plan_cache_mode', $6, true)) < 0`,
+    set_config('enable_seqscan', $5, true), set_config('plan_cache_mode', $6, true)) < 0`,
 };
 
 /**

@@ -3,7 +3,7 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, type Page, pagedAt, rowsWanted } from './page.ts';
+import { after, type Page, pagedAt, rowsWanted, type Written } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
 import { found, refusing } from './violation.ts';
@@ -77,9 +77,9 @@ export async function listWorkflows(
     after(workflows, cursor),
   );
   // The page first, from its index, and the names for these few rows after, one by one.
-  const listed = await scope.rows<Omit<ListedWorkflow, 'createdAt'> & { readonly at: string }>(
+  const listed = await scope.rows<Written<ListedWorkflow>>(
     sql`select w.id, w.name, w.team, p.name as project, c.name as "contractName", c.latest_revision as "contractRevision",
-        w.created_at::text as at, w.runs_count as "runsCount",
+        w.created_at::text as "createdAt", w.runs_count as "runsCount",
         w.last_run_id as "lastRunId", w.last_run_state as "lastRunState", w.last_run_at as "lastRunAt"
       from (select * from workflows where ${shown} order by created_at desc, id desc limit ${rowsWanted(page)}) w,
         lateral (select name from projects where id = w.project_id limit 1) p,
