@@ -1,6 +1,7 @@
+import { SQL } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
-import { PgDialect } from 'drizzle-orm/pg-core';
 import type { OrgScope } from '../db/client.ts';
+import { written } from '../db/statement.ts';
 
 export type Statement = { readonly text: string; readonly params: readonly unknown[] };
 
@@ -11,7 +12,6 @@ const ordered = ['set local enable_bitmapscan = off', 'set local enable_seqscan 
 export async function recorded(organizationId: string, query: (scope: OrgScope) => Promise<unknown>): Promise<readonly Statement[]> {
   const statements: Statement[] = [];
   const mock = drizzle.mock({ casing: 'snake_case', logger: { logQuery: (text, params) => void statements.push({ text, params }) } });
-  const dialect = new PgDialect({ casing: 'snake_case' });
   const scope: OrgScope = {
     organizationId,
     run: (fn) => fn(mock),
@@ -19,15 +19,15 @@ export async function recorded(organizationId: string, query: (scope: OrgScope) 
       if (inOrder) statements.push(...ordered);
       return fn(mock);
     },
-    async rows(sql, { inOrder = false } = {}) {
+    async rows(query, { inOrder = false } = {}) {
       if (inOrder) statements.push(...ordered);
-      const { sql: text, params } = dialect.sqlToQuery(sql);
-      statements.push({ text, params });
+      const { text, values } = query instanceof SQL ? written(query) : query;
+      statements.push({ text, params: values });
       return [];
     },
     async statement(_name, sql) {
-      const { sql: text, params } = dialect.sqlToQuery(sql);
-      statements.push({ text, params });
+      const { text, values } = written(sql);
+      statements.push({ text, params: values });
       return [];
     },
   };

@@ -7,6 +7,7 @@ import { dump } from './dump.ts';
 import { openPglite } from './pglite.ts';
 import { openPostgres } from './postgres.ts';
 import type { Session } from './session.ts';
+import type { Statement } from './statement.ts';
 import { databaseRefusal } from './violation.ts';
 
 type RowsOf<Row> = { readonly rows: Row[] };
@@ -50,7 +51,7 @@ type Scope = {
    * to find them. What comes back is as the driver has it, by the names that the statement gives. PostgreSQL plans it for any values, so no
    * value may say which condition counts.
    */
-  rows<T extends Record<string, unknown>>(query: SQL, options?: ReadOptions): Promise<T[]>;
+  rows<T extends Record<string, unknown>>(query: SQL | Statement, options?: ReadOptions): Promise<T[]>;
   /**
    * One statement in its own transaction, in one round trip, prepared under `name`. Select text, numbers and booleans only: what
    * comes back is as the driver has it. Never repeated: CONTROL_PLANE_UNREACHABLE leaves open whether it happened.
@@ -94,7 +95,7 @@ export type Driver = {
   readonly kind: Database['kind'];
   transaction<T>(identity: Identity, fn: (tx: Tx) => Promise<T>): Promise<T>;
   read<T>(identity: Identity, options: ReadOptions, fn: (tx: Tx) => PromiseLike<T>): Promise<T>;
-  rows<T extends Record<string, unknown>>(identity: Identity, options: ReadOptions, query: SQL): Promise<T[]>;
+  rows<T extends Record<string, unknown>>(identity: Identity, options: ReadOptions, query: SQL | Statement): Promise<T[]>;
   statement<T extends Record<string, unknown>>(identity: Identity, name: string, query: SQL): Promise<T[]>;
   /** One connection for nobody else, as the user of the database. Never repeated. What `fn` leaves open is rolled back when it fails. */
   session<T>(fn: (session: Session) => Promise<T>): Promise<T>;

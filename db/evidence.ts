@@ -2,8 +2,9 @@ import { and, eq, isNull, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope } from './client.ts';
-import { afterId, type Page, pagedAt, rowsWanted, type Written } from './page.ts';
-import { evidence, runMaterials } from './schema.ts';
+import { type Page, pagedAt, type Written } from './page.ts';
+import { evidence } from './schema.ts';
+import { statementOf } from './statement.ts';
 
 export type EvidenceRow = typeof evidence.$inferSelect;
 
@@ -150,19 +151,18 @@ export type UseRow = {
 
 /** The runs that brought this digest, newest first, however many they are. Throws USAGE for a malformed cursor. */
 export async function listUses(scope: OrgScope, digest: Digest, page: Page): Promise<Paged<UseRow>> {
-  const { organizationId } = scope;
-  const brought = sql`org_id = ${organizationId}::uuid and digest = decode(${hexOf(digest)}, 'hex')`;
-  const where = and(brought, afterId(runMaterials.runId, page.cursor));
   // A run that brought the bytes under two names is one use. The names of runs are looked up for the page alone, one by one.
-  const uses = await scope.rows<Written<UseRow>>(
-    sql`select uses.run_id as id, uses.material, run.* from (
-        select run_id, min(name) as material from run_materials where ${where} group by run_id order by run_id desc limit ${rowsWanted(page)}
+  const asked = { ...page, digest: hexOf(digest) };
+  const uses = statementOf('uses', scope, asked, (organizationId, { digest, id }, few) => {
+    const brought = sql`org_id = ${organizationId}::uuid and digest = decode(${digest}, 'hex')`;
+    const where = id === undefined ? brought : sql`${brought} and run_id < ${id}::uuid`;
+    return sql`select uses.run_id as id, uses.material, run.* from (
+        select run_id, min(name) as material from run_materials where ${where} group by run_id order by run_id desc limit ${few}
       ) uses, lateral (
         select r.workflow_id as "workflowId", r.created_at::text as "createdAt", w.name as workflow, p.name as project
         from runs r join workflows w on w.id = r.workflow_id join projects p on p.id = w.project_id
         where r.org_id = ${organizationId}::uuid and r.id = uses.run_id limit 1
-      ) run order by uses.run_id desc`,
-    { inOrder: true },
-  );
-  return pagedAt(uses, page);
+      ) run order by uses.run_id desc`;
+  });
+  return pagedAt(await scope.rows<Written<UseRow>>(uses, { inOrder: true }), page);
 }

@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type Placeholder, type SQL, sql } from 'drizzle-orm';
 import type { PgColumn } from 'drizzle-orm/pg-core';
 import * as z from 'zod';
 import { ChainloopError } from '../core/errors.ts';
@@ -20,9 +20,22 @@ export function position(key: Key): SQL<string> {
 
 /** The condition for rows after the cursor. Throws USAGE for a cursor that no list gave. */
 export function after(key: Key, cursor: string | undefined): SQL | undefined {
-  if (cursor === undefined) return undefined;
+  return afterPlace(key, placeOf(cursor));
+}
+
+/** The last row of the page before, or where it goes in the text of a statement. */
+type Place<Value> = { readonly at?: Value | undefined; readonly id?: Value | undefined };
+
+/** Throws USAGE for a cursor that no list gave. */
+export function placeOf(cursor: string | undefined): Place<string> {
+  if (cursor === undefined) return {};
   const [at, id] = parseCursor(cursor);
-  return sql`(${key.createdAt}, ${key.id}) < (${at}::timestamptz, ${id}::uuid)`;
+  return { at, id };
+}
+
+/** The condition for rows after it. */
+export function afterPlace(key: Key, { at, id }: Place<string | Placeholder>): SQL | undefined {
+  return at === undefined ? undefined : sql`(${key.createdAt}, ${key.id}) < (${at}::timestamptz, ${id}::uuid)`;
 }
 
 /** The condition for rows after the cursor in a list by an id with a time in it alone. Throws USAGE for a cursor that no list gave. */
@@ -34,8 +47,12 @@ export function afterId(id: PgColumn, cursor: string | undefined): SQL | undefin
  * How many rows to ask for: at least one too many, which says that there is more. It stands in the text of the statement, and in few sizes:
  * PostgreSQL plans a prepared statement once, and only when it knows that few rows are wanted does it take them from an index.
  */
-export function rowsWanted({ limit }: Page): SQL {
-  return sql.raw(String(limit <= 50 ? 51 : limits.pageSize + 1));
+export function rowsWanted(page: Page): SQL {
+  return sql.raw(String(sizeWanted(page)));
+}
+
+export function sizeWanted({ limit }: Page): number {
+  return limit <= 50 ? 51 : limits.pageSize + 1;
 }
 
 /** The page, of `rowsWanted` rows, or `limit + 1`. */

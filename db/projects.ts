@@ -1,4 +1,4 @@
-import { and, desc, eq, type SQL, sql } from 'drizzle-orm';
+import { and, desc, eq, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { after, type Page, paged, position } from './page.ts';
@@ -33,6 +33,6 @@ export async function ensureProject(tx: Tx, scope: OrgScope, name: string): Prom
 }
 
 /** The id of the project of that name, within a query; null when there is none. */
-export function projectNamed(organizationId: string, name: string): SQL {
+export function projectNamed(organizationId: string | Placeholder, name: string | Placeholder): SQL {
   return sql`(select ${projects.id} from ${projects} where ${projects.organizationId} = ${organizationId} and ${projects.name} = ${name})`;
 }

@@ -1,10 +1,11 @@
-import { and, eq, type SQL, sql } from 'drizzle-orm';
+import { and, eq, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import { type Digest, hexOf } from '../core/digest.ts';
 import type { RunnerType, RunState } from '../core/names.ts';
 import { runStates } from '../core/vocabulary.ts';
-import { after, type Page, rowsWanted } from './page.ts';
+import { afterPlace, type Page } from './page.ts';
 import { projectNamed } from './projects.ts';
 import { contractRevisions, contracts, runnerCounts, runnerKind, runs, workflows } from './schema.ts';
+import type { Asked } from './statement.ts';
 
 /** What is given narrows the list: all of it must hold. */
 export type RunFilter = {
@@ -31,26 +32,26 @@ const newest = sql`order by runs.created_at desc, runs.id desc limit`;
  * runs lie in several such places, each in order: one for each workflow (of the project or contract), state and CI system that there is. A
  * page can hold runs of those places alone whose newest run is among the newest of all: first these are found, then their runs.
  */
-export function pageOfRuns(organizationId: string, page: Page & RunFilter): SQL {
-  const { workflowId, project, contract, state, runner, commit } = page;
+export function pageOfRuns(organizationId: Placeholder, asked: Asked<Placeholder>, few: SQL): SQL {
+  const { workflowId, project, state, runner, commit, since, until } = asked;
+  const contract = asked.contractName ?? asked.contractDigest;
   const within = all(
     sql`runs.org_id = ${organizationId}`,
-    page.since === undefined ? undefined : sql`runs.created_at >= ${page.since}::timestamptz`,
-    page.until === undefined ? undefined : sql`runs.created_at < ${page.until}::timestamptz`,
-    after(runs, page.cursor),
+    since && sql`runs.created_at >= ${since}::timestamptz`,
+    until && sql`runs.created_at < ${until}::timestamptz`,
+    afterPlace(runs, asked),
   );
-  const few = rowsWanted(page);
   if (commit !== undefined || [project, contract, state, runner].every((given) => given === undefined)) {
     const some = all(
       within,
       workflowId === undefined || commit !== undefined ? undefined : sql`runs.workflow_id = ${workflowId}`,
-      commit === undefined ? undefined : sql`runs.head_commit = ${commit}`,
+      commit && sql`runs.head_commit = ${commit}`,
       // The runs of a commit are looked at one by one; an index could give those of the workflow (`is not distinct from` has none).
       workflowId === undefined || commit === undefined ? undefined : sql`runs.workflow_id is not distinct from ${workflowId}`,
       project === undefined || workflowId !== undefined ? undefined : sql`runs.workflow_id in ${workflowsOf(organizationId, project)}`,
-      contract && sql`runs.contract_revision_id in ${revisionsOf(organizationId, contract)}`,
-      state === undefined ? undefined : sql`runs.state = ${state}`,
-      runner === undefined ? undefined : sql`${runnerKind(runs)} = ${runner}`,
+      contract && sql`runs.contract_revision_id in ${revisionsOf(organizationId, asked)}`,
+      state && sql`runs.state = ${state}`,
+      runner && sql`${runnerKind(runs)} = ${runner}`,
     );
     return sql`select * from runs where ${some} ${newest} ${few}`;
   }
@@ -62,7 +63,7 @@ export function pageOfRuns(organizationId: string, page: Page & RunFilter): SQL 
     );
   const ofKind = (place: SQL): SQL | undefined =>
     all(at(place), byKind ? sql`runs.state = ${place}.state and ${runnerKind(runs)} = ${place}.runner` : undefined);
-  return sql`with recursive ${placesOf(organizationId, page)}, ${byKind ? kindsOf(organizationId, page) : sql`kind as (select * from place)`}
+  return sql`with recursive ${placesOf(organizationId, asked)}, ${byKind ? kindsOf(organizationId, asked) : sql`kind as (select * from place)`}
     select runs.* from (
       select kind.* from kind, lateral (
         select created_at, id from runs where ${all(within, ofKind(sql`kind`))} ${newest} 1
@@ -72,6 +73,12 @@ export function pageOfRuns(organizationId: string, page: Page & RunFilter): SQL 
     ) runs ${newest} ${few}`;
 }
 
+/** The filter, flat. */
+export function asked({ contract, ...given }: Page & RunFilter): Asked<string> & Page {
+  if (contract === undefined) return given;
+  return 'name' in contract ? { ...given, contractName: contract.name } : { ...given, contractDigest: hexOf(contract.digest) };
+}
+
 /** All that is given must hold. */
 function all(...conditions: (SQL | undefined)[]): SQL | undefined {
   const given = conditions.filter((condition) => condition !== undefined);
@@ -79,14 +86,15 @@ function all(...conditions: (SQL | undefined)[]): SQL | undefined {
 }
 
 /** `place`: the workflows that are asked for, and of a contract its revisions, each with the workflows that have runs of it. */
-function placesOf(organizationId: string, { workflowId, project, contract }: RunFilter): SQL {
+function placesOf(organizationId: Placeholder, asked: Asked<Placeholder>): SQL {
+  const { workflowId, project } = asked;
   const workflow = sql`${workflowId ?? null}::uuid as workflow_id`;
   const ofProject = project === undefined ? undefined : workflowsOf(organizationId, project);
-  if (contract === undefined) {
+  if ((asked.contractName ?? asked.contractDigest) === undefined) {
     if (workflowId !== undefined || ofProject === undefined) return sql`place as (select null::uuid as contract_revision_id, ${workflow})`;
     return sql`place as (select null::uuid as contract_revision_id, workflow_id from ${ofProject} ours)`;
   }
-  const revisions = revisionsOf(organizationId, contract);
+  const revisions = revisionsOf(organizationId, asked);
   if (workflowId !== undefined) return sql`place as (select contract_revision_id, ${workflow} from ${revisions} revision)`;
   const first = (revision: SQL, rest: SQL) =>
     sql`lateral (select workflow_id from ${runs} where ${eq(runs.organizationId, organizationId)}
@@ -99,11 +107,14 @@ function placesOf(organizationId: string, { workflowId, project, contract }: Run
 }
 
 /** `kind`: each place with the states, and with the CI systems that it has runs of. */
-function kindsOf(organizationId: string, { workflowId, project, contract, state, runner }: RunFilter): SQL {
+function kindsOf(
+  organizationId: Placeholder,
+  { workflowId, project, contractName, contractDigest, state, runner }: Asked<Placeholder>,
+): SQL {
   const states = (state === undefined ? runStates : [state]).map((word) => sql`(${word}::text)`);
   const places = sql`place, (values ${sql.join(states, sql`, `)}) wanted (state)`;
   if (runner !== undefined) return sql`kind as (select place.*, wanted.state, ${runner}::text as runner from ${places})`;
-  if ((workflowId ?? project ?? contract) !== undefined) {
+  if ((workflowId ?? project ?? contractName ?? contractDigest) !== undefined) {
     const counted = sql`${runnerCounts.organizationId} = ${organizationId} and ${runnerCounts.workflowId} = place.workflow_id`;
     return sql`kind as (select place.*, wanted.state, runner_type as runner from ${places}, ${runnerCounts} where ${counted})`;
   }
@@ -118,16 +129,16 @@ function kindsOf(organizationId: string, { workflowId, project, contract, state,
     )`;
 }
 
-function workflowsOf(organizationId: string, project: string): SQL {
+function workflowsOf(organizationId: Placeholder, project: Placeholder): SQL {
   const own = and(eq(workflows.organizationId, organizationId), eq(workflows.projectId, projectNamed(organizationId, project)));
   return sql`(select ${workflows.id} as workflow_id from ${workflows} where ${own})`;
 }
 
-function revisionsOf(organizationId: string, contract: NonNullable<RunFilter['contract']>): SQL {
+function revisionsOf(organizationId: Placeholder, { contractName, contractDigest }: Asked<Placeholder>): SQL {
   const which =
-    'name' in contract
-      ? sql`${contractRevisions.contractId} in (select id from ${contracts} where org_id = ${organizationId} and name = ${contract.name})`
-      : sql`${contractRevisions.contentDigest} = decode(${hexOf(contract.digest)}, 'hex')`;
+    contractDigest === undefined
+      ? sql`${contractRevisions.contractId} in (select id from ${contracts} where org_id = ${organizationId} and name = ${contractName})`
+      : sql`${contractRevisions.contentDigest} = decode(${contractDigest}, 'hex')`;
   const own = and(eq(contractRevisions.organizationId, organizationId), which);
   return sql`(select ${contractRevisions.id} as contract_revision_id from ${contractRevisions} where ${own})`;
 }

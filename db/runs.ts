@@ -1,11 +1,12 @@
-import { and, asc, eq, getTableColumns, type SQL, sql } from 'drizzle-orm';
+import { and, asc, eq, getTableColumns, type Placeholder, type SQL, sql } from 'drizzle-orm';
 import type { Contract } from '../core/contract.ts';
 import type { Digest } from '../core/digest.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { type Page, pagedAt, type Written } from './page.ts';
-import { pageOfRuns, type RunFilter } from './run-filter.ts';
+import { asked, pageOfRuns, type RunFilter } from './run-filter.ts';
 import { contractRevisions, contracts, organizations, projects, runMaterials, runs, workflows } from './schema.ts';
+import { statementOf } from './statement.ts';
 import { found } from './violation.ts';
 
 /** A run with the names of what it belongs to. */
@@ -52,7 +53,9 @@ export type ListedRunRow = Written<ListedRun>;
 
 /** Runs, newest first; also those of removed workflows. Throws USAGE for a malformed cursor. */
 export async function listRuns(scope: OrgScope, page: Page & RunFilter): Promise<Paged<ListedRun>> {
-  const newest = namedRuns(pageOfRuns(scope.organizationId, page), sql`r.created_at desc, r.id desc`, page.workflowId);
+  const newest = statementOf('runs', scope, asked(page), (organizationId, places, few) =>
+    namedRuns(pageOfRuns(organizationId, places, few), sql`r.created_at desc, r.id desc`, places.workflowId),
+  );
   return pagedAt(await scope.rows<ListedRunRow>(newest, { inOrder: true }), page);
 }
 
@@ -67,7 +70,7 @@ export async function listRun(scope: OrgScope, id: string): Promise<ListedRun> {
  * The few runs that a query finds, `r`, and then the names for these, one by one: no plan can then join all runs. The workflow, where all are
  * of one, is looked up once.
  */
-export function namedRuns(few: SQL, order: SQL, workflowId?: string): SQL {
+export function namedRuns(few: SQL, order: SQL, workflowId?: Placeholder): SQL {
   return sql`select r.id, r.workflow_id as "workflowId", w.name as workflow, w.project, v.name as "contractName",
       v.revision as "contractRevision", r.state, r.created_at::text as "createdAt", r.finished_at as "finishedAt", r.runner_type as "runnerType",
       r.runner_url as "runnerUrl", r.runner_authenticated as "runnerAuthenticated", r.head_commit as "headCommit",

@@ -8,7 +8,7 @@ import { type Postgres, startPostgres } from '../test/fakes/postgres.ts';
 import { needs } from '../test/needs.ts';
 import { connect, type Database, type OrgScope } from './client.ts';
 import { newWorkflow } from './fixtures.ts';
-import { alone, prepareAlone } from './statement.ts';
+import { alone, prepareAlone, statementOf } from './statement.ts';
 import { databaseRefusal } from './violation.ts';
 
 const actor = { kind: 'system', id: null, name: 'test' } as const;
@@ -205,4 +205,23 @@ test('a statement that pg refuses to send takes its connection with it', async (
   const next = open.client.query(`select current_setting('app.organization', true)`);
   await assert.rejects(refused);
   await assert.rejects(next);
+});
+
+test('a list is written once for what is asked for, and the values go to their places', () => {
+  let count = 0;
+  const asked = (organizationId: string, values: Parameters<typeof statementOf>[2]) =>
+    statementOf('test', { organizationId }, values, (organization, { project, state }, few) => {
+      count++;
+      return sql`select ${project ?? null}, ${state}, ${organization}, ${project ?? 0} limit ${few}`;
+    });
+  const first = asked('ours', { limit: 10, project: 'a', state: 'success' });
+  const second = asked('theirs', { limit: 50, project: undefined, state: 'failed' });
+  const third = asked('theirs', { limit: 20, state: '$1', project: '' });
+  assert.deepEqual(first.values, ['a', 'success', 'ours', 'a']);
+  assert.deepEqual(second.values, [null, 'failed', 'theirs', 0]);
+  assert.deepEqual(asked('ours', { limit: 10, state: 'success' }).values, [null, 'success', 'ours', 0]);
+  assert.deepEqual(third.values, ['', '$1', 'theirs', '']);
+  assert.equal(first.text, third.text);
+  assert.notEqual(asked('ours', { limit: 51, project: 'a', state: 'success' }).text, first.text);
+  assert.equal(count, 4);
 });

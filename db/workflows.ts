@@ -3,9 +3,10 @@ import { ChainloopError } from '../core/errors.ts';
 import type { Paged } from '../core/wire.ts';
 import type { OrgScope, Tx } from './client.ts';
 import { insertContract, lockContract, type RevisionContent } from './contracts.ts';
-import { after, type Page, pagedAt, rowsWanted, type Written } from './page.ts';
+import { afterPlace, type Page, pagedAt, type Written } from './page.ts';
 import { ensureProject, projectNamed } from './projects.ts';
 import { contracts, projects, workflows } from './schema.ts';
+import { statementOf } from './statement.ts';
 import { found, refusing } from './violation.ts';
 
 /** A workflow with the names of what it belongs to. `contractRevision` is the contract's latest: what the next run will pin. */
@@ -69,25 +70,22 @@ export async function listWorkflows(
   scope: OrgScope,
   page: Page & { readonly project?: string | undefined },
 ): Promise<Paged<ListedWorkflow>> {
-  const { organizationId } = scope;
-  const { project, cursor } = page;
-  const shown = and(
-    sql`org_id = ${organizationId}::uuid and deleted_at is null`,
-    project === undefined ? undefined : eq(workflows.projectId, projectNamed(organizationId, project)),
-    after(workflows, cursor),
-  );
-  // The page first, from its index, and the names for these few rows after, one by one.
-  const listed = await scope.rows<Written<ListedWorkflow>>(
-    sql`select w.id, w.name, w.team, p.name as project, c.name as "contractName", c.latest_revision as "contractRevision",
+  const newest = statementOf('workflows', scope, page, (organizationId, asked, few) => {
+    const shown = and(
+      sql`org_id = ${organizationId}::uuid and deleted_at is null`,
+      asked.project && eq(workflows.projectId, projectNamed(organizationId, asked.project)),
+      afterPlace(workflows, asked),
+    );
+    // The page first, from its index, and the names for these few rows after, one by one.
+    return sql`select w.id, w.name, w.team, p.name as project, c.name as "contractName", c.latest_revision as "contractRevision",
         w.created_at::text as "createdAt", w.runs_count as "runsCount",
         w.last_run_id as "lastRunId", w.last_run_state as "lastRunState", w.last_run_at as "lastRunAt"
-      from (select * from workflows where ${shown} order by created_at desc, id desc limit ${rowsWanted(page)}) w,
+      from (select * from workflows where ${shown} order by created_at desc, id desc limit ${few}) w,
         lateral (select name from projects where id = w.project_id limit 1) p,
         lateral (select name, latest_revision from contracts where id = w.contract_id limit 1) c
-      order by w.created_at desc, w.id desc`,
-    { inOrder: true },
-  );
-  return pagedAt(listed, page);
+      order by w.created_at desc, w.id desc`;
+  });
+  return pagedAt(await scope.rows<Written<ListedWorkflow>>(newest, { inOrder: true }), page);
 }
 
 /** One workflow. Throws NOT_FOUND. */
