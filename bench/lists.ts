@@ -8,18 +8,26 @@ import { startPostgres } from '../test/fakes/postgres.ts';
 import { type Context, type Group, missing, part } from './context.ts';
 import { type Dataset, loadDataset } from './dataset.ts';
 import { load, pairs, percentile, times } from './measure.ts';
+import { apart } from './processors.ts';
 import { compared, type Row } from './report.ts';
 
 const pageSize = 50;
 const clients = 8;
 
-type Loaded = { readonly context: Context; readonly scope: OrgScope; readonly databaseUrl: string; readonly dataset: Dataset };
+type Loaded = {
+  readonly context: Context;
+  readonly scope: OrgScope;
+  readonly databaseUrl: string;
+  readonly adminUrl: string;
+  readonly dataset: Dataset;
+};
 
 /** G11 to G13: what an operator asks for, when there is much of it. */
 export const lists: Group = async function* (context) {
   const absent = missing('postgresql');
   if (absent.length > 0) return yield { type: 'skipped', name: 'G11 to G13', missing: absent };
   await using postgres = await startPostgres();
+  const { adminUrl } = postgres;
   const databaseUrl = await postgres.createDatabase();
   await using database = await connect({ databaseUrl });
   const size = context.quick ? { runs: 50_000, materials: 4 } : { runs: 1_000_000, materials: 10 };
@@ -28,6 +36,7 @@ export const lists: Group = async function* (context) {
     context,
     scope: database.scope(dataset.organizationId, { kind: 'system', id: null, name: 'bench' }),
     databaseUrl,
+    adminUrl,
     dataset,
   };
   yield* part('G11', runPages(loaded));
@@ -35,7 +44,8 @@ export const lists: Group = async function* (context) {
   yield* part('G13', uses(loaded));
 };
 
-async function* runPages({ context, scope, databaseUrl, dataset }: Loaded): AsyncGenerator<Row> {
+async function* runPages({ context, scope, databaseUrl, adminUrl, dataset }: Loaded): AsyncGenerator<Row> {
+  using _ = await apart(adminUrl);
   await using admin = await plain(databaseUrl);
   const workflowId = dataset.large.id;
   const newest = p50(context, () => listRuns(scope, { workflowId, limit: pageSize }));
@@ -72,7 +82,8 @@ async function* runPages({ context, scope, databaseUrl, dataset }: Loaded): Asyn
   });
 }
 
-async function* workflowPages({ context, scope, databaseUrl, dataset }: Loaded): AsyncGenerator<Row> {
+async function* workflowPages({ context, scope, databaseUrl, adminUrl, dataset }: Loaded): AsyncGenerator<Row> {
+  using _ = await apart(adminUrl);
   await using admin = await plain(databaseUrl);
   const counted = `select w.id, w.name, w.runs_count, count(r.id)::int as runs from workflows w left join runs r on r.workflow_id = w.id
     where w.org_id = $1 group by w.id`;
@@ -92,9 +103,10 @@ async function* workflowPages({ context, scope, databaseUrl, dataset }: Loaded):
   });
 }
 
-async function* uses({ context, scope, databaseUrl, dataset }: Loaded): AsyncGenerator<Row> {
+async function* uses({ context, scope, databaseUrl, adminUrl, dataset }: Loaded): AsyncGenerator<Row> {
   const { long } = context.runs;
   {
+    using _ = await apart(adminUrl);
     await using admin = await plain(databaseUrl);
     for (const [which, digest] of [
       ['one run', dataset.once],
