@@ -9,7 +9,7 @@ import type { EvidenceFile, Files } from '../ports.ts';
 import { systemCode } from '../system-code.ts';
 
 /** Two buffers of this size: while one is hashed or sent, the other is filled. Measured: 95 % of the speed of hashing alone. */
-const pieceSizeBytes = 4 * 1024 * 1024;
+const pieceSizeBytes = 2 * 1024 * 1024;
 /** Up to here one synchronous read is three to four times faster than any asynchronous one, and too short to be noticed. */
 const smallSizeBytes = 256 * 1024;
 

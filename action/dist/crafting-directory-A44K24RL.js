@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-T7PZEPNM.js";import"./chunk-4WNE2U5L.js";import"./chunk-JV7R7REN.js";import"./chunk-KS7WZB2B.js";import"./chunk-JO4ZY7YD.js";c();export{a as craftingDirectory,b as stateDirectory};
