@@ -1,1 +1,1 @@
-import{ia as i,ja as m}from"./chunk-PBW7RL3I.js";m();m();await i("main");
+import{ia as i,ja as m}from"./chunk-D7GNXJPC.js";m();m();await i("main");

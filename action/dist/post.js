@@ -1,1 +1,1 @@
-import{ia as o,ja as r}from"./chunk-PBW7RL3I.js";r();r();await o("post");
+import{ia as o,ja as r}from"./chunk-D7GNXJPC.js";r();r();await o("post");

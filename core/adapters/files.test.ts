@@ -20,6 +20,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { digestOf } from '../digest.ts';
 import { ChainloopError, type ErrorCode } from '../errors.ts';
 import { files, readLimited, writeFileAtomically } from './files.ts';
@@ -150,6 +151,27 @@ test('what cannot be evidence is refused, with the reason', async (t) => {
   if (process.platform !== 'win32') await refusal(files.open('/dev/null'), 'FILE_UNREADABLE');
   if (process.getuid?.() === 0) t.diagnostic('permissions are not tested: this is root, who may read everything');
   else await refusal(files.open(join(path, 'secret')), 'FILE_UNREADABLE');
+});
+
+test('a file that cannot be read any further is refused, also while nobody waits for the next piece', async (t) => {
+  await using directory = await folder();
+  const unheard: unknown[] = [];
+  const listen = (error: unknown): void => void unheard.push(error);
+  process.on('unhandledRejection', listen);
+  t.after(() => process.off('unhandledRejection', listen));
+  for (const sizeBytes of [MiB / 4, 20 * MiB]) {
+    const file = await files.open(await directory.file('a', randomBytes(sizeBytes)));
+    const pieces = file.read()[Symbol.asyncIterator]();
+    await pieces.next();
+    await setTimeout(50);
+    // Without its descriptor, what is read after the piece that is there already fails as on a broken disk.
+    await file[Symbol.asyncDispose]();
+    if (sizeBytes > MiB) await pieces.next();
+    await setTimeout(50);
+    assert.match((await refusal(pieces.next(), 'FILE_UNREADABLE')).message, /cannot read .*: EBADF/);
+    assert.match((await refusal(file.digest(), 'FILE_UNREADABLE')).message, /cannot read .*: EBADF/);
+  }
+  assert.deepEqual(unheard, []);
 });
 
 test('a limited read takes what is within the limit, and counts the rest', async () => {

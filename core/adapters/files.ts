@@ -25,7 +25,7 @@ const statAsync: (descriptor: number) => Promise<BigIntStats> = (descriptor) =>
 
 /**
  * Files on disk, opened once: what is hashed, checked and sent is one inode. FILE_NOT_FOUND, FILE_UNREADABLE (no permission, a
- * directory, a device, a pipe), FILE_EMPTY, and FILE_CHANGED while it is read.
+ * directory, a device, a pipe, a disk that fails), FILE_EMPTY, and FILE_CHANGED while it is read.
  */
 export const files: Files = { open: async (path, mediaType) => openEvidence(path, mediaType ?? 'application/octet-stream') };
 
@@ -35,8 +35,16 @@ function openEvidence(path: string, mediaType: string): EvidenceFile {
   const isSmall = sizeBytes <= smallSizeBytes;
   let digest: Promise<Digest> | undefined;
 
+  async function reading<T>(work: () => Promise<T> | T): Promise<T> {
+    try {
+      return await work();
+    } catch (cause) {
+      throw cannotRead(path, cause);
+    }
+  }
+
   async function assertUnchanged(): Promise<void> {
-    const now = isSmall ? fstatSync(descriptor, { bigint: true }) : await statAsync(descriptor);
+    const now = await reading(() => (isSmall ? fstatSync(descriptor, { bigint: true }) : statAsync(descriptor)));
     if (now.size !== stats.size || now.mtimeNs !== stats.mtimeNs || now.ino !== stats.ino) throw changed(path);
   }
 
@@ -48,12 +56,14 @@ function openEvidence(path: string, mediaType: string): EvidenceFile {
     let next = readAsync(descriptor, buffers[turn], 0, length, position);
     try {
       for (;;) {
-        const { bytesRead } = await next;
+        const { bytesRead } = await reading(() => next);
         if (bytesRead === 0) break;
         const piece = buffers[turn].subarray(0, bytesRead);
         position += bytesRead;
         turn = turn === 0 ? 1 : 0;
         next = readAsync(descriptor, buffers[turn], 0, length, position);
+        // It may fail while the consumer is busy with this piece, and nobody waits for it.
+        next.catch(() => undefined);
         yield piece;
       }
       if (position !== sizeBytes) throw changed(path);
@@ -67,10 +77,13 @@ function openEvidence(path: string, mediaType: string): EvidenceFile {
   async function computeDigest(): Promise<Digest> {
     if (isSmall) {
       smallBytes ??= Buffer.allocUnsafeSlow(smallSizeBytes + 1);
-      // One byte more than there should be, to see growth.
-      const bytesRead = readSync(descriptor, smallBytes, 0, sizeBytes + 1, 0);
-      if (bytesRead !== sizeBytes) throw changed(path);
-      const found = digestOf(smallBytes.subarray(0, bytesRead));
+      const bytes = smallBytes;
+      const found = await reading(() => {
+        // One byte more than there should be, to see growth.
+        const bytesRead = readSync(descriptor, bytes, 0, sizeBytes + 1, 0);
+        return bytesRead === sizeBytes ? digestOf(bytes.subarray(0, bytesRead)) : undefined;
+      });
+      if (found === undefined) throw changed(path);
       await assertUnchanged();
       return found;
     }
@@ -99,7 +112,7 @@ function openRegular(path: string): { descriptor: number; stats: BigIntStats } {
     // Without O_NONBLOCK, opening a pipe waits for its writer for ever.
     descriptor = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (cause) {
-    throw cannotOpen(path, cause);
+    throw cannotRead(path, cause);
   }
   const stats = fstatSync(descriptor, { bigint: true });
   if (stats.isFile() && stats.size > 0n) return { descriptor, stats };
@@ -128,7 +141,7 @@ export async function readLimited(path: string, maxBytes: number): Promise<Uint8
       sizeBytes += bytesRead;
     }
   } catch (cause) {
-    throw cannotOpen(path, cause);
+    throw cannotRead(path, cause);
   }
   throw new ChainloopError('LIMIT_EXCEEDED', `${path} is larger than ${maxBytes} bytes, which is the limit for such a file`);
 }
@@ -193,7 +206,7 @@ function changed(path: string): ChainloopError {
   return new ChainloopError('FILE_CHANGED', `${path} changed while it was read; add it when it is complete`);
 }
 
-function cannotOpen(path: string, cause: unknown): ChainloopError {
+function cannotRead(path: string, cause: unknown): ChainloopError {
   const code = systemCode(cause);
   if (code === 'ENOENT' || code === 'ENOTDIR') return new ChainloopError('FILE_NOT_FOUND', `no such file: ${path}`, { cause });
   return new ChainloopError('FILE_UNREADABLE', `cannot read ${path}: ${reasonOf(cause)}`, { cause });

@@ -1,1 +1,0 @@
-import{b as r}from"./chunk-PBW7RL3I.js";function u(n){try{return JSON.parse(typeof n=="string"?n:Buffer.from(n).toString("utf8"))}catch{return}}var t=r(()=>{"use strict"});export{u as a,t as b};

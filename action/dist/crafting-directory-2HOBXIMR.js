@@ -1,0 +1,1 @@
+import{f as a,g as b,h as c}from"./chunk-XWOVUCGF.js";import"./chunk-AYXEFGNH.js";import"./chunk-RJW7ZCIU.js";import"./chunk-AT7BFYVS.js";import"./chunk-D7GNXJPC.js";c();export{a as craftingDirectory,b as stateDirectory};

@@ -1,1 +1,0 @@
-import{f as a,g as b,h as c}from"./chunk-GZGR76W5.js";import"./chunk-ERXFY3GO.js";import"./chunk-USS7UVTC.js";import"./chunk-WBU74LWF.js";import"./chunk-PBW7RL3I.js";c();export{a as craftingDirectory,b as stateDirectory};
